@@ -1,0 +1,94 @@
+"""Recording: what one full-length or stopped personalization run measured, as plain arrays."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+State = Literal["running", "complete", "stopped", "failed"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps table: row k-1 holds optimizer step k.
+
+    Attributes:
+        l_det: deterministic loss after each step, shape (steps,).
+        train_loss: the method's own loss on its training batch, shape (steps,).
+        grad_norm: norm of the gradient of what trains, shape (steps,).
+        seconds: time of each training step without L_det, shape (steps,).
+        l_det_seconds: time of each evaluation of L_det, shape (steps,).
+        input_losses: loss of every fixed input, shape (steps, inputs); `l_det` is the mean of a row.
+    """
+
+    l_det: Floats
+    train_loss: Floats
+    grad_norm: Floats
+    seconds: Floats
+    l_det_seconds: Floats
+    input_losses: Floats
+
+    def __len__(self) -> int:
+        return len(self.l_det)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The quality table: one row a snapshot, in order of steps; step 0 is the untrained start.
+
+    Attributes:
+        steps: optimizer steps done when the snapshot was taken, shape (snapshots,).
+        scores: measure (such as "train_clip_image") to its values, shape (snapshots,) each; higher is better.
+        seconds: time that sampling and scoring took, shape (snapshots,).
+    """
+
+    steps: NDArray[np.int64]
+    scores: Mapping[str, Floats]
+    seconds: Floats
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One run, as far as it was recorded.
+
+    Attributes:
+        key: hash of what determines the run (see `recording_key`).
+        identity: what the key was computed from.
+        facts: what was known once the run was set up (fixed inputs, device, versions).
+        state: "running", "complete" (ran its whole budget), "stopped" (by a criterion) or "failed".
+        reason: why it ended; empty while it runs.
+    """
+
+    key: str
+    identity: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    state: State
+    reason: str
+    steps: Steps
+    quality: Quality
+
+    @property
+    def concept(self) -> str:
+        """Name of the concept that was personalized."""
+        return str(self.identity["concept"]["name"])
+
+    @property
+    def budget(self) -> int:
+        """Optimizer steps of a full-length run."""
+        return int(self.identity["budget"])
+
+
+def recording_key(identity: Mapping[str, Any]) -> str:
+    """Hash what determines a run: equal for equal identities whatever the order of keys, 20 hex digits.
+
+    Raises:
+        TypeError: a value has no JSON form.
+    """
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -1,0 +1,56 @@
+"""The protocol by which a training reports what happened; the orchestrator brings the implementations."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+EndState = Literal["complete", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """The facts of one optimizer step.
+
+    Attributes:
+        step: 1-based number of the optimizer step after which the losses were measured.
+        l_det: deterministic loss, the mean of `input_losses` (paper, equation 4); None where it was not evaluated.
+        train_loss: the method's own stochastic loss on this step's batch.
+        grad_norm: Euclidean norm of the gradient of everything that trains.
+        seconds: time of the training step without the evaluation of L_det.
+        l_det_seconds: time of the evaluation of L_det.
+        input_losses: mean squared error of every input of the fixed batch, in its order.
+    """
+
+    step: int
+    l_det: float | None
+    train_loss: float
+    grad_norm: float
+    seconds: float
+    l_det_seconds: float
+    input_losses: tuple[float, ...]
+
+
+class Sink(Protocol):
+    """Receives a training's facts in order. Every method returns only when what it was given is safe."""
+
+    def started(self, facts: Mapping[str, Any]) -> None:
+        """Note what is known once the training is set up: fixed inputs, device, library versions (plain JSON)."""
+
+    def checkpoint_folder(self) -> Path | None:
+        """Return a local copy of the newest checkpoint, or None when there is none."""
+
+    def resumed(self, step: int) -> None:
+        """Forget everything that was reported after `step`, because training goes on from there."""
+
+    def steps(self, rows: Sequence[StepRow]) -> None:
+        """Append rows; the first follows the last one received."""
+
+    def snapshot(self, step: int, scores: Mapping[str, float], seconds: float, files: Path) -> None:
+        """Keep the quality scores of `step`, the seconds they cost, and the files (adapter, samples) in `files`."""
+
+    def checkpoint(self, step: int, files: Path) -> None:
+        """Replace the checkpoint by the files in `files`, all rows up to `step` having been received."""
+
+    def ended(self, state: EndState, reason: str) -> None:
+        """Close: `complete` ran its budget, `stopped` was ended by a criterion, `failed` by an error."""
