@@ -1,0 +1,282 @@
+"""The command `dvar`: parses, calls, prints. Everything heavy is imported where a command needs it."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator.criteria import Criterion
+    from orchestrator.experiment import Experiment
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+EPILOGUE = "Start with: dvar demo. Every command explains itself: dvar record --help."
+
+app = typer.Typer(
+    name="dvar",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    epilog=EPILOGUE,
+    pretty_exceptions_enable=False,
+    help=(
+        "Find out when a text-to-image personalization is done, and stop it there.\n\n"
+        "A stopping rule (DVAR) watches L_det, the loss on a batch that is drawn once. [b]record[/b] trains concepts "
+        "for their whole budget and keeps L_det and quality; [b]tune[/b] replays rules over these recordings and "
+        "finds the best window N and threshold alpha; [b]run[/b] personalizes other concepts and stops them live; "
+        "[b]compare[/b] sets the strategies side by side. All runs are kept in MLflow."
+    ),
+)
+
+_SETTINGS = "What to run"
+
+
+def _option(*names: str, help: str) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=_SETTINGS, show_default=False)
+
+
+# The flags that every command understands, with the key of the experiment that each overrides.
+_SHARED: dict[str, tuple[str | None, Any, Any]] = {
+    "preset": (
+        None,
+        str | None,
+        _option("--preset", "-p", help="Where values start: miniature (default) or sd15."),
+    ),
+    "file": (None, Path | None, _option("--experiment", "-e", help="YAML file with any of the keys of `dvar show`.")),
+    "concepts": (
+        "concepts.source",
+        str | None,
+        _option("--concepts", "-c", help="Folder of concept folders, one concept folder, or 'miniature'."),
+    ),
+    "only": ("concepts.only", str | None, _option("--only", help="Names of the concepts to use, with commas.")),
+    "tuning": (
+        "concepts.tuning",
+        str | None,
+        _option("--tuning", help="Concepts that tune: how many, or their names with commas. The others test."),
+    ),
+    "base_model": (
+        "base_model.id",
+        str | None,
+        _option("--base-model", "-b", help="'miniature', a folder in diffusers' format, or a hub id."),
+    ),
+    "method": ("method.name", str | None, _option("--method", "-m", help="Personalization method, or module:Class.")),
+    "budget": ("budget", int | None, _option("--budget", help="Optimizer steps of a full-length run.")),
+    "seed": ("seed", int | None, _option("--seed", help="Seed of training.")),
+    "storage": ("storage", str | None, _option("--storage", "-s", help="Folder or URL for everything that is kept.")),
+    "set": (
+        None,
+        list[str] | None,
+        _option("--set", help="Any other value: --set quality.every=50 (repeatable; keys as in `dvar show`)."),
+    ),
+}
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def _with_experiment(function: F) -> F:
+    """Give a command the shared flags, and hand it the experiment that they make as its first argument."""
+    own = list(inspect.signature(function).parameters.values())[1:]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
+        for name, (_, kind, option) in _SHARED.items()
+    ]
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        with _errors_as_exit_codes():
+            flags = {name: values.pop(name) for name in _SHARED}
+            function(_experiment(flags), **values)
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command  # type: ignore[return-value]
+
+
+def _experiment(flags: dict[str, Any]) -> "Experiment":
+    from orchestrator import experiment
+
+    overrides = [
+        (key, _listed(name, flags[name])) for name, (key, _, _) in _SHARED.items() if key and flags[name] is not None
+    ]
+    overrides += [_assignment(text) for text in flags["set"] or ()]
+    return experiment.build(flags["preset"], flags["file"], overrides)
+
+
+def _listed(name: str, value: Any) -> Any:
+    if name not in ("only", "tuning"):
+        return value
+    if name == "tuning" and value.isdigit():
+        return int(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    import yaml
+
+    from trainables.errors import InvalidInput
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InvalidInput(f"--set takes KEY=VALUE such as quality.every=50, got {text!r}")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"--set {key}: {value!r} is not understood: {error}") from error
+
+
+@contextmanager
+def _errors_as_exit_codes() -> Iterator[None]:
+    from trainables.errors import InvalidInput
+
+    try:
+        yield
+    except InvalidInput as error:
+        _fail(str(error), WRONG_USAGE)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was recorded is kept, and the same command goes on from there", INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    from rich.console import Console
+
+    Console(stderr=True).print(f"[red]error:[/] {_plain(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _plain(message: str) -> str:
+    from rich.markup import escape
+
+    return escape(message)
+
+
+def _exit(is_good: bool) -> None:
+    if not is_good:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+@_with_experiment
+def record(experiment: "Experiment") -> None:
+    """Train every concept for its whole budget, and keep L_det and quality.
+
+    One Ray Tune trial a concept. What is complete is not recorded again; what was interrupted goes on from its
+    checkpoint. The recordings answer every later question about stopping without a GPU.
+
+    Example: [b]dvar record --preset sd15 --concepts my-concepts/[/b]
+    """
+    from orchestrator import commands
+
+    _exit(commands.record(experiment))
+
+
+BestFile = Annotated[
+    Path | None, typer.Option("--best", help="The file of the best setting; default: best.yaml in the storage.")
+]
+
+
+@app.command()
+@_with_experiment
+def tune(
+    experiment: "Experiment",
+    best: BestFile = None,
+    trials: Annotated[int | None, typer.Option(help="Settings to try in all.")] = None,
+    keep: Annotated[float | None, typer.Option(help="Mean share of the best quality to keep (default 0.9).")] = None,
+) -> None:
+    """Find the best window N and threshold alpha by replaying DVAR over the tuning concepts' recordings.
+
+    Optuna searches for the fewest iterations that keep 90 % of the best quality (the paper's rule), starting from
+    the paper's own setting. Prints the best setting with its neighbours and writes it to best.yaml.
+
+    Example: [b]dvar tune --tuning 4 --trials 500[/b]
+    """
+    from orchestrator import commands
+
+    commands.tune(experiment, best, trials, keep)
+
+
+@app.command()
+@_with_experiment
+def run(
+    experiment: "Experiment",
+    best: BestFile = None,
+    window: Annotated[int | None, typer.Option(help="DVAR's window N in steps, instead of best.yaml.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="DVAR's threshold alpha, 0..1, instead of best.yaml.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also run the concepts that tuned the setting.")] = False,
+) -> None:
+    """Personalize concepts, stop each as soon as DVAR says it is done, and export what was learned.
+
+    The setting comes from best.yaml (see `dvar tune`), whose own tuning concepts are left out, or from
+    --window and --threshold, which run every concept.
+
+    Example: [b]dvar run --concepts my-dog/ --window 310 --threshold 0.15 --preset sd15[/b]
+    """
+    from orchestrator import commands
+
+    _exit(commands.run(experiment, _criterion(window, threshold), best, every))
+
+
+def _criterion(window: int | None, threshold: float | None) -> "Criterion | None":
+    from orchestrator import criteria
+    from trainables.errors import InvalidInput
+
+    if window is None and threshold is None:
+        return None
+    if window is None or threshold is None:
+        raise InvalidInput("give both --window and --threshold, or neither to use best.yaml")
+    try:
+        return criteria.load("dvar", window=window, threshold=threshold)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
+
+
+@app.command()
+@_with_experiment
+def compare(experiment: "Experiment", best: BestFile = None) -> None:
+    """Compare strategies on the test concepts: full budget, DVAR with the paper's setting, DVAR tuned.
+
+    The figures come from replaying each strategy over the recordings, in measured seconds; live runs of
+    `dvar run` are set beside them.
+
+    Example: [b]dvar compare --storage dvar-runs[/b]
+    """
+    from orchestrator import commands
+
+    commands.compare(experiment, best)
+
+
+@app.command()
+@_with_experiment
+def demo(experiment: "Experiment") -> None:
+    """Show all of it on the embedded miniature: record, tune, run, compare; a few minutes on two CPU cores."""
+    from orchestrator import commands
+
+    _exit(commands.demo(experiment))
+
+
+@app.command()
+@_with_experiment
+def show(experiment: "Experiment") -> None:
+    """Print the experiment as YAML: every key, its value, ready for --experiment.
+
+    Example: [b]dvar show --preset sd15 > my-experiment.yaml[/b]
+    """
+    import yaml
+
+    typer.echo(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
+
+
+def main() -> None:
+    """Run the command line; exit with 0 done, 1 failed, 2 wrong usage."""
+    from orchestrator.startup import ForeignPackageError, check_packages
+
+    try:
+        check_packages()
+    except ForeignPackageError as error:
+        sys.exit(f"error: {error}")
+    app()

@@ -1,0 +1,263 @@
+"""Experiment: the typed description of what to personalize and how, from a preset, a YAML file and flags."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trainables.concept import Concept, load_concepts
+from trainables.errors import InvalidInput
+from trainables.settings import (
+    MINIATURE,
+    RECIPE_VERSION,
+    TRAIN_IMAGE,
+    BaseModelSettings,
+    FixedBatchSettings,
+    QualitySettings,
+)
+
+
+class Settings(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class MethodSettings(Settings):
+    """Which personalization method runs, and what of it differs from its defaults."""
+
+    name: str = "textual_inversion"
+    """A method's name, or "module:Class"."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the method's constructor."""
+
+
+class ConceptSettings(Settings):
+    """Which concepts are personalized, and which of them tune."""
+
+    source: str = MINIATURE
+    """ "miniature", a folder of concept folders, or one concept folder."""
+    only: list[str] | None = None
+    """Names of the concepts to use; None uses all."""
+    tuning: list[str] | int | None = None
+    """The concepts on which (N, alpha) is chosen: their names, or how many; None takes a third, at most 4."""
+
+
+class StudySettings(Settings):
+    """How the best setting is searched."""
+
+    trials: int = Field(default=200, ge=1)
+    """Settings to try in all."""
+    quality_kept: float = Field(default=0.9, gt=0, le=1)
+    """Mean share of the best quality that a setting must keep (paper, section 4.2: 90 %)."""
+    measure: str = TRAIN_IMAGE
+    """The quality that counts."""
+    seed: int = 0
+    """Of the sampler."""
+    storage: str | None = None
+    """An Optuna storage URL, to keep and resume the study; None keeps it in memory."""
+
+
+class Resources(Settings):
+    """What one trial takes of the Ray cluster."""
+
+    cpus_per_trial: float = Field(default=1, gt=0)
+    """Logical CPUs; also the threads that a trial on the CPU uses."""
+    gpus_per_trial: float = Field(default=0, ge=0)
+    """GPUs, fractions allowed."""
+    max_concurrent: int | None = Field(default=None, ge=1)
+    """Trials at once; None takes what fits."""
+    max_failures: int = Field(default=0, ge=0)
+    """How often a trial whose worker dies is started again; it goes on from its checkpoint."""
+    report_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps a report; None reports about once a second."""
+    checkpoint_seconds: float = Field(default=30, ge=0)
+    """Seconds between checkpoints."""
+
+
+class Experiment(Settings):
+    """A run: what is personalized, how long, how it is scored, searched and stored."""
+
+    name: str = Field(default="personalization", min_length=1)
+    """The name of the experiment in MLflow."""
+    preset: str = MINIATURE
+    """The preset that the values started from."""
+    base_model: BaseModelSettings = BaseModelSettings()
+    method: MethodSettings = MethodSettings()
+    concepts: ConceptSettings = ConceptSettings()
+    budget: int = Field(default=150, ge=4)
+    """Optimizer steps of a full-length run."""
+    seed: int = 0
+    """Of training."""
+    fixed_batch: FixedBatchSettings = FixedBatchSettings()
+    quality: QualitySettings = QualitySettings()
+    study: StudySettings = StudySettings()
+    resources: Resources = Resources()
+    storage: str = "dvar-runs"
+    """A folder or URL for recordings, runs and results."""
+
+    def load_concepts(self) -> list[Concept]:
+        """Read the concepts that the experiment names, sorted by name.
+
+        Raises:
+            InvalidInput: a concept is unusable or not there.
+        """
+        if self.concepts.source == MINIATURE:
+            from trainables.miniature import miniature_folder
+
+            concepts = load_concepts(miniature_folder() / "concepts")
+        else:
+            concepts = load_concepts(Path(self.concepts.source).expanduser())
+        return concepts if self.concepts.only is None else _pick(concepts, self.concepts.only)
+
+    def split(self, concepts: Sequence[Concept]) -> "Split":
+        """Divide concepts into those that tune and those that test; see `ConceptSettings.tuning`.
+
+        A count is filled in an order that depends on names and seed alone, so that a further concept moves none.
+        A single concept serves both.
+
+        Raises:
+            InvalidInput: a name is unknown, or too few concepts are left.
+        """
+        wanted = self.concepts.tuning
+        if isinstance(wanted, list):
+            tuning = _pick(concepts, wanted)
+        else:
+            count = min(4, max(1, len(concepts) // 3)) if wanted is None else wanted
+            if not 1 <= count <= len(concepts):
+                raise InvalidInput(f"concepts.tuning must lie between 1 and {len(concepts)} concepts, got {count}")
+            order = sorted(concepts, key=lambda c: hashlib.sha256(f"{self.seed}/{c.name}".encode()).digest())
+            tuning = sorted(order[:count], key=lambda c: c.name)
+        test = [concept for concept in concepts if concept not in tuning]
+        return Split(tuple(tuning), tuple(test or tuning))
+
+    def identity(self, concept: Concept, fingerprint: str) -> dict[str, Any]:
+        """Return what determines a full-length run of a concept, as plain JSON; see `recording.recording_key`.
+
+        Args:
+            concept: what is learned.
+            fingerprint: of the base model's files.
+        """
+        dump = self.model_dump(mode="json")
+        return {
+            "recipe": RECIPE_VERSION,
+            "base_model": dump["base_model"] | {"fingerprint": fingerprint},
+            "method": dump["method"],
+            "concept": concept.identity,
+            "budget": self.budget,
+            "seed": self.seed,
+            "fixed_batch": dump["fixed_batch"],
+            "quality": dump["quality"],
+        }
+
+
+@dataclass(frozen=True)
+class Split:
+    """The concepts on which a setting is chosen, and those on which it is proved."""
+
+    tuning: tuple[Concept, ...]
+    test: tuple[Concept, ...]
+
+    @property
+    def all(self) -> tuple[Concept, ...]:
+        """Every concept once, by name."""
+        return tuple(sorted(dict.fromkeys(self.tuning + self.test), key=lambda concept: concept.name))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the same concepts tune and test, so that the test proves nothing new."""
+        return self.tuning == self.test
+
+
+def _pick(concepts: Sequence[Concept], names: Sequence[str]) -> list[Concept]:
+    by_name = {concept.name: concept for concept in concepts}
+    for name in names:
+        if name not in by_name:
+            raise InvalidInput(f"unknown concept {name!r}; {_suggest(name, list(by_name))}")
+    if not names:
+        raise InvalidInput(f"no concept is named; available: {', '.join(by_name)}")
+    return [by_name[name] for name in sorted(set(names))]
+
+
+def _suggest(name: str, choices: Sequence[str]) -> str:
+    near = get_close_matches(name, choices, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"available: {', '.join(choices)}"
+
+
+def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, Any]]) -> Experiment:
+    """Make an experiment: a preset's values, over them a YAML file's, over them single values.
+
+    Args:
+        preset: a preset's name; None takes the file's `preset`, else "miniature".
+        file: YAML with any of the experiment's keys, nested as they are.
+        overrides: pairs of a dotted key ("quality.every") and a value.
+
+    Raises:
+        InvalidInput: a file, key or value is not understood; the message names it.
+    """
+    from orchestrator import presets
+
+    values = _read(file) if file else {}
+    name = preset or str(values.get("preset") or MINIATURE)
+    merged = presets.load(name).model_dump()
+    _merge(merged, values)
+    for key, value in overrides:
+        _merge(merged, _nested(key, value))
+    merged["preset"] = name
+    try:
+        return Experiment.model_validate(merged)
+    except ValidationError as error:
+        raise InvalidInput(_explain(error, file)) from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"experiment file {file} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"experiment file {file} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise InvalidInput(f"experiment file {file} must hold keys such as 'budget: 300', got {values!r}")
+    return values
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    lines = [_explain_one(item) for item in error.errors()]
+    return "\n".join([f"the experiment{f' in {file}' if file else ''} is not understood:", *lines])
+
+
+def _explain_one(item: Any) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join(path)
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"  unknown key {key!r}; {_suggest(path[-1], _keys_at(path[:-1]))}"
+    reason = str(item.get("ctx", {}).get("error", item["msg"]))
+    return f"  {key or 'experiment'}: {reason}, got {item['input']!r}"
+
+
+def _keys_at(path: Sequence[str]) -> list[str]:
+    values: Any = Experiment().model_dump()
+    for part in path:
+        values = values.get(part, {}) if isinstance(values, dict) else {}
+    return list(values) if isinstance(values, dict) else []

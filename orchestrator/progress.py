@@ -1,0 +1,77 @@
+"""Progress on the terminal, with the remaining time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from orchestrator.runs import Ended, Job
+
+
+def bars(console: Console) -> Progress:
+    """Make a display of bars with counts and the remaining time; nothing of it stays on the screen."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[detail]}"),
+        console=console,
+        transient=True,
+    )
+
+
+class RunBars:
+    """A `runs.Listener` that shows one bar for all jobs and a line for each that ends."""
+
+    def __init__(self, console: Console, progress: Progress, verb: str) -> None:
+        self._console, self._progress, self._verb = console, progress, verb
+        self._task: TaskID | None = None
+        self._steps: dict[str, int] = {}
+        self._budget = 0
+
+    def begun(self, jobs: Sequence[Job], budget: int) -> None:
+        """Show the bar."""
+        self._budget = budget
+        self._steps = {job.concept.name: 0 for job in jobs}
+        total = budget * len(jobs)
+        text = f"{self._verb} {len(jobs)} concept{'s' * (len(jobs) > 1)}"
+        self._task = self._progress.add_task(text, total=total, unit="steps", detail="starting Ray")
+
+    def reported(self, job: Job, result: Mapping[str, Any]) -> None:
+        """Move the bar; a trial that stops early has its rest of the budget saved, which moves it too."""
+        name, step = job.concept.name, result["step"]
+        self._steps[name] = self._budget if result["state"] == "stopped" else step
+        loss = f", L_det {result['l_det']:.4f}" if "l_det" in result else ""
+        self._update(f"{name}: step {step}{loss}")
+
+    def ended(self, ended: Ended) -> None:
+        """Print how the job ended."""
+        name = ended.job.concept.name
+        self._steps[name] = self._budget
+        colour = "green" if ended.is_good else "red"
+        self._console.print(f"  [{colour}]{ended.state or 'failed':>8}[/]  {name}: {ended.reason}", highlight=False)
+        self._update("")
+
+    def _update(self, detail: str) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=sum(self._steps.values()), detail=detail)
+
+
+@contextmanager
+def run_bars(console: Console, verb: str) -> Iterator[RunBars]:
+    """Show progress of runs while the context lasts."""
+    with bars(console) as progress:
+        yield RunBars(console, progress, verb)

@@ -1,0 +1,282 @@
+"""record() and live(): one Ray Tune trial a concept, each with a recording that survives whatever happens."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator import plugins
+from orchestrator.criteria import Criterion
+from orchestrator.experiment import Experiment
+from orchestrator.recording import State, recording_key
+from orchestrator.store import RecordingStore
+from trainables.concept import Concept
+from trainables.methods import MethodSpec
+from trainables.model_files import fingerprint, resolve
+from trainables.session import Plan
+from trainables.settings import QualitySettings
+from trainables.sinks import Sink
+
+RECORDINGS, LIVE = "recordings", "live"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One concept's run: what determines it, and its key in the store."""
+
+    concept: Concept
+    identity: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Key of the job's recording."""
+        return recording_key(self.identity)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended.
+
+    Attributes:
+        state: of its recording; None when nothing was recorded.
+        steps: optimizer steps that are recorded.
+        reason: why it ended, or the error.
+        is_new: whether this call trained it; otherwise it was found complete.
+    """
+
+    job: Job
+    state: State | None
+    steps: int
+    reason: str
+    is_new: bool
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it ran to its budget or was stopped by its criterion."""
+        return self.state in ("complete", "stopped")
+
+
+class Listener(Protocol):
+    """Follows runs on the driver: a progress display, an experiment tracker."""
+
+    def begun(self, jobs: Sequence[Job], budget: int) -> None:
+        """Trials for `jobs` are about to start."""
+
+    def reported(self, job: Job, result: Mapping[str, Any]) -> None:
+        """A trial sent a result (see `trainables.personalization.Personalization`)."""
+
+    def ended(self, ended: Ended) -> None:
+        """A job ended, well or not."""
+
+
+def storage_folder(experiment: Experiment, *parts: str) -> str:
+    """Return a place below the experiment's storage, as an absolute path or a URL."""
+    storage = experiment.storage
+    if "://" not in storage:
+        storage = str(Path(storage).expanduser().resolve())
+    return "/".join([storage.rstrip("/"), *parts])
+
+
+def recordings(experiment: Experiment) -> RecordingStore:
+    """Return the store of full-length recordings."""
+    return RecordingStore(storage_folder(experiment, RECORDINGS))
+
+
+def live_runs(experiment: Experiment) -> RecordingStore:
+    """Return the store of runs that a criterion ended."""
+    return RecordingStore(storage_folder(experiment, LIVE))
+
+
+def jobs(experiment: Experiment, concepts: Sequence[Concept], criterion: Criterion | None = None) -> list[Job]:
+    """Return the job of every concept: full-length, or live under `criterion`.
+
+    Raises:
+        InvalidInput: the base model's files are not complete.
+    """
+    files = fingerprint(resolve(experiment.base_model))
+    extra = {} if criterion is None else {"criterion": repr(criterion), "quality": _live_quality_dump(experiment)}
+    return [Job(concept, experiment.identity(concept, files) | extra) for concept in concepts]
+
+
+def _live_quality(experiment: Experiment) -> QualitySettings:
+    values = experiment.model_dump()["quality"]
+    return QualitySettings(**values | {"every": None})
+
+
+def _live_quality_dump(experiment: Experiment) -> dict[str, Any]:
+    quality: dict[str, Any] = experiment.model_dump(mode="json")["quality"]
+    return quality | {"every": None}
+
+
+def record(experiment: Experiment, concepts: Sequence[Concept], listeners: Sequence[Listener] = ()) -> list[Ended]:
+    """Run every concept for its whole budget, one Ray Tune trial each, and keep the recordings.
+
+    A complete recording is not made again; an interrupted or failed one goes on from its checkpoint.
+
+    Returns:
+        How each concept's job ended, in their order. A failed trial leaves the others running.
+
+    Raises:
+        InvalidInput: storage, base model or method cannot be used.
+    """
+    plan = _plan(experiment, experiment.quality, None)
+    return _run(experiment, plan, recordings(experiment), jobs(experiment, concepts), None, listeners)
+
+
+def live(
+    experiment: Experiment, concepts: Sequence[Concept], criterion: Criterion, listeners: Sequence[Listener] = ()
+) -> list[Ended]:
+    """Personalize every concept until `criterion` stops it, score samples at the end, and keep the adapters.
+
+    Returns and raises as `record` does.
+    """
+    plan = _plan(experiment, _live_quality(experiment), criterion)
+    todo = jobs(experiment, concepts, criterion)
+    return _run(experiment, plan, live_runs(experiment), todo, criterion, listeners)
+
+
+def _plan(experiment: Experiment, quality: QualitySettings, criterion: Criterion | None) -> Plan:
+    method = MethodSpec(plugins.METHODS.spec(experiment.method.name), experiment.method.settings)
+    method()  # a wrong setting is found here, not on every worker
+    return Plan(
+        base_model=experiment.base_model,
+        method=method,
+        budget=experiment.budget,
+        seed=experiment.seed,
+        fixed_batch=experiment.fixed_batch,
+        quality=quality,
+        criterion=criterion.online if criterion else None,
+        report_steps=experiment.resources.report_steps,
+        checkpoint_seconds=experiment.resources.checkpoint_seconds,
+    )
+
+
+@dataclass(frozen=True)
+class _Recorders:
+    """Opens the recording of a concept on the worker."""
+
+    store: RecordingStore
+    identities: Mapping[str, Mapping[str, Any]]
+
+    def __call__(self, concept: Concept) -> Sink:
+        return self.store.recorder(self.identities[concept.name])
+
+
+def _run(
+    experiment: Experiment,
+    plan: Plan,
+    store: RecordingStore,
+    all_jobs: Sequence[Job],
+    criterion: Criterion | None,
+    listeners: Sequence[Listener],
+) -> list[Ended]:
+    store.check_writable()
+    before = {job.key: store.state(job.identity) for job in all_jobs}
+    todo = [job for job in all_jobs if before[job.key] not in ("complete", "stopped")]
+    errors: dict[str, str] = {}
+    if todo:
+        for listener in listeners:
+            listener.begun(todo, experiment.budget)
+        with _ray():
+            errors = _fit(experiment, plan, store, todo, criterion, listeners)
+    ended = [_ended(store, job, errors.get(job.concept.name, ""), job in todo) for job in all_jobs]
+    for one in ended:
+        if one.is_new:
+            for listener in listeners:
+                listener.ended(one)
+    return ended
+
+
+def _ended(store: RecordingStore, job: Job, error: str, is_new: bool) -> Ended:
+    recording = store.find(job.identity)
+    if recording is None:
+        return Ended(job, None, 0, error or "nothing was recorded", is_new)
+    failed = bool(error) and recording.state not in ("complete", "stopped")
+    reason = error if failed and recording.state != "failed" else recording.reason
+    return Ended(job, recording.state, len(recording.steps), reason, is_new)
+
+
+def _fit(
+    experiment: Experiment,
+    plan: Plan,
+    store: RecordingStore,
+    todo: Sequence[Job],
+    criterion: Criterion | None,
+    listeners: Sequence[Listener],
+) -> dict[str, str]:
+    """Run the trials; return the errors by concept."""
+    from ray import tune
+
+    from orchestrator.stopper import CriterionStopper
+    from trainables.personalization import Personalization
+
+    resources = experiment.resources
+    trainable = tune.with_parameters(
+        Personalization,
+        plan=plan,
+        concepts={job.concept.name: job.concept for job in todo},
+        sink=_Recorders(store, {job.concept.name: job.identity for job in todo}),
+    )
+    share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, share),
+        param_space={"concept": tune.grid_search([job.concept.name for job in todo])},
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=resources.max_concurrent,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: str(trial.trial_id),
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name=f"{Path(store.url).name}-{time.strftime('%Y%m%d-%H%M%S')}",
+            storage_path=storage_folder(experiment, "ray"),
+            stop=CriterionStopper(criterion) if criterion else None,
+            failure_config=tune.FailureConfig(max_failures=resources.max_failures),
+            callbacks=[_relay({job.concept.name: job for job in todo}, listeners)],
+            verbose=0,
+        ),
+    )
+    grid = tuner.fit()
+    return {result.config["concept"]: _message(result.error) for result in grid if result.error}
+
+
+def _relay(by_name: Mapping[str, Job], listeners: Sequence[Listener]) -> Any:
+    """Make the Ray callback that passes results on to the listeners."""
+    from ray import tune
+
+    class Relay(tune.Callback):  # type: ignore[misc]
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+            for listener in listeners:
+                listener.reported(by_name[result["concept"]], result)
+
+    return Relay()
+
+
+def _message(error: BaseException) -> str:
+    """Return the last line of a worker's traceback: the error itself."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    """Use the cluster that is connected or that `RAY_ADDRESS` names; else start one here, and end it afterwards."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the recordings hold more than Tune's logs
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    else:
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()

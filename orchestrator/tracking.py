@@ -1,0 +1,190 @@
+"""MLflow: a parent run a command or study, a child run a concept; the only module that imports mlflow."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.experiment import Experiment
+from orchestrator.runs import Ended, Job, storage_folder
+from trainables.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MAX_POINTS = 1000  # a page with ten times as many points a run is slow to open
+METRICS = ("l_det", "train_loss", "grad_norm")
+
+
+def tracking_uri(experiment: Experiment) -> str:
+    """Return `MLFLOW_TRACKING_URI` where it is set, else a SQLite file in a local storage, else in `dvar-runs`."""
+    configured = os.environ.get("MLFLOW_TRACKING_URI")
+    if configured:
+        return configured
+    return f"sqlite:///{_local_folder(experiment) / 'mlflow.db'}"
+
+
+def _local_folder(experiment: Experiment) -> Path:
+    remote = "://" in experiment.storage
+    return Path("dvar-runs").resolve() if remote else Path(storage_folder(experiment))
+
+
+class Tracker:
+    """Writes to one MLflow experiment; made when a command begins, so that a wrong address is found at once.
+
+    Args:
+        experiment: its name and storage say where to.
+
+    Raises:
+        InvalidInput: the tracking server or store cannot be reached.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self.uri = tracking_uri(experiment)
+        self._client, self._experiment_id = _connect(experiment, self.uri)
+
+    @contextmanager
+    def run(self, kind: str, params: Mapping[str, Any]) -> Iterator["ParentRun"]:
+        """Open a parent run; it ends FINISHED, FAILED on an error, or KILLED on an interrupt."""
+        run_name = f"{kind} {self._experiment.method.name}"
+        tags = {"mlflow.runName": run_name, "dvar.kind": kind}
+        info = self._client.create_run(self._experiment_id, tags=tags).info
+        parent = ParentRun(self._client, self._experiment_id, info.run_id)
+        parent.log_params(params)
+        status = "FAILED"
+        try:
+            yield parent
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            parent.close(status)
+
+
+def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import logging
+
+    for name in ("alembic", "mlflow"):  # the first use of a SQLite store logs every migration of its schema
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    artifacts = None
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        artifacts = (_local_folder(experiment) / "mlflow-artifacts").as_uri()
+    try:
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment.name)
+        return client, found.experiment_id if found else client.create_experiment(experiment.name, artifacts)
+    except (MlflowException, OSError) as error:
+        raise InvalidInput(f"MLflow at {uri} cannot be used ({error}); check MLFLOW_TRACKING_URI") from error
+
+
+class ParentRun:
+    """One command's run, and a `runs.Listener` that gives each concept a child run."""
+
+    def __init__(self, client: "MlflowClient", experiment_id: str, run_id: str) -> None:
+        self._client, self._experiment_id, self.run_id = client, experiment_id, run_id
+        self._children: dict[str, str] = {}
+        self._stride = 1
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters; nested ones with dotted names."""
+        _log(self._client, self.run_id, params=_flatten(params))
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log figures of the run as a whole."""
+        _log(self._client, self.run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
+
+    def log_artifact(self, path: Path) -> None:
+        """Copy a file to the run."""
+        self._client.log_artifact(self.run_id, str(path))
+
+    def log_text(self, text: str, name: str) -> None:
+        """Keep a text as the artifact `name`."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_text(text, encoding="utf-8")
+            self.log_artifact(path)
+
+    def begun(self, jobs: Sequence[Job], budget: int) -> None:
+        """Open a child run for every job."""
+        self._stride = -(-budget // MAX_POINTS)
+        for job in jobs:
+            self._children[job.key] = self.child(job.concept.name, _parameters(job), {"dvar.key": job.key})
+
+    def child(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+        """Open a child run and return its id."""
+        parent = {"mlflow.parentRunId": self.run_id, "mlflow.runName": name}
+        run_id: str = self._client.create_run(self._experiment_id, tags=parent | dict(tags)).info.run_id
+        _log(self._client, run_id, params=_flatten(params))
+        return run_id
+
+    def reported(self, job: Job, result: Mapping[str, Any]) -> None:
+        """Log a thinned L_det, and the last values of what else the result holds."""
+        numbered = enumerate(result["l_det_values"], start=result["first_step"])
+        metrics = [("l_det", value, step) for step, value in numbered if step % self._stride == 0]
+        others = [name for name in result if name in METRICS[1:] or "_clip_" in name]
+        metrics += [(name, result[name], result["step"]) for name in others]
+        _log(self._client, self._children[job.key], metrics=metrics)
+
+    def ended(self, ended: Ended) -> None:
+        """Close the job's child run with its figures."""
+        run_id = self._children.pop(ended.job.key)
+        _log(self._client, run_id, metrics=[("steps", ended.steps, 0)] if ended.steps else [])
+        self._client.set_tag(run_id, "dvar.state", str(ended.state))
+        self._client.set_tag(run_id, "dvar.reason", ended.reason)
+        self._client.set_terminated(run_id, "FINISHED" if ended.is_good else "FAILED")
+
+    def close(self, status: str) -> None:
+        """End the run, and whatever child run is still open, as `status`."""
+        for run_id in self._children.values():
+            self._client.set_terminated(run_id, "KILLED")
+        self._client.set_terminated(self.run_id, status)
+
+
+def _parameters(job: Job) -> dict[str, Any]:
+    hidden = ("concept",)
+    return {name: value for name, value in job.identity.items() if name not in hidden} | {
+        "concept": job.concept.name,
+        "class_noun": job.concept.class_noun,
+        "images": len(job.concept.images),
+    }
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = str(value)
+    return flat
+
+
+def _log(
+    client: "MlflowClient",
+    run_id: str,
+    *,
+    metrics: Sequence[tuple[str, float, int]] = (),
+    params: Mapping[str, str] | None = None,
+) -> None:
+    """Send metrics and parameters in as few requests as MLflow allows (1000 metrics, 100 parameters each)."""
+    from time import time
+
+    from mlflow.entities import Metric, Param
+
+    now = int(time() * 1000)
+    rows = [Metric(name, float(value), now, step) for name, value, step in metrics]
+    pairs = [Param(name, value[:6000]) for name, value in (params or {}).items()]
+    for start in range(0, max(len(rows), 1), 1000):
+        client.log_batch(run_id, metrics=rows[start : start + 1000], params=pairs[:100] if start == 0 else ())
+    for start in range(100, len(pairs), 100):
+        client.log_batch(run_id, params=pairs[start : start + 100])

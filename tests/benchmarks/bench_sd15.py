@@ -1,0 +1,129 @@
+"""Textual Inversion on Stable Diffusion 1.5's true architecture with random weights: ms a step and peak memory.
+
+    python tests/benchmarks/bench_sd15.py [--steps 10] [--dtype bfloat16] [--tiny]
+
+It builds the pipeline, saves it as a diffusers folder, and loads it back by the path that loads real weights.
+Speed and memory are those of the real model; samples and losses mean nothing. `--tiny` tries the script on a CPU.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from trainables.base_model import load
+from trainables.concept import concept_from_images
+from trainables.methods.textual_inversion import TextualInversion
+from trainables.model_files import fingerprint
+from trainables.settings import BaseModelSettings
+from trainables.training import Training
+
+# Operations of SD 1.5's U-Net at 512 px an image: forward, and forward with the backward pass to the text (TFLOP).
+FORWARD, FORWARD_BACKWARD = 0.82, 1.75
+DENSE_BF16 = 790.0  # TFLOP/s of a large matrix product, as measured on an H200 or H100
+
+
+def tokenizer(folder: Path) -> int:
+    """Save CLIP's tokenizer format with byte-level words only, padded to CLIP's 49,408 ids; return the end's id."""
+    from tokenizers import pre_tokenizers
+    from transformers import CLIPTokenizer
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [*letters, *(f"{letter}</w>" for letter in letters)]
+    words += [f"unused{i}" for i in range(49406 - len(words))] + ["<|startoftext|>", "<|endoftext|>"]
+    CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=77).save_pretrained(
+        folder
+    )
+    return 49407
+
+
+def build(folder: Path, tiny: bool) -> None:
+    """Write SD 1.5 with random weights, or the same with a few channels."""
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    width = 32 if tiny else 320
+    hidden = 64 if tiny else 768
+    end = tokenizer(folder / "tokenizer")
+    text = CLIPTextConfig(
+        vocab_size=49408, hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=2 if tiny else 12,
+        num_attention_heads=hidden // 64, hidden_act="quick_gelu", projection_dim=hidden, eos_token_id=end,
+        bos_token_id=end - 1, pad_token_id=end,
+    )  # fmt: skip
+    CLIPTextModel(text).to(torch.bfloat16).save_pretrained(folder / "text_encoder")
+    channels = (32, 32, 32, 32) if tiny else (128, 256, 512, 512)
+    AutoencoderKL(
+        block_out_channels=channels, down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2, latent_channels=4, sample_size=512,
+    ).to(torch.bfloat16).save_pretrained(folder / "vae")  # fmt: skip
+    UNet2DConditionModel(
+        sample_size=64, cross_attention_dim=hidden, attention_head_dim=8,
+        block_out_channels=(width, 2 * width, 4 * width, 4 * width),
+    ).to(torch.bfloat16).save_pretrained(folder / "unet")  # fmt: skip
+    schedule = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
+    schedule.save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+
+
+def measure(base, concept, batch: int, steps: int) -> dict[str, float]:
+    """Train some steps after three of warm-up; return medians in ms and the peak memory in GiB."""
+    cuda = base.device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    training = Training(base, TextualInversion(batch_size=batch), concept)
+    for _ in range(3):
+        training.step()
+    rows = [training.step() for _ in range(steps)]
+    training.close()
+    return {
+        "step": 1e3 * statistics.median(row.seconds for row in rows),
+        "l_det": 1e3 * statistics.median(row.l_det_seconds for row in rows),
+        "peak": torch.cuda.max_memory_allocated() / 2**30 if cuda else float("nan"),
+        "first": rows[0].l_det,
+        "last": rows[-1].l_det,
+    }
+
+
+def main() -> None:
+    """Build, load, measure, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--tiny", action="store_true")
+    options = parser.parse_args()
+    if not torch.cuda.is_available() and not options.tiny:
+        print("no CUDA device: skipped (try --tiny)")
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    resolution = 64 if options.tiny else 512
+    settings = BaseModelSettings(id="built", resolution=resolution, dtype=options.dtype)
+    images = [Image.effect_noise((700, 500 + 20 * i), 60).convert("RGB") for i in range(5)]
+    concept = concept_from_images("noise", "toy", images)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build(folder, options.tiny)
+        start = time.perf_counter()
+        digest = fingerprint(folder)
+        hashed = time.perf_counter()
+        base = load(folder, settings, device)
+        print(f"fingerprint {digest} in {hashed - start:.1f} s, loaded in {time.perf_counter() - hashed:.1f} s")
+    unet = sum(p.numel() for p in base.unet.parameters()) / 1e6
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    print(f"{name}, torch {torch.__version__}, U-Net of {unet:.0f} M parameters, {resolution} px, {options.dtype}")
+    print("batch  step ms  floor  ratio  L_det(8) ms  floor  ratio  peak GiB  L_det")
+    for batch in (1, 2, 4):
+        figures = measure(base, concept, batch, options.steps)
+        floor, det_floor = 1e3 * batch * FORWARD_BACKWARD / DENSE_BF16, 1e3 * 8 * FORWARD / DENSE_BF16
+        step, l_det = figures["step"], figures["l_det"]
+        print(
+            f"{batch:>5}  {step:>7.1f}  {floor:>5.1f}  {step / floor:>5.1f}  {l_det:>11.1f}  {det_floor:>5.1f}  "
+            f"{l_det / det_floor:>5.1f}  {figures['peak']:>8.2f}  {figures['first']:.5f} -> {figures['last']:.5f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Textual Inversion: one row trains, everything else stays, and diffusers loads what it exports."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trainables.concept import ConceptImage
+from trainables.errors import InvalidInput
+from trainables.methods.textual_inversion import TextualInversion
+from trainables.training import Training
+
+
+def weights(base):
+    modules = {"text_encoder": base.text_encoder, "vae": base.vae, "unet": base.unet}
+    return {
+        f"{name}.{key}": value.clone() for name, module in modules.items() for key, value in module.state_dict().items()
+    }
+
+
+def test_every_other_weight_stays_bit_identical(base, toy_concepts):
+    before = weights(base)
+    tokenizer = base.tokenizer
+    training = Training(base, TextualInversion(weight_decay=0.5), toy_concepts[0])
+    row = training.state_dict()["method.row"]
+    for _ in range(3):
+        training.step()
+    assert not torch.equal(row, training.state_dict()["method.row"])
+    training.close()
+    after = weights(base)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert base.tokenizer is tokenizer
+
+
+def test_only_the_row_gets_a_gradient(base, toy_concepts):
+    training = Training(base, TextualInversion(), toy_concepts[0])
+    trains = [p for group in training.method.parameter_groups() for p in group["params"]]
+    training.step()
+    assert len(trains) == 1
+    assert trains[0].grad.abs().sum() > 0
+    modules = (base.text_encoder, base.vae, base.unet)
+    assert [p for module in modules for p in module.parameters() if p.requires_grad] == trains
+
+
+def test_starts_from_the_class_noun(base, toy_concepts):
+    concept = toy_concepts[0]
+    method = TextualInversion()
+    table = base.text_encoder.get_input_embeddings().weight
+    ids = base.tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
+    method.attach(base, concept)
+    assert torch.equal(method.state_dict()["row"], table[ids].float().mean(dim=0))
+
+
+def test_a_known_word_as_placeholder_is_refused(base, toy_concepts):
+    concept = dataclasses.replace(toy_concepts[0], placeholder="photo</w>")
+    with pytest.raises(InvalidInput, match="is a word of the tokenizer already"):
+        TextualInversion().attach(base, concept)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rate": 0}, "learning_rate must be positive, got 0"),
+        ({"learning_rate": float("nan")}, "got nan"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"flip_probability": 1.5}, "got 1.5"),
+        ({"templates": ["a photo"]}, "exactly one"),
+    ],
+)
+def test_unusable_settings(settings, message):
+    with pytest.raises(InvalidInput, match=message):
+        TextualInversion(**settings)
+
+
+def test_the_placeholder_means_the_row_in_a_plain_table_too(base, toy_concepts):
+    """The row beside the table is the same as a resized table: same text states."""
+    concept = toy_concepts[0]
+    method = TextualInversion()
+    method.attach(base, concept)
+    ids = base.tokenize([f"a photo of a {concept.placeholder}"])
+    with torch.no_grad():
+        ours = base.text_encoder(ids)[0]
+        row, tokenizer = method.state_dict()["row"].clone(), base.tokenizer
+        method.detach()
+        base.text_encoder.resize_token_embeddings(len(tokenizer))
+        base.text_encoder.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids(concept.placeholder)] = row
+        theirs = base.text_encoder(ids)[0]
+    assert torch.equal(ours, theirs)
+
+
+LOAD_ELSEWHERE = """
+import sys, torch
+from diffusers import StableDiffusionPipeline
+pipeline = StableDiffusionPipeline.from_pretrained(sys.argv[1], local_files_only=True)
+pipeline.set_progress_bar_config(disable=True)
+pipeline.load_textual_inversion(sys.argv[2])
+images = pipeline(sys.argv[3], height=64, width=64, num_inference_steps=4, output_type="np",
+                  generator=torch.Generator().manual_seed(0)).images
+print(repr(float(images.mean())))
+"""
+
+
+def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, miniature_path, tmp_path):
+    concept = toy_concepts[0]
+    training = Training(base, TextualInversion(learning_rate=0.5), concept)
+    for name, steps in (("early", 1), ("late", 5)):
+        for _ in range(steps):
+            training.step()
+        (tmp_path / name).mkdir()
+        training.method.export(tmp_path / name)
+    exported = load_file(tmp_path / "late" / "learned_embeds.safetensors")
+    assert torch.equal(exported[concept.placeholder], training.state_dict()["method.row"])
+
+    def sample(name):
+        arguments = [str(miniature_path), str(tmp_path / name), f"a photo of a {concept.placeholder}"]
+        done = subprocess.run(
+            [sys.executable, "-c", LOAD_ELSEWHERE, *arguments], capture_output=True, text=True, check=True
+        )
+        return float(done.stdout.strip().splitlines()[-1])
+
+    assert sample("early") != sample("late")
+
+
+def test_two_images_or_one(base, toy_concepts):
+    one = dataclasses.replace(toy_concepts[0], images=toy_concepts[0].images[:1])
+    assert isinstance(one.images[0], ConceptImage)
+    training = Training(base, TextualInversion(), one)
+    assert training.step().l_det > 0

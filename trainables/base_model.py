@@ -1,0 +1,145 @@
+"""BaseModel: a Stable Diffusion of diffusers' own classes, on one device, frozen."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from trainables.errors import InvalidInput
+from trainables.model_files import check_folder
+from trainables.settings import BaseModelSettings
+
+
+@dataclass
+class BaseModel:
+    """The parts of a Stable Diffusion, frozen, on one device.
+
+    Attributes:
+        tokenizer: CLIP's; a method may replace it while it is attached.
+        text_encoder, vae, unet: transformers' and diffusers' modules, in evaluation mode, without gradients.
+        schedule: the noise schedule of training (DDPM).
+        resolution: side of training images and samples in pixels.
+    """
+
+    tokenizer: Any
+    text_encoder: Any
+    vae: Any
+    unet: Any
+    schedule: Any
+    resolution: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return torch.device(self.unet.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the frozen weights."""
+        dtype = self.unet.dtype
+        assert isinstance(dtype, torch.dtype)
+        return dtype
+
+    @property
+    def timesteps(self) -> int:
+        """Length T of the noise schedule; timesteps are 0..T-1."""
+        return int(self.schedule.config.num_train_timesteps)
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """Cut the central square, scale it, map it to -1..1: shape (3, resolution, resolution), float32."""
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        box = (left, top, left + side, top + side)
+        size = (self.resolution, self.resolution)
+        square = image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+        return torch.from_numpy(np.asarray(square, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
+
+    @torch.no_grad()
+    def encode(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the VAE's scaled latents, float32 on the CPU, one image at a time."""
+        means, stds = [], []
+        for pixels in pixels_bchw.split(1):  # one at a time: at 512 px the encoder's activations are the peak memory
+            posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
+            means.append(posterior.mean.float().cpu())
+            stds.append(posterior.std.float().cpu())
+        scale, shift = self.vae.config.scaling_factor, self.vae.config.shift_factor or 0.0
+        return (torch.cat(means) - shift) * scale, torch.cat(stds) * scale
+
+    def diffuse(self, latents_bchw: Tensor, noise_bchw: Tensor, timesteps_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z_t in the model's precision and what the model should predict in float32, both on its device."""
+        noisy = self.schedule.add_noise(latents_bchw, noise_bchw, timesteps_b)
+        match self.schedule.config.prediction_type:
+            case "epsilon":
+                target = noise_bchw
+            case "v_prediction":
+                target = self.schedule.get_velocity(latents_bchw, noise_bchw, timesteps_b)
+            case other:
+                raise InvalidInput(f"prediction type {other!r} is not supported; available: epsilon, v_prediction")
+        return noisy.to(self.device, self.dtype), target.to(self.device)
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Return the captions as tokens, padded to the tokenizer's length: shape (batch, tokens), on the device."""
+        length = self.tokenizer.model_max_length
+        encoded = self.tokenizer(list(captions), padding="max_length", truncation=True, max_length=length)
+        return torch.tensor(encoded["input_ids"], device=self.device)
+
+    def denoise(self, noisy_latents_bchw: Tensor, timesteps_b: Tensor, text_bld: Tensor) -> Tensor:
+        """Return the U-Net's prediction, shape of the latents."""
+        prediction = self.unet(noisy_latents_bchw, timesteps_b, encoder_hidden_states=text_bld).sample
+        assert isinstance(prediction, Tensor)
+        return prediction
+
+    def pipeline(self) -> Any:
+        """Return a diffusers pipeline around these very parts, with a DDIM sampler and without a safety checker."""
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+        pipeline = StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=DDIMScheduler.from_config(self.schedule.config),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def with_own_tokenizer(self) -> Any:
+        """Return an independent copy of the tokenizer, which a method may extend."""
+        return copy.deepcopy(self.tokenizer)
+
+
+def load(folder: Path, settings: BaseModelSettings, device: torch.device | str = "cpu") -> BaseModel:
+    """Load a pipeline's folder by diffusers' and transformers' own loaders; only safetensors are read.
+
+    Raises:
+        InvalidInput: a component is missing, damaged, or of a class that is not Stable Diffusion 1.x or 2.x.
+    """
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    check_folder(folder)
+    dtype = getattr(torch, settings.dtype)
+    weights = {"use_safetensors": True, "local_files_only": True}
+    try:
+        base = BaseModel(
+            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+            text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **weights),
+            vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, **weights),
+            unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, **weights),
+            schedule=DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+            resolution=settings.resolution,
+        )
+    except Exception as error:  # the loaders raise many kinds; every one of them means that the folder is unusable
+        raise InvalidInput(f"base model {folder} cannot be loaded: {error}") from error
+    for module in (base.text_encoder, base.vae, base.unet):
+        module.to(device).eval().requires_grad_(False)
+    return base

@@ -1,0 +1,248 @@
+"""Concept: the few images of one object, its class noun and its placeholder."""
+
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from trainables.errors import InvalidInput
+
+MAX_PIXELS = 150_000_000  # a 12,000 x 12,000 image takes 450 MB as RGB; anything larger is a mistake or an attack
+SETTINGS_FILE = "concept.yaml"
+SETTINGS = ("name", "class_noun", "placeholder", "validation_prompts")
+VALIDATION_PROMPTS = ("a {} on the beach", "a {} in the snow", "a {} on a wooden table", "a {} next to a tree")
+
+
+@dataclass(frozen=True)
+class ConceptImage:
+    """One image file as it was brought: its name and its bytes, so that a worker needs no shared folder."""
+
+    name: str
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file's bytes, hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def decode(self) -> Image.Image:
+        """Return the first frame as RGB, upright (EXIF rotation applied), transparency on white.
+
+        Raises:
+            InvalidInput: Pillow cannot read it, it is cut off, or it has more than `MAX_PIXELS` pixels.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                with Image.open(io.BytesIO(self.data)) as image:
+                    _check_size(image, self.name)
+                    return _to_rgb(ImageOps.exif_transpose(image))
+        except InvalidInput:
+            raise
+        except Image.DecompressionBombError as error:
+            raise InvalidInput(_too_large(self.name, str(error))) from error
+        except UnidentifiedImageError as error:
+            raise InvalidInput(f"{self.name} is not an image that Pillow can read; remove it or convert it") from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise InvalidInput(f"{self.name} is damaged or cut off ({error}); replace it or remove it") from error
+
+
+def _too_large(name: str, detail: str) -> str:
+    return f"{name} is too large ({detail}; at most {MAX_PIXELS:,} pixels); scale it down or remove it"
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise InvalidInput(_too_large(name, f"{width} x {height} pixels"))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow's own conversion clips 16 bits at 255 instead of scaling them
+        image = image.point([value / 256 for value in range(65536)], "L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One object to learn.
+
+    Attributes:
+        name: what it is called in tables and folders; no path separators.
+        class_noun: the common word for it ("dog"), which initialises or accompanies the placeholder.
+        placeholder: the new word that comes to mean the concept ("<my-dog>").
+        images: at least one image.
+        validation_prompts: prompts of new contexts, each with one `{}` for the placeholder.
+    """
+
+    name: str
+    class_noun: str
+    placeholder: str
+    images: tuple[ConceptImage, ...]
+    validation_prompts: tuple[str, ...] = VALIDATION_PROMPTS
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if not self.images:
+            raise InvalidInput(f"concept {self.name!r} has no images; give it at least one")
+        if not self.class_noun.strip():
+            raise InvalidInput(f"concept {self.name!r} has an empty class noun; name what it is, such as 'dog'")
+        if not re.fullmatch(r"\S+", self.placeholder):
+            raise InvalidInput(f"placeholder {self.placeholder!r} of concept {self.name!r} must be one word")
+        for prompt in self.validation_prompts:
+            if prompt.count("{}") != 1:
+                raise InvalidInput(f"validation prompt {prompt!r} of concept {self.name!r} needs exactly one {{}}")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What distinguishes this concept from every other, as plain JSON."""
+        return {
+            "name": self.name,
+            "class_noun": self.class_noun,
+            "placeholder": self.placeholder,
+            "images": [image.sha256 for image in self.images],
+            "validation_prompts": list(self.validation_prompts),
+        }
+
+    def decode(self) -> list[Image.Image]:
+        """Return every image as RGB; see `ConceptImage.decode`."""
+        return [image.decode() for image in self.images]
+
+
+def _check_name(name: str) -> None:
+    bad = not name or name != name.strip() or name.startswith(".") or re.search(r"[/\\\x00-\x1f\x7f]", name)
+    if bad or len(name) > 100:
+        raise InvalidInput(
+            f"concept name {name!r} cannot be used: at most 100 characters, no '/', '\\' or control characters, "
+            "no dot or space at the start"
+        )
+
+
+def concept_from_images(name: str, class_noun: str, images: Sequence[Image.Image]) -> Concept:
+    """Make a concept from images in memory, kept as PNG."""
+    return Concept(name, class_noun, placeholder_for(name), tuple(_as_png(i, image) for i, image in enumerate(images)))
+
+
+def _as_png(index: int, image: Image.Image) -> ConceptImage:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return ConceptImage(f"{index:02d}.png", buffer.getvalue())
+
+
+def placeholder_for(name: str) -> str:
+    """Return the placeholder of a concept without one of its own: `duck_toy` becomes `<duck-toy>`."""
+    word = re.sub(r"[^\w]+|_", "-", name.lower()).strip("-")
+    return f"<{word or 'concept'}>"
+
+
+def class_noun_for(name: str) -> str:
+    """Guess the class noun from a folder's name: its last word without digits (`dog6` is a dog), else "object"."""
+    words = [word for word in re.split(r"[\W\d_]+", name.lower()) if word]
+    return words[-1] if words else "object"
+
+
+def load_concept(folder: Path) -> Concept:
+    """Read one concept from a folder of images and an optional `concept.yaml`.
+
+    `concept.yaml` may set `name`, `class_noun`, `placeholder` and `validation_prompts`; what it leaves out comes
+    from the folder's name. Every image is decoded once, so that a damaged one is found before anything trains.
+
+    Raises:
+        InvalidInput: there is no image, an image is unusable, or `concept.yaml` is not understood.
+    """
+    files = _image_files(folder)
+    if not files:
+        raise InvalidInput(f"{folder} holds no images; put at least one in it (any format that Pillow reads)")
+    settings = _read_settings(folder / SETTINGS_FILE)
+    name = settings.get("name", folder.resolve().name)
+    images = tuple(ConceptImage(str(file), file.read_bytes()) for file in files)
+    for image in images:
+        image.decode()
+    return Concept(
+        name=name,
+        class_noun=settings.get("class_noun", class_noun_for(name)),
+        placeholder=settings.get("placeholder", placeholder_for(name)),
+        images=images,
+        validation_prompts=tuple(settings.get("validation_prompts", VALIDATION_PROMPTS)),
+    )
+
+
+def load_concepts(folder: Path) -> list[Concept]:
+    """Read a folder of concept folders, or one concept folder, sorted by name.
+
+    Raises:
+        InvalidInput: the folder does not exist or is empty, two concepts share a name, or concepts are unusable;
+            all problems are listed at once.
+    """
+    if not folder.is_dir():
+        raise InvalidInput(f"concepts folder {folder} does not exist or is not a folder")
+    subfolders = [] if _image_files(folder) else sorted(p for p in folder.iterdir() if _may_be_concept(p))
+    concepts, problems = [], []
+    for path in subfolders or [folder]:
+        try:
+            concepts.append(load_concept(path))
+        except InvalidInput as error:
+            problems.append(str(error))
+    if problems:
+        raise InvalidInput("\n".join(problems))
+    return checked_unique(concepts)
+
+
+def checked_unique(concepts: Sequence[Concept]) -> list[Concept]:
+    """Return the concepts as a list, or raise InvalidInput when two share a name."""
+    seen: set[str] = set()
+    for concept in concepts:
+        if concept.name in seen:
+            raise InvalidInput(f"two concepts are called {concept.name!r}; rename one (folder name or concept.yaml)")
+        seen.add(concept.name)
+    return list(concepts)
+
+
+def _may_be_concept(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith((".", "__"))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    suffixes = Image.registered_extensions()
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
+
+
+def _read_settings(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(settings, dict):
+        raise InvalidInput(f"{path} must hold settings such as 'class_noun: dog', got {settings!r}")
+    for key, value in settings.items():
+        _check_setting(path, str(key), value)
+    return settings
+
+
+def _check_setting(path: Path, key: str, value: object) -> None:
+    if key not in SETTINGS:
+        near = get_close_matches(key, SETTINGS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(SETTINGS)}"
+        raise InvalidInput(f"{path}: unknown setting {key!r}; {hint}")
+    if key == "validation_prompts":
+        if not isinstance(value, list) or not all(isinstance(prompt, str) for prompt in value):
+            raise InvalidInput(f"{path}: validation_prompts must be a list of strings, got {value!r}")
+    elif not isinstance(value, str):
+        raise InvalidInput(f"{path}: {key} must be text, got {value!r}")

@@ -1,0 +1,133 @@
+"""Textual Inversion: learn one word embedding and nothing else (Gal et al., 2022)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainables.base_model import BaseModel
+from trainables.concept import Concept
+from trainables.errors import InvalidInput
+from trainables.inputs import Inputs
+from trainables.methods.base import Method
+from trainables.prompts import OBJECT_TEMPLATES
+
+EXPORT_NAME = "learned_embeds.safetensors"
+
+
+class TextualInversion(Method):
+    """Optimises the embedding of the placeholder, starting from that of the class noun.
+
+    The learned row is a parameter of its own beside the frozen table, so weight decay cannot move any other row.
+    The defaults are the recipe that the paper's authors ran: batch 2, AdamW at 1e-2 (5e-3 scaled by the batch).
+
+    Args:
+        learning_rate: of AdamW, positive.
+        weight_decay: of AdamW.
+        batch_size: inputs a step.
+        templates: captions of training images, one `{}` each.
+        flip_probability: chance that an image is mirrored.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-2,
+        weight_decay: float = 1e-2,
+        batch_size: int = 2,
+        templates: Sequence[str] = OBJECT_TEMPLATES,
+        flip_probability: float = 0.5,
+    ) -> None:
+        if not learning_rate > 0:
+            raise InvalidInput(f"learning_rate must be positive, got {learning_rate}")
+        if batch_size < 1:
+            raise InvalidInput(f"batch_size must be at least 1, got {batch_size}")
+        if not 0 <= flip_probability <= 1:
+            raise InvalidInput(f"flip_probability must lie between 0 and 1, got {flip_probability}")
+        if not templates or any(template.count("{}") != 1 for template in templates):
+            raise InvalidInput(f"templates must be captions with exactly one {{}} each, got {list(templates)}")
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.templates = tuple(templates)
+        self.flip_probability = flip_probability
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "batch_size": self.batch_size,
+            "templates": list(self.templates),
+            "flip_probability": self.flip_probability,
+        }
+
+    def attach(self, base: BaseModel, concept: Concept) -> None:
+        """Add the placeholder to a copy of the tokenizer, and its row beside the table of embeddings."""
+        tokenizer = base.with_own_tokenizer()
+        start_ids = tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
+        if tokenizer.add_tokens([concept.placeholder]) != 1:
+            raise InvalidInput(
+                f"placeholder {concept.placeholder!r} of concept {concept.name!r} is a word of the tokenizer already; "
+                "choose another one in concept.yaml"
+            )
+        self._base, self._concept = base, concept
+        self._original = (base.tokenizer, base.text_encoder.get_input_embeddings())
+        table = self._original[1].weight
+        # A noun of several tokens starts from their mean: no single row stands for it.
+        self._row = nn.Parameter(table[start_ids].float().mean(dim=0))
+        base.tokenizer = tokenizer
+        token_id = tokenizer.convert_tokens_to_ids(concept.placeholder)
+        base.text_encoder.set_input_embeddings(_EmbeddingWithConcept(self._original[1], self._row, token_id))
+
+    def detach(self) -> None:
+        """Give the base model its own tokenizer and table of embeddings back."""
+        tokenizer, embedding = self._original
+        self._base.tokenizer = tokenizer
+        self._base.text_encoder.set_input_embeddings(embedding)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the one embedding row."""
+        return [{"params": [self._row], "lr": self.learning_rate, "weight_decay": self.weight_decay}]
+
+    def denoise(self, inputs: Inputs) -> Tensor:
+        """Encode the captions with the row as it is now, and predict."""
+        text_bld = self._base.text_encoder(inputs.input_ids_bl)[0]
+        return self._base.denoise(inputs.noisy_latents_bchw, inputs.timesteps_b, text_bld)
+
+    def loss(self, inputs: Inputs) -> Tensor:
+        """Return the mean squared error (paper, equation 2), in float32."""
+        return F.mse_loss(self.denoise(inputs).float(), inputs.target_bchw)
+
+    def export(self, folder: Path) -> None:
+        """Write `learned_embeds.safetensors`, which `load_textual_inversion` of any diffusers pipeline loads."""
+        save_file({self._concept.placeholder: self._row.detach().cpu().clone()}, folder / EXPORT_NAME)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the row, float32."""
+        return {"row": self._row.detach()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Set the row."""
+        with torch.no_grad():
+            self._row.copy_(state["row"])
+
+
+class _EmbeddingWithConcept(nn.Module):
+    """The frozen table of embeddings with one more word, whose row is trained."""
+
+    def __init__(self, table: nn.Embedding, row: nn.Parameter, token_id: int) -> None:
+        super().__init__()
+        self.table, self.row, self.token_id = table, row, token_id
+
+    @property
+    def weight(self) -> Tensor:
+        return self.table.weight
+
+    def forward(self, input_ids_bl: Tensor) -> Tensor:
+        is_concept = (input_ids_bl == self.token_id).unsqueeze(-1)
+        known = self.table(input_ids_bl.masked_fill(input_ids_bl == self.token_id, 0))
+        return torch.where(is_concept, self.row.to(known.dtype), known)

@@ -1,0 +1,83 @@
+"""Personalization: the Ray Tune trainable around a `Session`; the only Ray import among the trainables."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from trainables.concept import Concept
+from trainables.session import Models, Plan, Session
+from trainables.sinks import Sink
+
+
+class Personalization(tune.Trainable):  # type: ignore[misc]
+    """Personalizes one concept a trial and reports every L_det; hand it what it needs by `tune.with_parameters`.
+
+    The trial's config holds `concept`, the name of one of `concepts`. With `reuse_actors` the models are loaded
+    once an actor. Each result holds `step`, `first_step`, `l_det_values` (see `trainables.session.Progress`),
+    `l_det` (the last value), `state` and `concept`, and is `done` once the budget is used up. When the criterion
+    fires the trial does no further step; a `ray.tune.Stopper` with the same criterion ends it.
+    """
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        plan: Plan,
+        concepts: Mapping[str, Concept],
+        sink: Callable[[Concept], Sink],
+    ) -> None:
+        """Load the models and begin, or go on from what the sink holds."""
+        self._plan, self._concepts, self._sink = plan, concepts, sink
+        # Ray sets one thread a CPU of the trial; torch must agree, or sums are split differently and bits change.
+        torch.set_num_threads(max(1, int(self._cpus())))
+        self._models = Models.load(plan)
+        self._session: Session | None = None
+        self.reset_config(config)
+
+    def _cpus(self) -> float:
+        resources = self.trial_resources
+        return float(resources.required_resources.get("CPU", 1)) if resources else 1.0
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Turn to another concept with the models that are loaded."""
+        self.cleanup()
+        concept = self._concepts[new_config["concept"]]
+        self._session = Session(self._models, self._plan, concept, self._sink(concept))
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train until the next report is due."""
+        assert self._session is not None
+        progress = self._session.advance()
+        result: dict[str, Any] = {
+            "concept": self._session.training.concept.name,
+            "step": progress.step,
+            "first_step": progress.first_step,
+            "l_det_values": list(progress.l_det),
+            "state": progress.state,
+            "done": progress.state == "complete",
+            **progress.scores,
+        }
+        if progress.l_det:
+            result["l_det"] = progress.l_det[-1]
+        if row := progress.last_row:
+            result |= {"train_loss": row.train_loss, "grad_norm": row.grad_norm}
+        return result
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write the exact state."""
+        assert self._session is not None
+        self._session.save(Path(checkpoint_dir))
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Go back to a state that `save_checkpoint` wrote."""
+        assert self._session is not None
+        self._session.load(Path(checkpoint))
+
+    def cleanup(self) -> None:
+        """Leave the base model as it was."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None

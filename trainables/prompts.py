@@ -1,0 +1,13 @@
+"""Captions for the images of an object, from which a personalization draws."""
+
+_KINDS = ("photo", "rendition", "picture")
+_QUALITIES = ("", "good ", "cropped ", "close-up ", "bright ", "dark ", "clean ")
+_ARTICLES = ("a", "the", "my")
+
+#: Neutral captions of one object, `{}` stands for the placeholder: 63 combinations of quality, kind and article.
+OBJECT_TEMPLATES = tuple(
+    f"a {quality}{kind} of {article} {{}}" for quality in _QUALITIES for kind in _KINDS for article in _ARTICLES
+)
+
+#: The caption with which samples are drawn to compare them with the concept's images.
+SAMPLE_TEMPLATE = OBJECT_TEMPLATES[0]

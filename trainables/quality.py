@@ -1,0 +1,123 @@
+"""Quality of a personalization: CLIP scores of samples, as in the paper's Table 1."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainables.base_model import BaseModel
+from trainables.concept import Concept
+from trainables.errors import InvalidInput
+from trainables.prompts import SAMPLE_TEMPLATE
+from trainables.randomness import derived_seed
+from trainables.settings import MINIATURE, TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT, QualitySettings
+
+
+class ClipScorer:
+    """Cosine similarities in CLIP's common space, each in -1..1.
+
+    Args:
+        model: "miniature", a folder, or a hub id such as "openai/clip-vit-base-patch32".
+        device: where it runs; always in float32.
+
+    Raises:
+        InvalidInput: the model cannot be had.
+    """
+
+    def __init__(self, model: str, device: torch.device) -> None:
+        from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+        place: str | Path = model
+        if model == MINIATURE:
+            from trainables.miniature import miniature_folder
+
+            place = miniature_folder() / "clip"
+        try:
+            self._model = CLIPModel.from_pretrained(place, use_safetensors=True).to(device).eval()
+            self._processor = CLIPImageProcessor.from_pretrained(place)
+            self._tokenizer = CLIPTokenizer.from_pretrained(place)
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"CLIP model {model!r} cannot be loaded ({error}); give a folder or a hub id") from error
+
+    @torch.no_grad()
+    def embed_images(self, images: list[Image.Image]) -> Tensor:
+        """Return unit vectors, shape (images, dimensions)."""
+        pixels = self._processor(images=images, return_tensors="pt")["pixel_values"].to(self._model.device)
+        return F.normalize(self._model.get_image_features(pixel_values=pixels).pooler_output.float(), dim=-1)
+
+    @torch.no_grad()
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        """Return unit vectors, shape (texts, dimensions)."""
+        tokens = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self._model.device)
+        return F.normalize(self._model.get_text_features(**tokens).pooler_output.float(), dim=-1)
+
+
+class QualityProbe:
+    """Draws and scores samples of one concept; the same prompts and starting noise at every snapshot.
+
+    Args:
+        base: the model that is personalized.
+        concept: whose images are the reference.
+        settings: how many samples, and how they are drawn.
+        scorer: the CLIP that scores.
+    """
+
+    def __init__(self, base: BaseModel, concept: Concept, settings: QualitySettings, scorer: ClipScorer) -> None:
+        self._base, self._settings, self._scorer = base, settings, scorer
+        self._references = scorer.embed_images(concept.decode())
+        self._train_prompt = SAMPLE_TEMPLATE.format(concept.placeholder)
+        templates = concept.validation_prompts
+        chosen = [templates[i % len(templates)] for i in range(settings.samples)] if templates else []
+        self._validation_prompts = [template.format(concept.placeholder) for template in chosen]
+        # CLIP does not know the placeholder: its text is scored with the class noun in its place.
+        self._validation_texts = scorer.embed_texts([t.format(concept.class_noun) for t in chosen]) if chosen else None
+
+    def measure(self) -> tuple[dict[str, float], list[Image.Image]]:
+        """Sample and score what is trained so far.
+
+        Returns:
+            The scores, higher is better: `train_clip_image` (samples of the training prompt against the concept's
+            images), `val_clip_image` and `val_clip_text` (samples of validation prompts against the images and
+            against their prompts); and the samples, those of the training prompt first.
+        """
+        pipeline = self._base.pipeline()
+        train = self._sample(pipeline, [self._train_prompt] * self._settings.samples, "train")
+        scores = {TRAIN_IMAGE: self._image_score(self._scorer.embed_images(train))}
+        if self._validation_texts is None:
+            return scores, train
+        validation = self._sample(pipeline, self._validation_prompts, "validation")
+        embedded = self._scorer.embed_images(validation)
+        scores[VALIDATION_IMAGE] = self._image_score(embedded)
+        scores[VALIDATION_TEXT] = (embedded * self._validation_texts).sum(dim=-1).mean().item()
+        return scores, train + validation
+
+    def _image_score(self, samples: Tensor) -> float:
+        return (samples @ self._references.T).mean().item()
+
+    def _sample(self, pipeline: Any, prompts: list[str], purpose: str) -> list[Image.Image]:
+        generators = [
+            torch.Generator().manual_seed(derived_seed(self._settings.seed, "samples", purpose, str(index)))
+            for index in range(len(prompts))
+        ]
+        images = pipeline(
+            prompts,
+            height=self._base.resolution,
+            width=self._base.resolution,
+            num_inference_steps=self._settings.inference_steps,
+            guidance_scale=self._settings.guidance_scale,
+            generator=generators,
+        ).images
+        assert isinstance(images, list)
+        return images
+
+
+def contact_sheet(images: list[Image.Image]) -> Image.Image:
+    """Paste images of one size side by side."""
+    width, height = images[0].size
+    sheet = Image.new("RGB", (width * len(images), height))
+    for index, image in enumerate(images):
+        sheet.paste(image, (index * width, 0))
+    return sheet

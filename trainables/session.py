@@ -1,0 +1,272 @@
+"""Session: one concept's personalization from its start or its checkpoint to its end; no Ray inside."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from trainables.base_model import BaseModel, load
+from trainables.concept import Concept
+from trainables.errors import InvalidInput
+from trainables.methods.base import Method
+from trainables.model_files import resolve
+from trainables.quality import ClipScorer, QualityProbe, contact_sheet
+from trainables.settings import BaseModelSettings, FixedBatchSettings, QualitySettings
+from trainables.sinks import EndState, Sink, StepRow
+from trainables.training import Training
+
+STATE_FILE = "training.safetensors"
+SAMPLES_FILE = "samples.png"
+MAX_BATCH_OF_ROWS = 1000
+
+
+class Online(Protocol):
+    """A stopping criterion while the training runs."""
+
+    def update(self, value: float) -> bool:
+        """Take the next L_det; return whether to stop now."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the personalizations of one experiment have in common; it travels to the workers.
+
+    Attributes:
+        base_model: what is personalized.
+        method: makes a method with its settings.
+        budget: optimizer steps at most.
+        seed: of training.
+        fixed_batch: how L_det's inputs are drawn.
+        quality: how samples are scored; None takes no samples.
+        criterion: makes a fresh criterion; None runs the whole budget.
+        report_steps: optimizer steps a report at most; None leaves it to `report_seconds`.
+        report_seconds: time after which a report is due.
+        checkpoint_seconds: time after which a checkpoint is due.
+    """
+
+    base_model: BaseModelSettings
+    method: Callable[[], Method]
+    budget: int
+    seed: int = 0
+    fixed_batch: FixedBatchSettings = field(default_factory=FixedBatchSettings)
+    quality: QualitySettings | None = None
+    criterion: Callable[[], Online] | None = None
+    report_steps: int | None = None
+    report_seconds: float = 1.0
+    checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise InvalidInput(f"budget must be at least 1 step, got {self.budget}")
+        if self.report_steps is not None and self.report_steps < 1:
+            raise InvalidInput(f"report_steps must be at least 1, got {self.report_steps}")
+
+
+@dataclass(frozen=True)
+class Models:
+    """What is loaded once per process and serves every concept: the base model and the scorer."""
+
+    base: BaseModel
+    scorer: ClipScorer | None
+
+    @classmethod
+    def load(cls, plan: Plan) -> "Models":
+        """Load what the plan names, on the GPU where one is visible."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        base = load(resolve(plan.base_model), plan.base_model, device)
+        return cls(base, ClipScorer(plan.quality.scorer, device) if plan.quality else None)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one call of `Session.advance` did.
+
+    Attributes:
+        first_step: number of the first step of `l_det`; 1 in a session's first report, which repeats what a
+            checkpoint held, so that whoever listens never misses a value.
+        l_det: the values from `first_step` on.
+        state: "running", "complete" (the budget is used up) or "stopped" (by the criterion).
+        scores: quality of the last snapshot that was taken in this call, else empty.
+    """
+
+    step: int
+    first_step: int
+    l_det: tuple[float, ...]
+    state: str
+    last_row: StepRow | None
+    scores: Mapping[str, float]
+
+
+class Session:
+    """Runs a `Training` against its budget and criterion, and tells a sink all that happens.
+
+    Args:
+        models: loaded once, used by one session at a time.
+        plan: what to do.
+        concept: what to learn.
+        sink: where facts go; a checkpoint that it holds is continued.
+    """
+
+    def __init__(self, models: Models, plan: Plan, concept: Concept, sink: Sink) -> None:
+        self._plan, self._sink = plan, sink
+        self.training = Training(models.base, plan.method(), concept, seed=plan.seed, fixed_batch=plan.fixed_batch)
+        self._probe = (
+            QualityProbe(models.base, concept, plan.quality, models.scorer) if plan.quality and models.scorer else None
+        )
+        self._begin(concept)
+
+    def _begin(self, concept: Concept) -> None:
+        self._restart([])
+        try:
+            self._sink.started(self._facts())
+            if folder := self._sink.checkpoint_folder():
+                self.load(folder)
+            elif self._plan.quality and self._plan.quality.every:
+                self._sink.resumed(0)
+                self._snapshot()
+            else:
+                self._sink.resumed(0)
+        except BaseException:
+            self.training.close()
+            raise
+
+    def _facts(self) -> dict[str, Any]:
+        base, fixed = self.training.base, self.training.fixed_batch
+        gpu = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else None
+        return {
+            "fixed_inputs": fixed.facts() if fixed else [],
+            "device": gpu or "CPU",
+            "threads": torch.get_num_threads(),
+            "versions": {name: version(name) for name in ("dvar-tune", "torch", "diffusers", "transformers")},
+        }
+
+    def _restart(self, values: list[float]) -> None:
+        """Take `values` as the whole series so far; the criterion is fed with them anew."""
+        self._values, self._reported = values, 0
+        self._online = self._plan.criterion() if self._plan.criterion else None
+        self._fired = False
+        for value in values:
+            self._fired = self._observe(value)
+        self._last_checkpoint = time.monotonic()
+
+    def _observe(self, value: float) -> bool:
+        return self._online.update(value) if self._online else False
+
+    @property
+    def state(self) -> str:
+        """ "running", "complete" or "stopped"."""
+        if self._fired:
+            return "stopped"
+        return "complete" if self.training.steps_done >= self._plan.budget else "running"
+
+    def advance(self) -> Progress:
+        """Train until a report is due or the end is reached; no step is done beyond the stop.
+
+        Raises:
+            NonFiniteLossError: a loss became NaN; what was recorded is kept, and the sink is told of the failure.
+        """
+        rows: list[StepRow] = []
+        scores: dict[str, float] = {}
+        due = time.monotonic() + self._plan.report_seconds
+        try:
+            while self.state == "running" and not self._report_is_due(len(rows), due):
+                rows.append(self._step())
+                if self._snapshot_is_due():
+                    scores = self._snapshot()
+        except Exception as error:
+            self._sink.ended("failed", f"{type(error).__name__}: {error}")
+            raise
+        if self.state == "running":
+            self._checkpoint_when_due()
+        elif rows:
+            self._end()
+        return self._progress(rows, scores)
+
+    def _report_is_due(self, rows: int, due: float) -> bool:
+        limit = self._plan.report_steps or MAX_BATCH_OF_ROWS
+        return rows >= limit or (rows > 0 and self._plan.report_steps is None and time.monotonic() >= due)
+
+    def _step(self) -> StepRow:
+        row = self.training.step()
+        assert row.l_det is not None
+        self._sink.steps([row])
+        self._values.append(row.l_det)
+        self._fired = self._observe(row.l_det)
+        return row
+
+    def _progress(self, rows: list[StepRow], scores: Mapping[str, float]) -> Progress:
+        first, self._reported = self._reported + 1, len(self._values)
+        return Progress(
+            step=self.training.steps_done,
+            first_step=first,
+            l_det=tuple(self._values[first - 1 :]),
+            state=self.state,
+            last_row=rows[-1] if rows else None,
+            scores=scores,
+        )
+
+    def _snapshot_is_due(self) -> bool:
+        if self._plan.quality is None:
+            return False
+        every = self._plan.quality.every
+        return self.state != "running" or (every is not None and self.training.steps_done % every == 0)
+
+    def _snapshot(self) -> dict[str, float]:
+        """Score samples of what is trained so far, and keep them with the adapter."""
+        assert self._probe is not None
+        start = time.perf_counter()
+        scores, images = self._probe.measure()
+        seconds = time.perf_counter() - start
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self.training.method.export(folder)
+            contact_sheet(images).save(folder / SAMPLES_FILE)
+            self._sink.snapshot(self.training.steps_done, scores, seconds, folder)
+        return scores
+
+    def _end(self) -> None:
+        state: EndState = "stopped" if self._fired else "complete"
+        if self._plan.quality is None:
+            with tempfile.TemporaryDirectory() as name:
+                self.training.method.export(Path(name))
+                self._sink.snapshot(self.training.steps_done, {}, 0.0, Path(name))
+        reason = "the criterion fired" if self._fired else "the budget is used up"
+        self._sink.ended(state, f"{reason} at step {self.training.steps_done}")
+
+    def _checkpoint_when_due(self) -> None:
+        if time.monotonic() - self._last_checkpoint < self._plan.checkpoint_seconds:
+            return
+        with tempfile.TemporaryDirectory() as name:
+            self.save(Path(name))
+            self._sink.checkpoint(self.training.steps_done, Path(name))
+        self._last_checkpoint = time.monotonic()
+
+    def save(self, folder: Path) -> None:
+        """Write the exact state into `folder`, which exists."""
+        values = torch.tensor(self._values, dtype=torch.float64)
+        save_file(self.training.state_dict() | {"l_det": values}, folder / STATE_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Go on from a state that `save` wrote; the sink forgets what came later.
+
+        Raises:
+            InvalidInput: the file is missing or damaged.
+        """
+        try:
+            state = load_file(folder / STATE_FILE)
+        except Exception as error:  # safetensors raises its own kinds, all of which mean: damaged
+            raise InvalidInput(f"checkpoint {folder / STATE_FILE} cannot be read: {error}") from error
+        values = state.pop("l_det").tolist()
+        self.training.load_state_dict(state)
+        self._sink.resumed(self.training.steps_done)
+        self._restart(values)
+
+    def close(self) -> None:
+        """Leave the base model as it was, ready for the next session."""
+        self.training.close()

@@ -1,0 +1,93 @@
+"""Settings of a personalization: frozen, checked once, without torch, so that a driver reads them at once.
+
+`__pydantic_config__` makes pydantic, by which the orchestrator reads them from YAML, refuse unknown keys.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from trainables.errors import InvalidInput
+
+MINIATURE = "miniature"
+DTYPES = ("float32", "bfloat16", "float16")
+TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT = "train_clip_image", "val_clip_image", "val_clip_text"
+
+#: Part of every recording's key: raise it when a change of this program changes what a run computes.
+RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class BaseModelSettings:
+    """Which model is personalized, and in which precision.
+
+    Attributes:
+        id: "miniature", a folder in diffusers' format, or a hub id ("stable-diffusion-v1-5/stable-diffusion-v1-5").
+        revision: branch, tag or commit of a hub id.
+        resolution: side of the square training images in pixels.
+        dtype: precision of the frozen weights: float32, bfloat16 or float16. What trains is kept in float32.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    id: str = MINIATURE
+    revision: str | None = None
+    resolution: int = 64
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InvalidInput(f"unknown dtype {self.dtype!r}; available: {', '.join(DTYPES)}")
+        if self.resolution < 8 or self.resolution % 8:
+            raise InvalidInput(f"resolution must be a positive multiple of 8 pixels, got {self.resolution}")
+
+
+@dataclass(frozen=True)
+class FixedBatchSettings:
+    """How the fixed batch is drawn.
+
+    Attributes:
+        size: number of inputs (the paper's choice is 8).
+        seed: of the batch's own streams, independent of the training's.
+        first_timestep: lowest timestep that may be drawn.
+        last_timestep: highest timestep that may be drawn; None is the noise schedule's last.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    size: int = 8
+    seed: int = 0
+    first_timestep: int = 0
+    last_timestep: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InvalidInput(f"the fixed batch needs at least one input, got size {self.size}")
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """When and how samples are drawn and scored.
+
+    Attributes:
+        every: steps between snapshots, counted from step 0; None takes one at the end alone.
+        samples: images of the training prompt (the paper draws 8), and as many of the validation prompts together.
+        inference_steps: DDIM steps of a sample.
+        guidance_scale: of classifier-free guidance (the paper: 7.5 for Textual Inversion).
+        seed: of the samples' starting noise, the same at every snapshot.
+        scorer: CLIP model, "miniature", a folder or a hub id.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    every: int | None = 500
+    samples: int = 8
+    inference_steps: int = 50
+    guidance_scale: float = 7.5
+    seed: int = 0
+    scorer: str = MINIATURE
+
+    def __post_init__(self) -> None:
+        for name in ("every", "samples", "inference_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInput(f"quality.{name} must be at least 1, got {value}")
