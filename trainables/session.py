@@ -119,22 +119,19 @@ class Session:
         self._probe = (
             QualityProbe(models.base, concept, plan.quality, models.scorer) if plan.quality and models.scorer else None
         )
-        self._begin(concept)
-
-    def _begin(self, concept: Concept) -> None:
         self._restart([])
-        try:
-            self._sink.started(self._facts())
-            if folder := self._sink.checkpoint_folder():
-                self.load(folder)
-            elif self._plan.quality and self._plan.quality.every:
-                self._sink.resumed(0)
-                self._snapshot()
-            else:
-                self._sink.resumed(0)
-        except BaseException:
-            self.training.close()
-            raise
+        self._has_begun = False
+
+    def _begin(self) -> None:
+        """Go on from the sink's checkpoint, or start; put off until training goes on, since `load` may come first."""
+        self._has_begun = True
+        self._sink.started(self._facts())
+        if folder := self._sink.checkpoint_folder():
+            self.load(folder)
+            return
+        self._sink.resumed(0)
+        if self._plan.quality and self._plan.quality.every:
+            self._snapshot()
 
     def _facts(self) -> dict[str, Any]:
         base, fixed = self.training.base, self.training.fixed_batch
@@ -171,6 +168,8 @@ class Session:
         Raises:
             NonFiniteLossError: a loss became NaN; what was recorded is kept, and the sink is told of the failure.
         """
+        if not self._has_begun:
+            self._begin()
         rows: list[StepRow] = []
         scores: dict[str, float] = {}
         due = time.monotonic() + self._plan.report_seconds
@@ -262,6 +261,9 @@ class Session:
             state = load_file(folder / STATE_FILE)
         except Exception as error:  # safetensors raises its own kinds, all of which mean: damaged
             raise InvalidInput(f"checkpoint {folder / STATE_FILE} cannot be read: {error}") from error
+        if not self._has_begun:
+            self._has_begun = True
+            self._sink.started(self._facts())
         values = state.pop("l_det").tolist()
         self.training.load_state_dict(state)
         self._sink.resumed(self.training.steps_done)

@@ -1,12 +1,17 @@
 """Fixtures with torch: one thread, and a base model that every test gets back as it was."""
 
 import copy
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 
 from trainables.base_model import load
-from trainables.settings import BaseModelSettings
+from trainables.methods import MethodSpec
+from trainables.session import Models, Plan, Session
+from trainables.settings import BaseModelSettings, QualitySettings
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,3 +29,78 @@ def loaded_base(miniature_path):
 def base(loaded_base):
     """A base model that a test may change."""
     return copy.deepcopy(loaded_base)
+
+
+class MemorySink:
+    """A sink that keeps everything in memory and refuses what the protocol forbids."""
+
+    def __init__(self):
+        self.rows, self.snapshots, self.end, self.facts = [], {}, None, None
+        self.saved = None  # step and folder of the newest checkpoint
+        self.calls = []
+
+    def started(self, facts):
+        self.facts, self.end = facts, None
+
+    def checkpoint_folder(self):
+        return self.saved and self.saved[1]
+
+    def resumed(self, step):
+        self.calls.append(f"resumed {step}")
+        self.rows = [row for row in self.rows if row.step <= step]
+        self.snapshots = {at: value for at, value in self.snapshots.items() if at <= step}
+
+    def steps(self, rows):
+        for row in rows:
+            assert row.step == len(self.rows) + 1, "a step is missing or came twice"
+            self.rows.append(row)
+
+    def snapshot(self, step, scores, seconds, files):
+        assert step == len(self.rows)
+        self.snapshots[step] = (dict(scores), sorted(path.name for path in files.iterdir()))
+
+    def checkpoint(self, step, files):
+        assert step == len(self.rows)
+        kept = Path(tempfile.mkdtemp())
+        shutil.copytree(files, kept, dirs_exist_ok=True)
+        self.saved = (step, kept)
+
+    def ended(self, state, reason):
+        assert self.end is None
+        self.end = (state, reason)
+
+
+@pytest.fixture
+def memory_sink():
+    return MemorySink
+
+
+@pytest.fixture(scope="session")
+def models(miniature_path):
+    """What a worker loads once: base model and scorer."""
+    plan = Plan(BaseModelSettings(), MethodSpec("trainables.methods.textual_inversion"), 1, quality=QualitySettings())
+    return Models.load(plan)
+
+
+@pytest.fixture
+def run_session(models, toy_concepts):
+    """Run a session to its end, or for some reports; return its progress reports."""
+
+    def run(sink, reports=None, concept=toy_concepts[0], **options):
+        plan = make_plan(**options)
+        session = Session(models, plan, concept, sink)
+        try:
+            done = []
+            while (not done or done[-1].state == "running") and (reports is None or len(done) < reports):
+                done.append(session.advance())
+            return done
+        finally:
+            session.close()
+
+    return run
+
+
+def make_plan(**options):
+    defaults = {"budget": 12, "report_steps": 5, "checkpoint_seconds": 0.0}
+    method = options.pop("method", MethodSpec("trainables.methods.textual_inversion"))
+    return Plan(BaseModelSettings(), method, **defaults | options)

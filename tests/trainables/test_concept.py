@@ -19,10 +19,10 @@ def folder(tmp_path):
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds no pixels."""
-    data = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + b"IHDR" + data + struct.pack(">I", zlib.crc32(b"IHDR" + data))
-    return b"\x89PNG\r\n\x1a\n" + chunk
+    """A PNG that claims a size and is cut off after a few bytes of its pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 1000) + b"IDAT" + zlib.compress(b"\0" * 1000)
 
 
 def test_a_folder_alone_gives_noun_and_placeholder(folder):
@@ -86,7 +86,7 @@ def test_other_files_are_left_alone(folder):
         ("b.png", b"just text", "not an image that Pillow can read"),
         ("b.png", png_header(40_000, 40_000), "too large"),
         ("b.png", png_header(13_000, 12_000), "13000 x 12000 pixels"),
-        ("b.png", png_header(10, 10), "damaged or cut off"),
+        ("b.png", png_header(100, 100), "damaged or cut off"),
         ("concept.yaml", b"class_nuon: dog", "did you mean 'class_noun'"),
         ("concept.yaml", b"name: ../evil", "'../evil'"),
         ("concept.yaml", b"- 1", "must hold settings"),
@@ -95,6 +95,7 @@ def test_other_files_are_left_alone(folder):
         ("concept.yaml", b"placeholder: two words", "must be one word"),
         ("concept.yaml", b"validation_prompts: [on the beach]", "exactly one {}"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_unusable_files_are_named(folder, file, content, message):
     (folder / file).write_bytes(content)

@@ -69,7 +69,8 @@ class TextualInversion(Method):
         """Add the placeholder to a copy of the tokenizer, and its row beside the table of embeddings."""
         tokenizer = base.with_own_tokenizer()
         start_ids = tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
-        if tokenizer.add_tokens([concept.placeholder]) != 1:
+        is_word = len(tokenizer(concept.placeholder, add_special_tokens=False)["input_ids"]) == 1
+        if is_word or tokenizer.add_tokens([concept.placeholder]) != 1:
             raise InvalidInput(
                 f"placeholder {concept.placeholder!r} of concept {concept.name!r} is a word of the tokenizer already; "
                 "choose another one in concept.yaml"

@@ -55,8 +55,9 @@ def test_starts_from_the_class_noun(base, toy_concepts):
     assert torch.equal(method.state_dict()["row"], table[ids].float().mean(dim=0))
 
 
-def test_a_known_word_as_placeholder_is_refused(base, toy_concepts):
-    concept = dataclasses.replace(toy_concepts[0], placeholder="photo</w>")
+@pytest.mark.parametrize("word", ["photo", "<|endoftext|>"])
+def test_a_known_word_as_placeholder_is_refused(base, toy_concepts, word):
+    concept = dataclasses.replace(toy_concepts[0], placeholder=word)
     with pytest.raises(InvalidInput, match="is a word of the tokenizer already"):
         TextualInversion().attach(base, concept)
 

@@ -1,0 +1,124 @@
+"""Experiments: from preset, file and flags; wrong keys and values; the split into tuning and test concepts."""
+
+import pytest
+import yaml
+from PIL import Image
+
+from orchestrator import experiment, presets
+from orchestrator.experiment import Experiment
+from orchestrator.recording import recording_key
+from trainables.concept import concept_from_images
+from trainables.errors import InvalidInput
+
+
+@pytest.fixture
+def concepts():
+    return [concept_from_images(f"toy_{i}", "toy", [Image.new("RGB", (8, 8), (i, 0, 0))]) for i in range(9)]
+
+
+def test_flags_override_the_file_and_the_file_the_preset(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("preset: sd15\nbudget: 200\nquality: {samples: 3}\n")
+    made = experiment.build(None, file, [("quality.every", 7), ("budget", 300)])
+    assert (made.preset, made.base_model.resolution) == ("sd15", 512)
+    assert (made.budget, made.quality.samples, made.quality.every) == (300, 3, 7)
+
+
+@pytest.mark.parametrize("name", list(presets.PRESETS))
+def test_what_show_prints_is_read_back_as_it_was(tmp_path, name):
+    made = presets.load(name)
+    file = tmp_path / "x.yaml"
+    file.write_text(yaml.safe_dump(made.model_dump(mode="json")))
+    assert experiment.build(None, file, []) == made
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("budgt", 3, "unknown key 'budgt'; did you mean 'budget'"),
+        ("quality.evry", 3, "unknown key 'quality.evry'; did you mean 'every'"),
+        ("base_model.dtyp", "x", "did you mean 'dtype'"),
+        ("budget", "many", "budget: .* got 'many'"),
+        ("budget", 1, "budget: .* got 1"),
+        ("base_model.dtype", "int8", "unknown dtype 'int8'; available: float32"),
+        ("base_model.resolution", 65, "multiple of 8 pixels, got 65"),
+        ("quality.samples", 0, "quality.samples must be at least 1, got 0"),
+        ("fixed_batch.size", 0, "at least one input, got size 0"),
+        ("study.quality_kept", 1.5, "study.quality_kept: .* got 1.5"),
+        ("resources.gpus_per_trial", -1, "resources.gpus_per_trial: .* got -1"),
+    ],
+)
+def test_wrong_keys_and_values_are_named(key, value, message):
+    with pytest.raises(InvalidInput, match=message):
+        experiment.build("miniature", None, [(key, value)])
+
+
+def test_unknown_preset():
+    with pytest.raises(InvalidInput, match=r"unknown preset 'sd51'; available: miniature, sd15. Did you mean 'sd15'"):
+        experiment.build("sd51", None, [])
+
+
+@pytest.mark.parametrize("content", ["- 1", "{", "just text"])
+def test_a_file_that_is_no_experiment(tmp_path, content):
+    file = tmp_path / "x.yaml"
+    file.write_text(content)
+    with pytest.raises(InvalidInput, match=r"x\.yaml"):
+        experiment.build(None, file, [])
+
+
+def test_split_covers_all_and_does_not_overlap(concepts):
+    split = Experiment().split(concepts)
+    assert len(split.tuning) == 3
+    assert set(split.tuning) | set(split.test) == set(concepts)
+    assert not set(split.tuning) & set(split.test)
+
+
+def test_a_further_concept_moves_none_between_the_sets(concepts):
+    settings = experiment.build(None, None, [("concepts.tuning", 3)])
+    before = {c.name for c in settings.split(concepts[:-1]).tuning}
+    after = {c.name for c in settings.split(concepts).tuning}
+    assert len(before & after) >= 2
+
+
+def test_split_by_names_and_of_one_concept(concepts):
+    named = experiment.build(None, None, [("concepts.tuning", ["toy_1", "toy_4"])]).split(concepts)
+    assert [c.name for c in named.tuning] == ["toy_1", "toy_4"]
+    alone = Experiment().split(concepts[:1])
+    assert alone.is_shared
+    assert alone.all == (concepts[0],)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "message"),
+    [(10, "between 1 and 9 concepts, got 10"), (["toy_x"], "unknown concept 'toy_x'"), (0, "got 0")],
+)
+def test_impossible_splits(concepts, tuning, message):
+    with pytest.raises(InvalidInput, match=message):
+        experiment.build(None, None, [("concepts.tuning", tuning)]).split(concepts)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_same"),
+    [
+        ("name", "other", True),
+        ("storage", "elsewhere", True),
+        ("study.trials", 3, True),
+        ("resources.report_steps", 3, True),
+        ("budget", 151, False),
+        ("seed", 1, False),
+        ("fixed_batch.seed", 1, False),
+        ("method.settings", {"learning_rate": 0.1}, False),
+        ("base_model.dtype", "bfloat16", False),
+    ],
+)
+def test_the_key_depends_on_what_determines_the_run_alone(concepts, key, value, is_same):
+    plain = experiment.build(None, None, [])
+    changed = experiment.build(None, None, [(key, value)])
+    keys = {recording_key(one.identity(concepts[0], "f")) for one in (plain, changed)}
+    assert (len(keys) == 1) is is_same
+
+
+def test_the_key_depends_on_concept_and_base_model(concepts):
+    plain = Experiment()
+    keys = {recording_key(plain.identity(c, f)) for c in concepts[:2] for f in ("a", "b")}
+    assert len(keys) == 4

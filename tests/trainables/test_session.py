@@ -1,0 +1,145 @@
+"""Sessions: reports, exact stops, resume, snapshots and failures, against a sink in memory."""
+
+import pytest
+
+from trainables.errors import InvalidInput
+from trainables.methods.textual_inversion import TextualInversion
+from trainables.settings import QualitySettings
+from trainables.training import NonFiniteLossError
+
+QUALITY = QualitySettings(every=4, samples=1, inference_steps=2)
+
+
+class Exploding(TextualInversion):
+    """Textual Inversion whose embedding becomes NaN in the third step."""
+
+    def loss(self, inputs):
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls == 3:
+            self.load_state_dict({"row": self.state_dict()["row"] * float("nan")})
+        return super().loss(inputs)
+
+
+class StopAt:
+    """Fires at the n-th value."""
+
+    def __init__(self, count):
+        self.left = count
+
+    def update(self, value):
+        self.left -= 1
+        return self.left <= 0
+
+
+def l_det(sink):
+    return [row.l_det for row in sink.rows]
+
+
+def reported(progress):
+    return [value for one in progress for value in one.l_det]
+
+
+@pytest.mark.parametrize("report_steps", [1, 5, 7, 50, None])
+def test_every_value_is_recorded_and_reported_once(run_session, memory_sink, report_steps):
+    sink = memory_sink()
+    progress = run_session(sink, report_steps=report_steps)
+    assert len(sink.rows) == 12
+    assert reported(progress) == l_det(sink)
+    assert sink.end == ("complete", "the budget is used up at step 12")
+
+
+@pytest.mark.parametrize("report_steps", [1, 7, 50])
+def test_no_step_is_trained_beyond_the_stop(run_session, memory_sink, report_steps):
+    sink = memory_sink()
+    progress = run_session(sink, report_steps=report_steps, criterion=lambda: StopAt(9))
+    assert len(sink.rows) == 9
+    assert progress[-1].state == "stopped"
+    assert sink.end == ("stopped", "the criterion fired at step 9")
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2])
+def test_an_interrupted_session_goes_on_exactly(run_session, memory_sink, interrupted_after):
+    whole, parts = memory_sink(), memory_sink()
+    run_session(whole)
+    run_session(parts, reports=interrupted_after)
+    progress = run_session(parts)
+    assert l_det(parts) == l_det(whole)
+    assert progress[0].first_step == 1
+    assert reported(progress) == l_det(whole)
+
+
+def test_steps_after_the_checkpoint_are_repeated_not_doubled(run_session, memory_sink):
+    whole, parts = memory_sink(), memory_sink()
+    run_session(whole)
+    run_session(parts, reports=1)
+    first_checkpoint = parts.saved
+    run_session(parts, reports=1)
+    parts.saved = first_checkpoint
+    run_session(parts)
+    assert "resumed 5" in parts.calls
+    assert l_det(parts) == l_det(whole)
+
+
+def test_the_stop_is_the_same_after_an_interruption(run_session, memory_sink):
+    sink = memory_sink()
+    run_session(sink, reports=1, criterion=lambda: StopAt(9))
+    run_session(sink, criterion=lambda: StopAt(9))
+    assert len(sink.rows) == 9
+
+
+def test_snapshots_at_the_start_on_the_way_and_at_the_end(run_session, memory_sink):
+    sink = memory_sink()
+    run_session(sink, budget=10, quality=QUALITY)
+    assert list(sink.snapshots) == [0, 4, 8, 10]
+    scores, files = sink.snapshots[8]
+    assert set(scores) == {"train_clip_image", "val_clip_image", "val_clip_text"}
+    assert files == ["learned_embeds.safetensors", "samples.png"]
+
+
+def test_snapshots_change_nothing_in_training(run_session, memory_sink):
+    with_samples, without = memory_sink(), memory_sink()
+    run_session(with_samples, quality=QUALITY)
+    run_session(without)
+    assert l_det(with_samples) == l_det(without)
+    assert without.snapshots[12] == ({}, ["learned_embeds.safetensors"])
+
+
+def test_nan_keeps_what_was_recorded_and_names_concept_and_step(run_session, memory_sink, toy_concepts):
+    sink = memory_sink()
+    with pytest.raises(NonFiniteLossError):
+        run_session(sink, method=Exploding)
+    state, reason = sink.end
+    assert state == "failed"
+    assert toy_concepts[0].name in reason
+    assert "at step 3" in reason
+    assert len(sink.rows) == 2
+
+
+def test_a_damaged_checkpoint_is_named(run_session, memory_sink):
+    sink = memory_sink()
+    run_session(sink, reports=1)
+    file = sink.saved[1] / "training.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InvalidInput, match=r"training\.safetensors cannot be read"):
+        run_session(sink)
+
+
+def test_the_models_are_reusable_after_a_failed_start(run_session, memory_sink):
+    class Broken(memory_sink):
+        def started(self, facts):
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run_session(Broken())
+    sink = memory_sink()
+    run_session(sink, budget=2)
+    assert len(sink.rows) == 2
+
+
+def test_facts_describe_every_fixed_input(run_session, memory_sink):
+    sink = memory_sink()
+    run_session(sink, budget=1)
+    inputs = sink.facts["fixed_inputs"]
+    assert len(inputs) == 8
+    assert set(inputs[0]) == {"image", "caption", "timestep"}
+    assert len({one["timestep"] for one in inputs}) == 8
