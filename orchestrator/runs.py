@@ -266,7 +266,7 @@ def _ray() -> Iterator[None]:
     """Use the cluster that is connected or that `RAY_ADDRESS` names; else start one here, and end it afterwards."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the recordings hold more than Tune's logs
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints tables whatever the verbosity
     import ray
 
     if ray.is_initialized():

@@ -1,0 +1,50 @@
+"""The stopping criteria, one file each; see `orchestrator.criteria.base.Criterion`."""
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from orchestrator import plugins
+from orchestrator.criteria.base import Criterion, OnlineCriterion
+from orchestrator.criteria.dvar import DVAR
+from orchestrator.criteria.never import Never
+from trainables.errors import InvalidInput
+
+__all__ = ["DVAR", "Criterion", "Never", "OnlineCriterion", "load", "names"]
+
+
+def names() -> list[str]:
+    """Return the names of all criteria, built in and from entry points, sorted."""
+    return plugins.CRITERIA.names()
+
+
+def load(name: str, **params: Any) -> Criterion:
+    """Make a criterion by name, such as `load("dvar", window=310, threshold=0.15)`.
+
+    Args:
+        name: one of `names()`, or "module:Class".
+        params: arguments of its class.
+
+    Raises:
+        InvalidInput: the name or a parameter is unknown, a parameter is missing, or a value is refused.
+    """
+    kind: type[Criterion] = plugins.CRITERIA.load(name, Criterion)
+    _check_names(kind, params)
+    try:
+        return kind(**params)
+    except ValueError as error:
+        raise InvalidInput(f"{kind.__name__}: {error}") from error
+
+
+def _check_names(kind: type[Criterion], params: Mapping[str, Any]) -> None:
+    known = inspect.signature(kind).parameters
+    for name in params:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f". Did you mean {near[0]!r}?" if near else ""
+            available = ", ".join(known) or "none"
+            raise InvalidInput(f"{kind.__name__} has no parameter {name!r}; available: {available}{hint}")
+    for name, parameter in known.items():
+        if name not in params and parameter.default is parameter.empty:
+            raise InvalidInput(f"{kind.__name__} needs {name!r}; its parameters are {', '.join(known)}")

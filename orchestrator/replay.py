@@ -1,0 +1,179 @@
+"""Replay: what a criterion would have done to a recorded run, without training it again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import NoReturn
+
+import numpy as np
+
+from orchestrator.criteria import Criterion
+from orchestrator.criteria.base import L_DET
+from orchestrator.recording import Quality, Recording
+from trainables.errors import InvalidInput
+from trainables.settings import TRAIN_IMAGE
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a criterion made of one run. A figure that was not measured is None.
+
+    Attributes:
+        concept: name of the concept.
+        seed: of the training; None when the recording does not say.
+        stop_step: optimizer steps done; the budget when the criterion never stopped.
+        stopped: whether the criterion stopped it.
+        budget: optimizer steps of a full-length run.
+        seconds: time of the steps done, with L_det's own for a criterion that needs it.
+        quality_at_stop: score of the last snapshot at or before the stop.
+        best_quality: highest score of any snapshot of the full-length run.
+    """
+
+    concept: str
+    seed: int | None
+    stop_step: int
+    stopped: bool
+    budget: int
+    seconds: float | None
+    quality_at_stop: float | None
+    best_quality: float | None
+
+    @property
+    def share(self) -> float:
+        """Share of the budget that was used, 0..1."""
+        return self.stop_step / self.budget
+
+    @property
+    def quality_kept(self) -> float | None:
+        """Quality at the stop over the best one of the full budget, at most 1."""
+        if self.quality_at_stop is None or self.best_quality is None:
+            return None
+        return self.quality_at_stop / self.best_quality
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation over concepts; the latter is None for a single concept."""
+
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Outcomes of one criterion, averaged over the seeds of a concept and then over concepts.
+
+    Attributes:
+        concepts: number of concepts.
+        iterations: optimizer steps.
+        share: of the budget, 0..1.
+        seconds: None unless every outcome has them.
+        quality_kept: None unless every outcome has it.
+    """
+
+    concepts: int
+    iterations: Spread
+    share: Spread
+    seconds: Spread | None
+    quality_kept: Spread | None
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> "Summary":
+        """Summarise at least one outcome."""
+        names = [outcome.concept for outcome in outcomes]
+        return cls(
+            concepts=len(set(names)),
+            iterations=_over_concepts(names, [outcome.stop_step for outcome in outcomes]),
+            share=_over_concepts(names, [outcome.share for outcome in outcomes]),
+            seconds=_if_measured(names, [outcome.seconds for outcome in outcomes]),
+            quality_kept=_if_measured(names, [outcome.quality_kept for outcome in outcomes]),
+        )
+
+
+def _if_measured(names: Sequence[str], values: Sequence[float | None]) -> Spread | None:
+    measured = [value for value in values if value is not None]
+    return _over_concepts(names, measured) if len(measured) == len(values) else None
+
+
+def _over_concepts(names: Sequence[str], values: Sequence[float]) -> Spread:
+    by_concept: dict[str, list[float]] = {}
+    for name, value in zip(names, values, strict=True):
+        by_concept.setdefault(name, []).append(value)
+    means = [fmean(group) for group in by_concept.values()]
+    return Spread(fmean(means), stdev(means) if len(means) > 1 else None)
+
+
+def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAGE) -> Outcome:
+    """Return what `criterion` would have made of a full-length recording.
+
+    Args:
+        criterion: watches L_det, or nothing.
+        recording: a complete one.
+        measure: the quality that counts, one of the recording's.
+
+    Raises:
+        InvalidInput: the recording is not complete, or does not hold what is asked; the message names it.
+    """
+    _check(recording, measure)
+    count = _first_stop(criterion, recording)
+    stop = recording.budget if count is None else count
+    seed = recording.identity.get("seed")
+    return Outcome(
+        concept=recording.concept,
+        seed=None if seed is None else int(seed),
+        stop_step=stop,
+        stopped=count is not None,
+        budget=recording.budget,
+        seconds=_seconds(criterion, recording, stop),
+        quality_at_stop=_quality_at(recording, measure, stop),
+        best_quality=_best_quality(recording, measure),
+    )
+
+
+def _refuse(recording: Recording, problem: str) -> NoReturn:
+    raise InvalidInput(f"recording of {recording.concept!r} ({recording.key}) {problem}")
+
+
+def _check(recording: Recording, measure: str) -> None:
+    if recording.state != "complete":
+        _refuse(recording, f"is {recording.state}, not complete; finish it with `dvar record`")
+    if len(recording.steps) < recording.budget:
+        _refuse(recording, f"has {len(recording.steps)} of {recording.budget} steps; record it anew")
+    if measure not in recording.quality.scores:
+        measures = ", ".join(recording.quality.scores) or "none"
+        _refuse(recording, f"lacks the measure {measure!r}; it has: {measures}")
+
+
+def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
+    if criterion.series not in (None, L_DET):
+        raise InvalidInput(f"{criterion!r} watches {criterion.series!r}; a replay can feed it {L_DET!r} alone")
+    try:
+        return criterion.first_stop(recording.steps.l_det[: recording.budget])
+    except ValueError as error:
+        _refuse(recording, f"cannot be replayed: {error}; record it anew")
+
+
+def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | None:
+    seconds = float(recording.steps.seconds[:stop].sum())
+    if criterion.needs_l_det:
+        seconds += float(recording.steps.l_det_seconds[:stop].sum())
+    return seconds if np.isfinite(seconds) else None
+
+
+def _quality_at(recording: Recording, measure: str, stop: int) -> float:
+    taken = _snapshots_until(recording.quality, stop)
+    if taken == 0:
+        _refuse(recording, f"has no quality snapshot at or before step {stop}; record it anew with one at step 0")
+    return float(recording.quality.scores[measure][taken - 1])
+
+
+def _best_quality(recording: Recording, measure: str) -> float:
+    taken = _snapshots_until(recording.quality, recording.budget)
+    best = float(recording.quality.scores[measure][:taken].max())
+    if not 0 < best < float("inf"):
+        _refuse(recording, f"has {best:g} as its best {measure}; a share of it has no meaning, use another measure")
+    return best
+
+
+def _snapshots_until(quality: Quality, step: int) -> int:
+    return int(np.searchsorted(quality.steps, step, side="right"))

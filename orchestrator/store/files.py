@@ -1,0 +1,276 @@
+"""Whole files below a folder or URL: each is written at once, so that a reader never sees half of one."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+import fsspec
+
+from trainables.errors import InvalidInput
+
+_PARTIAL = ".dvar-partial"
+_LOCAL_PROTOCOLS = ("file://", "local://")
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+# Object stores have no folders, and asking for one would create the bucket of a mistyped URL.
+_OBJECT_STORES = frozenset(_EXTRAS)
+
+
+class Files(ABC):
+    """Files below one place, by relative names with forward slashes."""
+
+    url: str
+
+    @abstractmethod
+    def at(self, name: str) -> "Files":
+        """Return the files below the folder `name`."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """Return a file's bytes, or None when there is no such file."""
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Make or replace a file at once, with the folders above it."""
+
+    @abstractmethod
+    def put(self, name: str, source: Path) -> None:
+        """Make or replace a file at once by a copy of the local file `source`."""
+
+    @abstractmethod
+    def children(self, folder: str = "") -> list[str]:
+        """Return the names directly below a folder, sorted; none when it does not exist."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder with all that is in it; nothing happens when it does not exist."""
+
+    @abstractmethod
+    def remove_leftovers(self) -> None:
+        """Remove what writers left behind that were killed while they wrote."""
+
+    @abstractmethod
+    def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
+        """Return a local folder, to be read only, that holds the files of `put_folder`.
+
+        Raises:
+            InvalidInput: a name leads outside the folder, or a file is missing or has another size.
+        """
+
+    def put_folder(self, folder: str, source: Path) -> dict[str, int]:
+        """Copy every file below the local folder `source`; return relative names and their sizes in bytes.
+
+        Raises:
+            InvalidInput: there is a link in it, or a name that would not be safe elsewhere.
+        """
+        if not source.is_dir():
+            raise InvalidInput(f"{source} is not a folder; write the files to keep into a folder first")
+        sizes = {}
+        for path in sorted(source.rglob("*")):
+            name = path.relative_to(source).as_posix()
+            check_name(name)
+            if path.is_symlink():
+                raise InvalidInput(f"{path} is a link; put a copy of what it points to in its place")
+            if path.is_file():
+                self.put(f"{folder}/{name}", path)
+                sizes[name] = path.stat().st_size
+        return sizes
+
+
+def open_files(url: str) -> Files:
+    """Return the files at an absolute folder path or an fsspec URL; touches nothing."""
+    path = local_path(url)
+    return RemoteFiles(url) if path is None else LocalFiles(path)
+
+
+def local_path(url: str) -> Path | None:
+    """Return the absolute folder that a path or a file:// URL names, or None for any other URL."""
+    for protocol in _LOCAL_PROTOCOLS:
+        if url.startswith(protocol):
+            return Path(os.path.abspath(url.removeprefix(protocol)))
+    return None if "://" in url else Path(os.path.abspath(os.path.expanduser(url)))
+
+
+def check_name(name: str) -> None:
+    """Check that a relative file name stays inside its folder on every file system.
+
+    Raises:
+        InvalidInput: it is absolute, has an empty, "." or ".." part, a backslash or a character that does not print.
+    """
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in name or not name.isprintable():
+        raise InvalidInput(f"unsafe file name {name!r}; rename it to plain letters, digits, '.', '_' and '-'")
+
+
+@dataclass(frozen=True)
+class LocalFiles(Files):
+    """Files of a local or mounted file system: written beside their place, synced, then renamed into it."""
+
+    root: Path
+
+    @property
+    def url(self) -> str:  # type: ignore[override]  # read-only here
+        """The folder, for messages."""
+        return str(self.root)
+
+    def at(self, name: str) -> "LocalFiles":
+        return LocalFiles(self.root / name)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._replacing(name) as file:
+            file.write(data)
+
+    def put(self, name: str, source: Path) -> None:
+        with self._replacing(name) as file, source.open("rb") as original:
+            shutil.copyfileobj(original, file)
+
+    def children(self, folder: str = "") -> list[str]:
+        try:
+            return sorted(os.listdir(self.root / folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def remove(self, name: str) -> None:
+        path = self.root / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def remove_leftovers(self) -> None:
+        for path in self.root.rglob(f".*{_PARTIAL}"):
+            path.unlink(missing_ok=True)
+
+    def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
+        root = self.root / folder
+        for name, size in sizes.items():
+            check_name(name)
+            path = root / name
+            if not path.resolve().is_relative_to(root.resolve()):
+                raise InvalidInput(f"{path} is a link to somewhere else")
+            _check_size(path, size)
+        return root if sizes else _temporary_folder()
+
+    @contextmanager
+    def _replacing(self, name: str) -> Iterator[BinaryIO]:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Two writers must not share a partial file: the first rename would publish the other's half.
+        partial = path.with_name(f".{uuid4().hex}{_PARTIAL}")
+        try:
+            with partial.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class RemoteFiles(Files):
+    """Files of any fsspec file system: one whole put each, which object stores publish at once.
+
+    Only the URL is kept, so that an instance travels to another process and connects there.
+    """
+
+    url: str
+
+    def at(self, name: str) -> "RemoteFiles":
+        return RemoteFiles(f"{self.url.rstrip('/')}/{name}")
+
+    def read(self, name: str) -> bytes | None:
+        filesystem, path = self._locate(name)
+        try:
+            return bytes(filesystem.cat_file(path))
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        filesystem, path = self._locate_for_writing(name)
+        filesystem.pipe_file(path, data)
+
+    def put(self, name: str, source: Path) -> None:
+        filesystem, path = self._locate_for_writing(name)
+        filesystem.put_file(str(source), path)
+
+    def children(self, folder: str = "") -> list[str]:
+        filesystem, path = self._locate(folder)
+        filesystem.invalidate_cache()  # another process may have written since the last listing
+        try:
+            entries = filesystem.ls(path, detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted({entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry.rstrip("/") != path})
+
+    def remove(self, name: str) -> None:
+        filesystem, path = self._locate(name)
+        filesystem.invalidate_cache()
+        try:
+            filesystem.rm(path, recursive=True)
+        except FileNotFoundError:
+            return
+
+    def remove_leftovers(self) -> None:
+        return None  # a put that was cut off leaves no object
+
+    def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
+        local = _temporary_folder()
+        for name, size in sizes.items():
+            check_name(name)
+            filesystem, path = self._locate(f"{folder}/{name}")
+            target = local / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                filesystem.get_file(path, str(target))
+            except FileNotFoundError as error:
+                raise InvalidInput(f"{self.url}/{folder}/{name} is missing") from error
+            _check_size(target, size)
+        return local
+
+    def _locate(self, name: str) -> tuple[Any, str]:
+        """Return the file system, which fsspec keeps per process, and the path of `name` on it."""
+        protocol = self.url.partition("://")[0]
+        try:
+            filesystem, root = fsspec.core.url_to_fs(self.url)
+        except ImportError as error:
+            extra = _EXTRAS.get(protocol)
+            remedy = f"pip install 'dvar-tune[{extra}]'" if extra else "install the package that it names"
+            raise InvalidInput(f"cannot open {self.url!r}: {error}; {remedy}") from error
+        except ValueError as error:
+            raise InvalidInput(f"cannot open {self.url!r}: {error}; use a folder, s3://... or gs://...") from error
+        path = root.rstrip("/")
+        return filesystem, f"{path}/{name}" if name else path
+
+    def _locate_for_writing(self, name: str) -> tuple[Any, str]:
+        filesystem, path = self._locate(name)
+        if self.url.partition("://")[0] not in _OBJECT_STORES:
+            filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        return filesystem, path
+
+
+def _check_size(path: Path, size: int) -> None:
+    if not path.is_file():
+        raise InvalidInput(f"{path} is missing")
+    if path.stat().st_size != size:
+        raise InvalidInput(f"{path} has {path.stat().st_size} bytes, {size} were written")
+
+
+def _temporary_folder() -> Path:
+    """Return a new folder that is removed when the process ends, because the caller may use it until then."""
+    folder = Path(tempfile.mkdtemp(prefix="dvar-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

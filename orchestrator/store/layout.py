@@ -1,0 +1,407 @@
+"""The files of one recording: what they are called, how they are encoded, and how damage shows.
+
+    <concept>-<key>/
+        manifest.json     format version, key and identity; written once
+        facts.json        what was known once the training was set up
+        status.json       state, reason, counts, the writer; once ended, the hashes of the files below
+        steps.parquet     step, l_det, train_loss, grad_norm, seconds, l_det_seconds, input_0, input_1, ...
+        quality.parquet   step, seconds, files, score_<measure>, ...
+        snapshots/step-000100/   adapter and samples of a snapshot, as its row in quality.parquet lists them
+        checkpoint.json   step, folder and files of the newest checkpoint
+        checkpoint/step-000100-<8 hex digits>/
+
+A recording exists once it has a status.json, which is written last.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar, cast, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.recording import Floats, Quality, Recording, State, Steps, recording_key
+from orchestrator.store.files import Files, check_name
+from trainables.errors import InvalidInput
+
+FORMAT = 1
+MANIFEST, FACTS, STATUS = "manifest.json", "facts.json", "status.json"
+STEPS, QUALITY, CHECKPOINT = "steps.parquet", "quality.parquet", "checkpoint.json"
+VALUES = ("l_det", "train_loss", "grad_norm", "seconds", "l_det_seconds")
+_SCORE = "score_"
+_SLUG_LENGTH = 60
+_ATTEMPTS = 5
+
+T = TypeVar("T")
+QualityRow = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a recording is.
+
+    Attributes:
+        steps: rows that the steps table holds at least.
+        snapshots: rows that the quality table holds at least.
+        writer: token of the process that writes it.
+        sha256: file name to hash, of an ended recording only.
+    """
+
+    state: State
+    reason: str
+    steps: int
+    snapshots: int
+    writer: str
+    sha256: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the newest checkpoint lies: its step, its folder, and the sizes of its files in bytes."""
+
+    step: int
+    folder: str
+    files: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything of a recording but its snapshots and its checkpoint.
+
+    Attributes:
+        values: the steps table without its first column, shape (steps, 5 + inputs); see `VALUES`.
+        quality: rows of the quality table as they are stored.
+    """
+
+    identity: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    status: Status
+    values: Floats
+    quality: Sequence[QualityRow]
+
+    def recording(self) -> Recording:
+        """Return the contents as a reader wants them."""
+        columns = {name: self.values[:, index].copy() for index, name in enumerate(VALUES)}
+        return Recording(
+            key=recording_key(self.identity),
+            identity=self.identity,
+            facts=self.facts,
+            state=self.status.state,
+            reason=self.status.reason,
+            steps=Steps(**columns, input_losses=self.values[:, len(VALUES) :].copy()),
+            quality=_quality(self.quality),
+        )
+
+
+def folder_name(identity: Mapping[str, Any]) -> str:
+    """Return the name of the folder that holds the recording of `identity`."""
+    return f"{slug(str(identity['concept']['name']))}-{recording_key(identity)}"
+
+
+def slug(name: str) -> str:
+    """Make any name a harmless part of a path: letters, digits, '.', '_', '-', at most 60, no leading '.' or '-'."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_name).strip(".-")[:_SLUG_LENGTH].rstrip(".-") or "concept"
+
+
+def snapshot_name(step: int) -> str:
+    """Return the folder of the snapshot that was taken after `step` optimizer steps."""
+    return f"snapshots/step-{step:06d}"
+
+
+def sha256(data: bytes) -> str:
+    """Return the hash of `data`, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def damaged(files: Files, name: str, what: str) -> InvalidInput:
+    """Return the error for a file of the recording at `files` that cannot be used."""
+    return InvalidInput(f"{files.url}/{name} is damaged: {what}; delete the folder {files.url} and record again")
+
+
+# -- encoding ----------------------------------------------------------------------------------------------------------
+
+
+def encode_json(fields: Mapping[str, Any]) -> bytes:
+    """Encode plain JSON; a number that is not finite is a ValueError, because JSON has no form for it."""
+    return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode()
+
+
+def encode_manifest(identity: Mapping[str, Any]) -> bytes:
+    """Encode what determines the run."""
+    return encode_json({"format": FORMAT, "key": recording_key(identity), "identity": identity})
+
+
+def encode_record(record: Status | Checkpoint) -> bytes:
+    """Encode a status or a checkpoint's place."""
+    return encode_json(asdict(record))
+
+
+def encode_steps(values: Floats) -> bytes:
+    """Encode the steps table; `values` has the shape (steps, 5 + inputs), row k-1 being step k."""
+    schema = _steps_schema(values.shape[1] - len(VALUES))
+    numbers = pa.array(np.arange(1, len(values) + 1, dtype=np.int64))
+    columns = [pa.array(np.ascontiguousarray(column)) for column in values.T]
+    return _encode_table(pa.Table.from_arrays([numbers, *columns], schema=schema))
+
+
+def encode_quality(rows: Sequence[QualityRow]) -> bytes:
+    """Encode the quality table; all rows have the same measures."""
+    measures = [name for name in (rows[0] if rows else {}) if name.startswith(_SCORE)]
+    return _encode_table(pa.Table.from_pylist(list(rows), schema=_quality_schema(measures)))
+
+
+def quality_row(step: int, scores: Mapping[str, float], seconds: float, files: Mapping[str, int]) -> QualityRow:
+    """Return a row as the quality table stores it."""
+    columns = {f"{_SCORE}{measure}": float(score) for measure, score in sorted(scores.items())}
+    return {"step": step, "seconds": float(seconds), "files": encode_json(files).decode(), **columns}
+
+
+def measures_of(row: QualityRow) -> list[str]:
+    """Return the measures that a row of the quality table holds."""
+    return [name.removeprefix(_SCORE) for name in row if name.startswith(_SCORE)]
+
+
+def _encode_table(table: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    # A dictionary would merge NaNs of different bits; what is read back must be what was measured, bit for bit.
+    pq.write_table(table, sink, use_dictionary=False, write_page_checksum=True)
+    return cast(bytes, sink.getvalue().to_pybytes())
+
+
+def _steps_schema(inputs: int) -> Any:
+    names = [*VALUES, *(f"input_{index}" for index in range(inputs))]
+    return pa.schema([_column("step", pa.int64()), *(_column(name, pa.float64()) for name in names)])
+
+
+def _quality_schema(score_columns: Sequence[str]) -> Any:
+    fixed = [_column("step", pa.int64()), _column("seconds", pa.float64()), _column("files", pa.string())]
+    return pa.schema([*fixed, *(_column(name, pa.float64()) for name in score_columns)])
+
+
+def _column(name: str, kind: Any) -> Any:
+    return pa.field(name, kind, nullable=False)
+
+
+# -- decoding: each raises ValueError, which `decode` turns into the message with folder, file and remedy --------------
+
+
+def decode(files: Files, name: str, decoder: Callable[[bytes], T], data: bytes) -> T:
+    """Decode the bytes of the file `name`.
+
+    Raises:
+        InvalidInput: it is damaged; the message names it and the remedy.
+    """
+    try:
+        return decoder(data)
+    except (ValueError, RecursionError) as error:
+        raise damaged(files, name, str(error)) from error
+
+
+def decode_json(data: bytes) -> dict[str, Any]:
+    """Decode a JSON object."""
+    fields = json.loads(data, parse_constant=_refuse_constant)
+    if not isinstance(fields, dict):
+        raise ValueError("it holds no JSON object")
+    return fields
+
+
+def decode_identity(data: bytes) -> dict[str, Any]:
+    """Decode a manifest and return its identity, which must be what the key was computed from."""
+    fields = decode_json(data)
+    if fields.get("format") != FORMAT:
+        raise ValueError(f"its format is {fields.get('format')!r}, this version of the program reads {FORMAT}")
+    identity = _field(fields, "identity", dict)
+    _field(_field(identity, "concept", dict), "name", str)
+    _field(identity, "budget", int)
+    if fields.get("key") != recording_key(identity):
+        raise ValueError(f"its key is {fields.get('key')!r}, its identity has the key {recording_key(identity)!r}")
+    return cast(dict[str, Any], identity)
+
+
+def decode_status(data: bytes) -> Status:
+    """Decode a status."""
+    fields = decode_json(data)
+    if fields.get("state") not in get_args(State):
+        raise ValueError(f"its state is {fields.get('state')!r}, known are {', '.join(get_args(State))}")
+    return Status(
+        state=fields["state"],
+        reason=_field(fields, "reason", str),
+        steps=_field(fields, "steps", int),
+        snapshots=_field(fields, "snapshots", int),
+        writer=_field(fields, "writer", str),
+        sha256=_field(fields, "sha256", dict),
+    )
+
+
+def decode_checkpoint(data: bytes) -> Checkpoint:
+    """Decode where the newest checkpoint lies."""
+    fields = decode_json(data)
+    folder = _field(fields, "folder", str)
+    check_name(folder)
+    return Checkpoint(_field(fields, "step", int), folder, decode_sizes(_field(fields, "files", dict)))
+
+
+def decode_sizes(fields: Mapping[str, Any]) -> dict[str, int]:
+    """Check a mapping of relative file names to sizes in bytes."""
+    for name in fields:
+        check_name(name)
+    return {name: _field(fields, name, int) for name in fields}
+
+
+def decode_steps(data: bytes) -> Floats:
+    """Decode the steps table into the shape (steps, 5 + inputs)."""
+    table = _decode_table(data)
+    _check_schema(table, _steps_schema(max(0, table.num_columns - 1 - len(VALUES))))
+    steps, *columns = (column.to_numpy() for column in table.columns)
+    if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
+        raise ValueError(f"its {len(steps)} steps are not numbered 1 to {len(steps)}")
+    return np.column_stack(columns)
+
+
+def decode_quality(data: bytes) -> list[QualityRow]:
+    """Decode the quality table into its rows."""
+    table = _decode_table(data)
+    _check_schema(table, _quality_schema([name for name in table.column_names if name.startswith(_SCORE)]))
+    rows = cast(list[QualityRow], table.to_pylist())
+    steps = [row["step"] for row in rows]
+    if steps != sorted(set(steps)) or any(step < 0 for step in steps):
+        raise ValueError(f"its steps do not ascend: {steps}")
+    for row in rows:
+        decode_sizes(decode_json(row["files"].encode()))
+    return rows
+
+
+def snapshot_files(row: QualityRow) -> dict[str, int]:
+    """Return the files of a snapshot and their sizes in bytes."""
+    return decode_sizes(decode_json(row["files"].encode()))
+
+
+def _decode_table(data: bytes) -> Any:
+    try:
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"it is not a whole Parquet file ({error})") from error
+
+
+def _check_schema(table: Any, expected: Any) -> None:
+    if not table.schema.equals(expected, check_metadata=False):
+        raise ValueError(f"its columns are {_describe(table.schema)}; expected {_describe(expected)}")
+
+
+def _describe(schema: Any) -> str:
+    return ", ".join(f"{column.name} ({column.type})" for column in schema)
+
+
+def _field(fields: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = fields.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name!r} should be of the type {kind.__name__}, it is {value!r}")
+    return value
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"it holds {constant}, which is not JSON")
+
+
+# -- reading one recording ---------------------------------------------------------------------------------------------
+
+
+def read_status(files: Files) -> Status | None:
+    """Return the status of the recording at `files`, or None when none was begun there."""
+    data = files.read(STATUS)
+    if data is None and files.read(STEPS) is not None:
+        data = files.read(STATUS)  # it may have been begun between the two looks
+        if data is None:
+            raise damaged(files, STATUS, "it is missing")
+    return None if data is None else decode(files, STATUS, decode_status, data)
+
+
+def read_identity(files: Files) -> dict[str, Any]:
+    """Return what determines the run of the recording at `files`."""
+    return decode(files, MANIFEST, decode_identity, _existing(files, MANIFEST))
+
+
+def read_checkpoint(files: Files) -> Checkpoint | None:
+    """Return where the newest checkpoint lies, or None when there is none."""
+    data = files.read(CHECKPOINT)
+    return None if data is None else decode(files, CHECKPOINT, decode_checkpoint, data)
+
+
+def read_contents(files: Files) -> Contents | None:
+    """Return the recording at `files`, whole as of one moment, or None when none was begun there.
+
+    Raises:
+        InvalidInput: a file is damaged, missing, or of a format that this version does not know.
+    """
+    status = read_status(files)
+    for _ in range(_ATTEMPTS):
+        if status is None:
+            return None
+        try:
+            return _read_as(files, status)
+        except InvalidInput:
+            # A writer changes the status before it takes anything away, so tables that do not fit
+            # a status which has changed meanwhile are not damaged: look again.
+            latest = read_status(files)
+            if latest == status:
+                raise
+            status = latest
+    raise InvalidInput(f"{files.url} changes faster than it can be read; try again once its training has ended")
+
+
+def _read_as(files: Files, status: Status) -> Contents:
+    identity = read_identity(files)
+    facts = decode(files, FACTS, decode_json, _sound(files, FACTS, status, _existing(files, FACTS)))
+    # Quality first: its snapshots are then of steps that the table read next already holds.
+    rows = _read_table(files, QUALITY, status, status.snapshots, decode_quality) or []
+    values = _read_table(files, STEPS, status, status.steps, decode_steps)
+    if values is None:
+        values = np.empty((0, len(VALUES)))
+    beyond = [row["step"] for row in rows if row["step"] > len(values)]
+    if beyond and status.state != "running":
+        raise damaged(files, QUALITY, f"it has a snapshot of step {beyond[0]}, but {len(values)} steps were recorded")
+    return Contents(identity, facts, status, values, rows[: len(rows) - len(beyond)])
+
+
+def _read_table(files: Files, name: str, status: Status, at_least: int, decoder: Callable[[bytes], T]) -> T | None:
+    data = _sound(files, name, status, files.read(name))
+    if data is None:
+        if at_least:
+            raise damaged(files, name, f"it is missing, {STATUS} counts {at_least} rows")
+        return None
+    table = decode(files, name, decoder, data)
+    count = len(cast(Any, table))
+    if count < at_least or (count > at_least and status.state != "running"):
+        raise damaged(files, name, f"it has {count} rows, {STATUS} counts {at_least}")
+    return table
+
+
+def _sound(files: Files, name: str, status: Status, data: T) -> T:
+    """Return `data` once it is what was there when the recording ended; a running one has no hashes yet."""
+    if status.state == "running":
+        return data
+    if (sha256(data) if isinstance(data, bytes) else None) != status.sha256.get(name):
+        raise damaged(files, name, f"its sha256 is not the one in {STATUS}")
+    return data
+
+
+def _existing(files: Files, name: str) -> bytes:
+    data = files.read(name)
+    if data is None:
+        raise damaged(files, name, "it is missing")
+    return data
+
+
+def _quality(rows: Sequence[QualityRow]) -> Quality:
+    measures = measures_of(rows[0]) if rows else []
+    return Quality(
+        steps=np.array([row["step"] for row in rows], dtype=np.int64),
+        scores={measure: np.array([row[f"{_SCORE}{measure}"] for row in rows]) for measure in measures},
+        seconds=np.array([row["seconds"] for row in rows], dtype=np.float64),
+    )

@@ -1,0 +1,197 @@
+"""Recorder: writes one recording while its training runs; the orchestrator's `trainables.sinks.Sink`."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+from uuid import uuid4
+
+import numpy as np
+
+from orchestrator.recording import State
+from orchestrator.store import layout
+from orchestrator.store.files import Files
+from trainables.errors import InvalidInput
+from trainables.sinks import EndState, StepRow
+
+FLUSH_SECONDS = 2.0
+# The table is one file, rewritten at each flush. A flush waits this many times as long as the last one took, so that
+# however long the run and slow the storage, writing takes at most a twentieth of the time.
+PATIENCE = 20
+
+
+class RecordingConflict(RuntimeError):
+    """Another process has begun to write the same recording."""
+
+
+class Recorder:
+    """Keeps a training's facts in the folder of its recording. Nothing is written before `started`.
+
+    Rows are buffered for some seconds: a process that is killed loses those, but never one that a checkpoint or a
+    snapshot covers, so training repeats exactly what was lost. An unfinished recording is continued.
+
+    Args:
+        files: the recording's own folder.
+        identity: what determines the run.
+        flush_seconds: time for which rows are buffered at least.
+    """
+
+    def __init__(self, files: Files, identity: Mapping[str, Any], flush_seconds: float = FLUSH_SECONDS) -> None:
+        self._files, self._identity, self._flush_seconds = files, identity, flush_seconds
+        self._writer = uuid4().hex
+        self._rows: list[list[float]] = []
+        self._quality: list[layout.QualityRow] = []
+        self._state: State = "running"
+        self._reason = ""
+        self._facts = b""
+        self._is_owner = False
+        self._flushed = 0
+        self._last_flush = time.monotonic()
+        self._wait = flush_seconds
+
+    def started(self, facts: Mapping[str, Any]) -> None:
+        """Begin, or take up what an earlier process left.
+
+        Raises:
+            InvalidInput: the recording is complete, or damaged.
+        """
+        found = layout.read_contents(self._files)
+        if found is not None:
+            if found.status.state in ("complete", "stopped"):
+                raise InvalidInput(f"{self._files.url} is {found.status.state} already and is never recorded twice")
+            self._rows, self._quality = found.values.tolist(), list(found.quality)
+        self._flushed = len(self._rows)
+        self._files.remove_leftovers()
+        self._files.write(layout.MANIFEST, layout.encode_manifest(self._identity))
+        self._facts = layout.encode_json(facts)
+        self._files.write(layout.FACTS, self._facts)
+        self._write_status()
+
+    def checkpoint_folder(self) -> Path | None:
+        """Return a local folder with the newest checkpoint's files, to be read only, or None.
+
+        Raises:
+            InvalidInput: the checkpoint is damaged.
+        """
+        checkpoint = layout.read_checkpoint(self._files)
+        if checkpoint is None:
+            return None
+        return self._files.fetch(checkpoint.folder, checkpoint.files)
+
+    def resumed(self, step: int) -> None:
+        """Drop every row and snapshot after `step`.
+
+        Raises:
+            InvalidInput: fewer steps than that are recorded.
+        """
+        if step > len(self._rows):
+            raise InvalidInput(
+                f"training goes on after step {step}, but {self._files.url} holds {len(self._rows)} steps; "
+                "delete that folder and record again"
+            )
+        self._rows = self._rows[:step]
+        self._quality = [row for row in self._quality if row["step"] <= step]
+        checkpoint = layout.read_checkpoint(self._files)
+        # The status comes before anything is taken away: a reader that sees less than it counts calls it damage.
+        self._write_status()
+        if checkpoint is not None and checkpoint.step > step:
+            self._files.remove(layout.CHECKPOINT)
+        self._write_tables()
+
+    def steps(self, rows: Sequence[StepRow]) -> None:
+        """Append rows.
+
+        Raises:
+            ValueError: a row does not follow the last one, lacks L_det, or has another number of fixed inputs.
+        """
+        for row in rows:
+            self._rows.append(self._values(row))
+        if time.monotonic() - self._last_flush >= self._wait:
+            self._flush()
+
+    def _values(self, row: StepRow) -> list[float]:
+        if row.step != len(self._rows) + 1:
+            raise ValueError(f"step {row.step} does not follow the last recorded step {len(self._rows)}")
+        if row.l_det is None:
+            raise ValueError(f"step {row.step} has no L_det; a recording needs it at every step")
+        values = [row.l_det, row.train_loss, row.grad_norm, row.seconds, row.l_det_seconds, *row.input_losses]
+        if self._rows and len(values) != len(self._rows[0]):
+            raise ValueError(f"step {row.step} has {len(row.input_losses)} fixed inputs, unlike the steps before it")
+        return values
+
+    def snapshot(self, step: int, scores: Mapping[str, float], seconds: float, files: Path) -> None:
+        """Keep a snapshot's scores and files; all rows up to `step` must have been received."""
+        self._must_hold(step, "snapshot")
+        self._flush()
+        sizes = self._files.put_folder(layout.snapshot_name(step), files)
+        self._quality.append(layout.quality_row(step, scores, seconds, sizes))
+        self._write_tables()
+        self._write_status()
+
+    def checkpoint(self, step: int, files: Path) -> None:
+        """Replace the checkpoint; a kill at any moment leaves the old one or the new one whole."""
+        self._must_hold(step, "checkpoint")
+        self._flush()
+        folder = f"checkpoint/step-{step:06d}-{uuid4().hex[:8]}"
+        sizes = self._files.put_folder(folder, files)
+        self._check_owner()
+        self._files.write(layout.CHECKPOINT, layout.encode_record(layout.Checkpoint(step, folder, sizes)))
+        for name in self._files.children("checkpoint"):
+            if f"checkpoint/{name}" != folder:
+                self._files.remove(f"checkpoint/{name}")
+
+    def _must_hold(self, step: int, what: str) -> None:
+        if step != len(self._rows):
+            raise ValueError(f"a {what} of step {step} came after {len(self._rows)} recorded steps")
+
+    def ended(self, state: EndState, reason: str) -> None:
+        """Close the recording; one that is not `failed` needs no checkpoint any more."""
+        if state not in get_args(EndState):
+            raise ValueError(f"unknown end state {state!r}")
+        self._state, self._reason = state, reason
+        self._write_tables()
+        self._write_status()
+        if state != "failed":
+            self._files.remove(layout.CHECKPOINT)
+            self._files.remove("checkpoint")
+
+    def _flush(self) -> None:
+        if self._flushed == len(self._rows):
+            return
+        start = time.monotonic()
+        self._files.write(layout.STEPS, layout.encode_steps(self._table()))
+        self._flushed = len(self._rows)
+        self._write_status()
+        self._last_flush = time.monotonic()
+        self._wait = max(self._flush_seconds, PATIENCE * (self._last_flush - start))
+
+    def _table(self) -> Any:
+        return np.array(self._rows, dtype=np.float64) if self._rows else np.empty((0, len(layout.VALUES)))
+
+    def _write_tables(self) -> None:
+        self._check_owner()
+        self._files.write(layout.QUALITY, layout.encode_quality(self._quality))
+        self._files.write(layout.STEPS, layout.encode_steps(self._table()))
+        self._flushed = len(self._rows)
+
+    def _write_status(self) -> None:
+        hashes = {} if self._state == "running" else self._hashes()
+        self._check_owner()
+        status = layout.Status(
+            self._state, self._reason, min(self._flushed, len(self._rows)), len(self._quality), self._writer, hashes
+        )
+        self._files.write(layout.STATUS, layout.encode_record(status))
+        self._is_owner = True
+
+    def _hashes(self) -> dict[str, str]:
+        tables = {
+            layout.STEPS: layout.encode_steps(self._table()),
+            layout.QUALITY: layout.encode_quality(self._quality),
+        }
+        return {name: layout.sha256(data) for name, data in (tables | {layout.FACTS: self._facts}).items()}
+
+    def _check_owner(self) -> None:
+        """Raise when somebody else took the recording over since this recorder first wrote its status."""
+        status = layout.read_status(self._files) if self._is_owner else None
+        if status is not None and status.writer != self._writer:
+            raise RecordingConflict(f"another process is writing {self._files.url}; stop one of the two")

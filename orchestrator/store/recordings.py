@@ -1,0 +1,130 @@
+"""RecordingStore: all recordings below one folder or URL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from orchestrator.recording import Recording, State, recording_key
+from orchestrator.store import layout
+from orchestrator.store.files import Files, open_files
+from orchestrator.store.recorder import FLUSH_SECONDS, Recorder
+from trainables.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class RecordingSummary:
+    """What a listing shows of a recording."""
+
+    key: str
+    concept: str
+    state: State
+    steps: int
+    budget: int
+
+
+@dataclass(frozen=True)
+class RecordingStore:
+    """Recordings below one place; small, and connects anew wherever it is sent.
+
+    Attributes:
+        url: a folder, or any fsspec URL such as "s3://bucket/recordings".
+        flush_seconds: time for which a recorder buffers rows at least.
+    """
+
+    url: str
+    flush_seconds: float = FLUSH_SECONDS
+
+    def check_writable(self) -> None:
+        """Write and remove a small file.
+
+        Raises:
+            InvalidInput: that is not possible; the message names the place and the remedy.
+        """
+        name = f".probe-{uuid4().hex}"
+        files = self._files()
+        try:
+            files.write(name, b"")
+            files.remove(name)
+        except InvalidInput:
+            raise
+        except Exception as error:  # every file system raises its own kinds
+            reason = f"{type(error).__name__}: {error}"
+            raise InvalidInput(
+                f"storage {self.url} cannot be written ({reason}); give another one with --storage, or allow writing"
+            ) from error
+
+    def recorder(self, identity: Mapping[str, Any]) -> Recorder:
+        """Return the recorder of the run that `identity` determines; it writes nothing before it is started."""
+        return Recorder(self._files().at(layout.folder_name(identity)), identity, self.flush_seconds)
+
+    def state(self, identity: Mapping[str, Any]) -> State | None:
+        """Return the state of a run's recording, or None when there is none; cheap."""
+        status = layout.read_status(self._files().at(layout.folder_name(identity)))
+        return status.state if status else None
+
+    def find(self, identity: Mapping[str, Any]) -> Recording | None:
+        """Return the recording of a run, as far as it is, or None when there is none.
+
+        Raises:
+            InvalidInput: it is damaged.
+        """
+        contents = layout.read_contents(self._files().at(layout.folder_name(identity)))
+        return contents.recording() if contents else None
+
+    def folder(self, identity: Mapping[str, Any]) -> str:
+        """Return where the recording of a run is or would be."""
+        return self._files().at(layout.folder_name(identity)).url
+
+    def read(self, key: str) -> Recording:
+        """Return the recording with a key.
+
+        Raises:
+            InvalidInput: there is none, or it is damaged.
+        """
+        contents = layout.read_contents(self._at(key))
+        if contents is None:
+            raise InvalidInput(f"recording {key!r} in {self.url} was never begun; record it again")
+        return contents.recording()
+
+    def list(self) -> "list[RecordingSummary]":
+        """Return all recordings, sorted by folder; reads no table.
+
+        Raises:
+            InvalidInput: one is damaged.
+        """
+        files = self._files()
+        rows = [self._summary(files.at(name)) for name in files.children() if not name.startswith(".")]
+        return [row for row in rows if row is not None]
+
+    def _summary(self, files: Files) -> RecordingSummary | None:
+        status = layout.read_status(files)
+        if status is None:
+            return None
+        identity = layout.read_identity(files)
+        name, budget = str(identity["concept"]["name"]), int(identity["budget"])
+        return RecordingSummary(recording_key(identity), name, status.state, status.steps, budget)
+
+    def snapshot_folder(self, key: str, step: int) -> Path:
+        """Return a local folder, to be read only, with the files of the snapshot of a step.
+
+        Raises:
+            InvalidInput: there is no such snapshot, or a file of it is missing or damaged.
+        """
+        files = self._at(key)
+        contents = layout.read_contents(files)
+        for row in contents.quality if contents else ():
+            if row["step"] == step:
+                return files.fetch(layout.snapshot_name(step), layout.snapshot_files(row))
+        raise InvalidInput(f"recording {key!r} in {self.url} has no snapshot of step {step}")
+
+    def _files(self) -> Files:
+        return open_files(self.url)
+
+    def _at(self, key: str) -> Files:
+        files = self._files()
+        for name in files.children():
+            if key and name.endswith(f"-{key}"):
+                return files.at(name)
+        raise InvalidInput(f"there is no recording {key!r} in {self.url}")

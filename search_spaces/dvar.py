@@ -1,0 +1,53 @@
+"""The ranges of DVAR's window N and threshold alpha (section 3.3), and the values that the paper found."""
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+MIN_BUDGET = 4
+THRESHOLDS = (0.01, 0.95)
+
+#: Method to (budget, N, alpha): sections 3.3 and 4.2.
+PAPER = {
+    "textual_inversion": (6100, 310, 0.15),
+    "dreambooth_lora": (1000, 440, 0.40),
+    "custom_diffusion": (500, 180, 0.15),
+}
+
+
+def space(budget: int) -> dict[str, BaseDistribution]:
+    """Return the ranges of "window" (steps, log scale) and "threshold", for Optuna and Ray's OptunaSearch alike.
+
+    Windows go from 1 % to 80 % of the budget, and are always shorter than it: a window as long as the budget
+    never stops. The paper's settings use 5 % to 44 %.
+
+    Args:
+        budget: optimizer steps of a full-length run, at least 4.
+
+    Raises:
+        ValueError: the budget is too small to search in.
+    """
+    low, high = _windows(budget)
+    return {
+        "window": IntDistribution(low, high, log=True),
+        "threshold": FloatDistribution(*THRESHOLDS),
+    }
+
+
+def paper_setting(method: str, budget: int) -> dict[str, float | int]:
+    """Return the paper's (N, alpha) for a method, N scaled to the budget and kept inside the space.
+
+    Args:
+        method: a personalization method's name; one that the paper does not have takes Textual Inversion's.
+        budget: optimizer steps of a full-length run, at least 4.
+
+    Raises:
+        ValueError: the budget is too small to search in.
+    """
+    low, high = _windows(budget)
+    paper_budget, window, threshold = PAPER.get(method, PAPER["textual_inversion"])
+    return {"window": min(max(round(window * budget / paper_budget), low), high), "threshold": threshold}
+
+
+def _windows(budget: int) -> tuple[int, int]:
+    if budget < MIN_BUDGET:
+        raise ValueError(f"a budget of {budget} steps is too small to search a window in; use at least {MIN_BUDGET}")
+    return max(2, round(0.01 * budget)), max(2, int(0.8 * budget))
