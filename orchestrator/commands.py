@@ -1,19 +1,24 @@
 """What the commands do: each calls the parts in order, keeps them in MLflow, and prints what was measured."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator import runs, study
-from orchestrator.criteria import DVAR, Criterion, Never
-from orchestrator.experiment import Experiment, Split
-from orchestrator.progress import StudyBar, bars, run_bars
+from orchestrator import best as best_file
+from orchestrator import criteria, runs
+from orchestrator.best import Best
+from orchestrator.criteria import Criterion, Never
+from orchestrator.experiment import Experiment
+from orchestrator.progress import run_bars, study_bar
 from orchestrator.recording import Recording
-from orchestrator.replay import Outcome, Summary, replay
+from orchestrator.replay import Outcome, live_outcome, replay
 from orchestrator.report.table import Row, comparison_table, study_table
+from orchestrator.study import Study, StudyResult
 from orchestrator.tracking import Tracker
 from search_spaces import dvar as dvar_space
 from trainables.concept import Concept
@@ -21,10 +26,11 @@ from trainables.errors import InvalidInput
 from trainables.settings import MINIATURE
 
 BEST_FILE = "best.yaml"
+ADAPTERS = "adapters"
 
 
-class Session:
-    """A console and a tracker that the steps of one command share.
+class Desk:
+    """What the steps of one command share: experiment, concepts, console and tracker.
 
     Args:
         experiment: what the command works on.
@@ -34,22 +40,292 @@ class Session:
     def __init__(self, experiment: Experiment, best: Path | None = None) -> None:
         self.experiment = experiment
         self.console = Console(highlight=False)
-        self.tracker = Tracker(experiment)
-        self.best = best or _best_path(experiment)
-        with self.console.status("reading the concepts"):
+        self.best_path = best or _default_best(experiment)
+        with self.console.status("reading concepts and base model"):
             self.concepts = experiment.load_concepts()
             self.split = experiment.split(self.concepts)
+            self.keys = {job.concept.name: job for job in runs.jobs(experiment, self.concepts)}
+        with self.console.status("opening MLflow"):
+            self.tracker = Tracker(experiment)
 
     def say(self, text: str) -> None:
         """Print a line that the terminal wraps."""
         self.console.print(text, soft_wrap=True)
 
+    def say_where_runs_are(self) -> None:
+        """Print how to browse what MLflow holds."""
+        uri = escape(self.tracker.uri)
+        is_store = uri.startswith("sqlite:")
+        self.say(
+            f"browse the runs: mlflow ui --backend-store-uri {uri}" if is_store else f"runs are in MLflow at {uri}"
+        )
 
-def _best_path(experiment: Experiment) -> Path:
+    def recordings(self, concepts: Sequence[Concept]) -> list[Recording]:
+        """Return the complete recordings of concepts.
+
+        Raises:
+            InvalidInput: one is missing or not complete; all of them are named.
+        """
+        store = runs.recordings(self.experiment)
+        found = {concept.name: store.find(self.keys[concept.name].identity) for concept in concepts}
+        states = {name: recording.state if recording else "missing" for name, recording in found.items()}
+        lacking = [f"{name} ({state})" for name, state in states.items() if state != "complete"]
+        if lacking:
+            raise InvalidInput(
+                f"no complete recording of {', '.join(lacking)} in {store.url} for these settings; "
+                "make them with `dvar record` and the same flags"
+            )
+        return [recording for recording in found.values() if recording]
+
+
+def _default_best(experiment: Experiment) -> Path:
     remote = "://" in experiment.storage
     return Path(BEST_FILE) if remote else Path(runs.storage_folder(experiment, BEST_FILE))
 
 
 def record(experiment: Experiment) -> bool:
     """Record every concept for the whole budget; return whether all recordings are complete."""
-    return _record(Session(experiment))
+    desk = Desk(experiment)
+    is_good = _record(desk)
+    desk.say_where_runs_are()
+    return is_good
+
+
+def _record(desk: Desk) -> bool:
+    params = desk.experiment.model_dump(mode="json")
+    with desk.tracker.run("record", params) as parent, run_bars(desk.console, "recording") as shown:
+        ended = runs.record(desk.experiment, desk.concepts, [parent, shown])
+    known = sum(not one.is_new for one in ended)
+    if known:
+        desk.say(f"{known} of {len(ended)} were complete already and were not recorded again")
+    return _report(desk, ended, runs.storage_folder(desk.experiment, runs.RECORDINGS))
+
+
+def _report(desk: Desk, ended: Sequence[runs.Ended], folder: str) -> bool:
+    failed = [one for one in ended if not one.is_good]
+    for one in failed:
+        desk.say(f"[red]failed[/] {escape(one.job.concept.name)} after {one.steps} steps: {escape(one.reason)}")
+    desk.say(f"{len(ended) - len(failed)} of {len(ended)} concepts done, in {escape(folder)}")
+    return not failed
+
+
+def tune(experiment: Experiment, best: Path | None, trials: int | None, keep: float | None) -> None:
+    """Search the best setting on the tuning concepts, print it with its neighbours, and write best.yaml."""
+    changes = {"trials": trials, "quality_kept": keep}
+    changed = experiment.study.model_dump() | {name: value for name, value in changes.items() if value is not None}
+    study = _revalidated(experiment, changed)
+    desk = Desk(study, best)
+    _tune(desk)
+    desk.say_where_runs_are()
+
+
+def _revalidated(experiment: Experiment, study: dict[str, object]) -> Experiment:
+    from orchestrator import experiment as description
+
+    overrides = [(f"study.{name}", value) for name, value in study.items()]
+    values = list(experiment.model_dump().items())
+    return description.build(experiment.preset, None, values + overrides)
+
+
+def _tune(desk: Desk) -> StudyResult:
+    experiment, settings = desk.experiment, desk.experiment.study
+    study = Study(
+        desk.recordings(desk.split.tuning),
+        method=experiment.method.name,
+        quality_kept=settings.quality_kept,
+        measure=settings.measure,
+    )
+    params = experiment.model_dump(mode="json")
+    with desk.tracker.run("tune", params) as parent:
+        with study_bar(desk.console, settings.trials) as bar:
+            result = study.search(
+                settings.trials,
+                seed=settings.seed,
+                storage=settings.storage,
+                study_name=f"{experiment.name} dvar",
+                on_trial=bar.tried,
+            )
+        found = best_file.from_result(result, experiment.method.name, experiment.base_model.id)
+        best_file.write(found, desk.best_path)
+        parent.log_artifact(desk.best_path)
+        figures = {"iterations": found.iterations, "quality_kept": found.quality_kept}
+        parent.log_metrics({f"best_{name}": float(value) for name, value in (found.params | figures).items()})
+    _say_result(desk, result)
+    return result
+
+
+def _say_result(desk: Desk, result: StudyResult) -> None:
+    names = ", ".join(concept.name for concept in desk.split.tuning)
+    desk.say(f"{result.trials} settings on {len(desk.split.tuning)} tuning concepts ({escape(names)}):")
+    desk.console.print(study_table(result))
+    best = result.best
+    if not best.is_feasible:
+        desk.say(
+            f"[yellow]no setting keeps {100 * result.quality_kept:.0f} % of the best {result.measure}; "
+            "this one keeps most. Record a longer budget, or ask for less with --keep.[/]"
+        )
+    saved = 100 * (1 - best.summary.share.mean)
+    desk.say(
+        f"best: [bold]{best.criterion}[/] needs {best.iterations:.1f} of {result.budget} steps (saves {saved:.1f} %) "
+        f"and keeps {100 * best.quality_kept:.1f} % of the best {result.measure}"
+    )
+    desk.say(f"written to {escape(str(desk.best_path))}")
+
+
+def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, every: bool) -> bool:
+    """Personalize concepts until a criterion stops them; return whether all ended well."""
+    desk = Desk(experiment, best)
+    concepts = desk.concepts
+    if criterion is None:
+        found = _fitting_best(desk)
+        criterion = found.make_criterion()
+        if not every:
+            concepts = _unseen(desk, found)
+    is_good = _run(desk, concepts, criterion)
+    desk.say_where_runs_are()
+    return is_good
+
+
+def _fitting_best(desk: Desk) -> Best:
+    """Read best.yaml; say so where it was found for something else."""
+    found = best_file.read(desk.best_path)
+    here = {"method": desk.experiment.method.name, "base_model": desk.experiment.base_model.id}
+    here["budget"] = str(desk.experiment.budget)
+    for name, value in here.items():
+        there = str(getattr(found, name))
+        if there != value:
+            desk.say(f"[yellow]note: {escape(str(desk.best_path))} was tuned for {name} {there}, this is {value}[/]")
+    return found
+
+
+def _unseen(desk: Desk, found: Best) -> list[Concept]:
+    concepts = [concept for concept in desk.concepts if concept.name not in found.tuned_on]
+    if not concepts:
+        raise InvalidInput("every concept served to tune the setting; run them nevertheless with --all")
+    return concepts
+
+
+def _check_window(desk: Desk, criterion: Criterion) -> None:
+    window = getattr(criterion, "window", None)
+    if window is not None and window >= desk.experiment.budget:
+        raise InvalidInput(
+            f"window {window} is not shorter than the budget of {desk.experiment.budget} steps, so {criterion} could "
+            "never stop; give a smaller --window or a larger --budget"
+        )
+
+
+def _run(desk: Desk, concepts: Sequence[Concept], criterion: Criterion) -> bool:
+    _check_window(desk, criterion)
+    desk.say(f"{criterion} on {len(concepts)} concepts, at most {desk.experiment.budget} steps each")
+    params = desk.experiment.model_dump(mode="json") | {"criterion": repr(criterion)}
+    with desk.tracker.run("run", params) as parent, run_bars(desk.console, "personalizing") as shown:
+        ended = runs.live(desk.experiment, concepts, criterion, [parent, shown])
+    good = [one for one in ended if one.is_good]
+    for one in good:
+        desk.say(f"{escape(one.job.concept.name)}: {one.steps} steps, adapter in {escape(_export(desk, one))}")
+    return _report(desk, ended, runs.storage_folder(desk.experiment, runs.LIVE))
+
+
+def _export(desk: Desk, ended: runs.Ended) -> str:
+    """Copy the adapter of an ended run to a folder that is easy to find, where the storage is local."""
+    store = runs.live_runs(desk.experiment)
+    if "://" in store.url:
+        return store.folder(ended.job.identity)
+    source = store.snapshot_folder(ended.job.key, ended.steps)
+    target = Path(runs.storage_folder(desk.experiment, ADAPTERS), Path(store.folder(ended.job.identity)).name)
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    return str(target)
+
+
+@dataclass(frozen=True)
+class _Strategy:
+    name: str
+    criterion: Criterion
+
+
+def compare(experiment: Experiment, best: Path | None) -> None:
+    """Print strategies side by side on the test concepts."""
+    desk = Desk(experiment, best)
+    _compare(desk)
+    desk.say_where_runs_are()
+
+
+def _compare(desk: Desk) -> None:
+    found = _fitting_best(desk)
+    concepts = [concept for concept in desk.concepts if concept.name not in found.tuned_on]
+    if not concepts:
+        desk.say("[yellow]note: every concept served to tune the setting, so this proves nothing about others[/]")
+        concepts = desk.concepts
+    recordings = desk.recordings(concepts)
+    tuned = found.make_criterion()
+    rows = [_row(strategy, recordings, found.measure) for strategy in _strategies(desk, tuned)]
+    live = _live_outcomes(desk, concepts, recordings, tuned, found.measure)
+    if live:
+        rows.append(Row.of("DVAR, tuned, live", live))
+    desk.say(f"{len(concepts)} concepts, {desk.experiment.budget} steps, quality: {found.measure}; mean ± std:")
+    desk.console.print(comparison_table(rows))
+    _say_agreement(desk, live, recordings, tuned, found.measure)
+    with desk.tracker.run("compare", desk.experiment.model_dump(mode="json")) as parent:
+        parent.log_text(json.dumps({row.name: row.figures() for row in rows}, indent=2), "comparison.json")
+        for row in rows:
+            child = parent.child(row.name, {"strategy": row.name}, {"dvar.kind": "strategy"})
+            parent.finish(child, row.figures())
+
+
+def _strategies(desk: Desk, tuned: Criterion) -> list[_Strategy]:
+    paper = criteria.load("dvar", **dvar_space.paper_setting(desk.experiment.method.name, desk.experiment.budget))
+    return [
+        _Strategy("full budget", Never()),
+        _Strategy("DVAR, paper's setting", paper),
+        _Strategy("DVAR, tuned", tuned),
+    ]
+
+
+def _row(strategy: _Strategy, recordings: Sequence[Recording], measure: str) -> Row:
+    return Row.of(strategy.name, [replay(strategy.criterion, recording, measure) for recording in recordings])
+
+
+def _live_outcomes(
+    desk: Desk, concepts: Sequence[Concept], recordings: Sequence[Recording], criterion: Criterion, measure: str
+) -> list[Outcome]:
+    store = runs.live_runs(desk.experiment)
+    jobs = runs.jobs(desk.experiment, concepts, criterion)
+    pairs = [(store.find(job.identity), full) for job, full in zip(jobs, recordings, strict=True)]
+    return [live_outcome(run, full, measure) for run, full in pairs if run and run.state in ("stopped", "complete")]
+
+
+def _say_agreement(
+    desk: Desk, live: Sequence[Outcome], recordings: Sequence[Recording], criterion: Criterion, measure: str
+) -> None:
+    if not live:
+        desk.say("no live runs of this setting yet: `dvar run` proves it")
+        return
+    replayed = {one.concept: replay(criterion, one, measure).stop_step for one in recordings}
+    same = sum(replayed[one.concept] == one.stop_step for one in live)
+    desk.say(f"live and replayed stop at the same step: {same} of {len(live)} concepts")
+
+
+def demo(experiment: Experiment) -> bool:
+    """Do all of it, explaining each part in a line."""
+    desk = Desk(experiment)
+    _explain(desk, "record", "train every concept for its whole budget once, and keep L_det and quality")
+    if not _record(desk):
+        return False
+    _explain(desk, "tune", "replay DVAR over the tuning concepts' recordings; find the best window and threshold")
+    result = _tune(desk)
+    _explain(desk, "run", "personalize the other concepts anew, and let DVAR stop them")
+    if not _run(desk, desk.split.test, result.best.criterion):
+        return False
+    _explain(desk, "compare", "what each strategy costs and keeps on concepts that the search never saw")
+    _compare(desk)
+    if experiment.base_model.id == MINIATURE:
+        desk.say(
+            "\n[yellow]The miniature has random weights: steps, seconds and stops are real, its quality scores mean "
+            "nothing, and none of it says anything about Stable Diffusion 1.5.[/]"
+        )
+    desk.say_where_runs_are()
+    return True
+
+
+def _explain(desk: Desk, command: str, text: str) -> None:
+    desk.say(f"\n[bold]dvar {command}[/] - {text}")

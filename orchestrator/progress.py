@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +17,7 @@ from rich.progress import (
 )
 
 from orchestrator.runs import Ended, Job
+from orchestrator.study import Evaluated
 
 
 def bars(console: Console) -> Progress:
@@ -55,19 +57,38 @@ class RunBars:
         name, step = job.concept.name, result["step"]
         self._steps[name] = self._budget if result["state"] == "stopped" else step
         loss = f", L_det {result['l_det']:.4f}" if "l_det" in result else ""
+        if result["state"] != "running":
+            self._console.print(f"  [green]{result['state']:>8}[/]  {escape(name)} at step {step}")
         self._update(f"{name}: step {step}{loss}")
 
     def ended(self, ended: Ended) -> None:
-        """Print how the job ended."""
-        name = ended.job.concept.name
-        self._steps[name] = self._budget
-        colour = "green" if ended.is_good else "red"
-        self._console.print(f"  [{colour}]{ended.state or 'failed':>8}[/]  {name}: {ended.reason}", highlight=False)
+        """Count a failed job as done; the command tells why it failed."""
+        self._steps[ended.job.concept.name] = self._budget
         self._update("")
 
     def _update(self, detail: str) -> None:
         if self._task is not None:
             self._progress.update(self._task, completed=sum(self._steps.values()), detail=detail)
+
+
+class StudyBar:
+    """Shows how many settings were tried, and the best so far."""
+
+    def __init__(self, progress: Progress, trials: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("searching", total=trials, unit="settings", detail="")
+
+    def tried(self, count: int, best: Evaluated) -> None:
+        """Move the bar."""
+        kept = f"{best.iterations:.0f} steps, {100 * best.quality_kept:.1f} % kept"
+        self._progress.update(self._task, completed=count, detail=f"best: {best.criterion} {kept}")
+
+
+@contextmanager
+def study_bar(console: Console, trials: int) -> Iterator[StudyBar]:
+    """Show progress of a study while the context lasts."""
+    with bars(console) as progress:
+        yield StudyBar(progress, trials)
 
 
 @contextmanager

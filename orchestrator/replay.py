@@ -130,6 +130,32 @@ def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAG
     )
 
 
+def live_outcome(run: Recording, full: Recording, measure: str = TRAIN_IMAGE) -> Outcome:
+    """Return what a live run came to, its quality measured against the full-length recording of its concept.
+
+    Args:
+        run: a run that a criterion stopped, or that used its whole budget; scored at its end or not at all.
+        full: the complete recording of the same concept.
+        measure: the quality that counts.
+
+    Raises:
+        InvalidInput: `full` is not complete or lacks the measure.
+    """
+    _check(full, measure)
+    stop = len(run.steps)
+    scored = measure in run.quality.scores and _snapshots_until(run.quality, stop) > 0
+    return Outcome(
+        concept=run.concept,
+        seed=int(run.identity["seed"]),
+        stop_step=stop,
+        stopped=run.state == "stopped",
+        budget=run.budget,
+        seconds=float(run.steps.seconds.sum() + run.steps.l_det_seconds.sum()),
+        quality_at_stop=float(run.quality.scores[measure][-1]) if scored else None,
+        best_quality=_best_quality(full, measure),
+    )
+
+
 def _refuse(recording: Recording, problem: str) -> NoReturn:
     raise InvalidInput(f"recording of {recording.concept!r} ({recording.key}) {problem}")
 

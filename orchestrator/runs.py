@@ -248,11 +248,17 @@ def _relay(by_name: Mapping[str, Job], listeners: Sequence[Listener]) -> Any:
     from ray import tune
 
     class Relay(tune.Callback):  # type: ignore[misc]
-        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-            for listener in listeners:
-                listener.reported(by_name[result["concept"]], result)
+        def __init__(self, by_name: Mapping[str, Job], listeners: Sequence[Listener]) -> None:
+            self._by_name, self._listeners = by_name, listeners
 
-    return Relay()
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Ray pickles callbacks with the experiment; connections and terminals cannot be
+
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+            for listener in self._listeners:
+                listener.reported(self._by_name[result["concept"]], result)
+
+    return Relay(by_name, listeners)
 
 
 def _message(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """MLflow: a parent run a command or study, a child run a concept; the only module that imports mlflow."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,12 +68,11 @@ class Tracker:
 
 def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import logging
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     for name in ("alembic", "mlflow"):  # the first use of a SQLite store logs every migration of its schema
         logging.getLogger(name).setLevel(logging.WARNING)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +126,11 @@ class ParentRun:
         run_id: str = self._client.create_run(self._experiment_id, tags=parent | dict(tags)).info.run_id
         _log(self._client, run_id, params=_flatten(params))
         return run_id
+
+    def finish(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Log a child run's figures and end it."""
+        _log(self._client, run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
+        self._client.set_terminated(run_id, "FINISHED")
 
     def reported(self, job: Job, result: Mapping[str, Any]) -> None:
         """Log a thinned L_det, and the last values of what else the result holds."""

@@ -3,6 +3,7 @@
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 MIN_BUDGET = 4
+MIN_WINDOW = 8  # the variance of fewer values says little
 THRESHOLDS = (0.01, 0.95)
 
 #: Method to (budget, N, alpha): sections 3.3 and 4.2.
@@ -16,8 +17,8 @@ PAPER = {
 def space(budget: int) -> dict[str, BaseDistribution]:
     """Return the ranges of "window" (steps, log scale) and "threshold", for Optuna and Ray's OptunaSearch alike.
 
-    Windows go from 1 % to 80 % of the budget, and are always shorter than it: a window as long as the budget
-    never stops. The paper's settings use 5 % to 44 %.
+    Windows go from 1 % (but at least 8 steps) to 80 % of the budget, and are always shorter than it: a window as
+    long as the budget never stops. The paper's settings use 5 % to 44 %. Thresholds are whole hundredths.
 
     Args:
         budget: optimizer steps of a full-length run, at least 4.
@@ -28,7 +29,7 @@ def space(budget: int) -> dict[str, BaseDistribution]:
     low, high = _windows(budget)
     return {
         "window": IntDistribution(low, high, log=True),
-        "threshold": FloatDistribution(*THRESHOLDS),
+        "threshold": FloatDistribution(*THRESHOLDS, step=0.01),
     }
 
 
@@ -50,4 +51,5 @@ def paper_setting(method: str, budget: int) -> dict[str, float | int]:
 def _windows(budget: int) -> tuple[int, int]:
     if budget < MIN_BUDGET:
         raise ValueError(f"a budget of {budget} steps is too small to search a window in; use at least {MIN_BUDGET}")
-    return max(2, round(0.01 * budget)), max(2, int(0.8 * budget))
+    high = max(2, int(0.8 * budget))
+    return min(max(MIN_WINDOW, round(0.01 * budget)), high), high

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainables.errors import InvalidInput
 from trainables.model_files import check_folder
+from trainables.quiet import quiet_libraries
 from trainables.settings import BaseModelSettings
 
 
@@ -64,7 +65,7 @@ class BaseModel:
     def encode(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the VAE's scaled latents, float32 on the CPU, one image at a time."""
         means, stds = [], []
-        for pixels in pixels_bchw.split(1):  # one at a time: at 512 px the encoder's activations are the peak memory
+        for pixels in pixels_bchw[:, None]:  # one at a time: at 512 px the encoder's activations are the peak memory
             posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
             means.append(posterior.mean.float().cpu())
             stds.append(posterior.std.float().cpu())
@@ -123,6 +124,7 @@ def load(folder: Path, settings: BaseModelSettings, device: torch.device | str =
     Raises:
         InvalidInput: a component is missing, damaged, or of a class that is not Stable Diffusion 1.x or 2.x.
     """
+    quiet_libraries()
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 

@@ -12,6 +12,7 @@ from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.prompts import SAMPLE_TEMPLATE
+from trainables.quiet import quiet_libraries
 from trainables.randomness import derived_seed
 from trainables.settings import MINIATURE, TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT, QualitySettings
 
@@ -28,6 +29,7 @@ class ClipScorer:
     """
 
     def __init__(self, model: str, device: torch.device) -> None:
+        quiet_libraries()
         from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
         place: str | Path = model

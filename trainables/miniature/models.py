@@ -11,6 +11,7 @@ import torch
 
 from trainables.miniature.world import NOUNS, concept_images
 from trainables.prompts import OBJECT_TEMPLATES
+from trainables.quiet import quiet_libraries
 from trainables.randomness import derived_seed
 
 RESOLUTION = 64
@@ -26,6 +27,7 @@ def build(folder: Path, seed: int) -> None:
         folder: an empty folder; it becomes a diffusers pipeline, with `clip` and `concepts` beside its components.
         seed: of all weights; equal seeds give equal weights.
     """
+    quiet_libraries()
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     with torch.random.fork_rng(devices=[]):  # the models' constructors know no generator: keep the seed in here
@@ -55,7 +57,8 @@ def build(folder: Path, seed: int) -> None:
 
 def _write_concept(folder: Path, index: int, seed: int) -> None:
     """Render one toy in a few scenes, as a concept folder like a user's."""
-    noun, images = concept_images(derived_seed(seed, "concept", str(index)) % 2**31)
+    noun = NOUNS[index % len(NOUNS)]
+    _, images = concept_images(derived_seed(seed, "concept", str(index)), noun=noun)
     concept = folder / f"{noun}_{index:02d}"
     concept.mkdir(parents=True)
     for view, image in enumerate(images):

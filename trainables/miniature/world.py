@@ -279,18 +279,19 @@ def _direction(azimuth: float, elevation: float) -> Vector:
     return math.sin(azimuth) * flat, math.sin(elevation), math.cos(azimuth) * flat
 
 
-def concept_images(seed: int, views: int = 5, size: int = 64) -> tuple[str, list[Image.Image]]:
+def concept_images(seed: int, views: int = 5, size: int = 64, noun: str | None = None) -> tuple[str, list[Image.Image]]:
     """Render several views of one toy, each on a backdrop of its own.
 
     Args:
         seed: any integer; it decides toy and scenes.
         views: how many images.
         size: their height and width in pixels.
+        noun: the toy's class; None leaves it to the seed.
 
     Returns:
         The toy's class noun, and its RGB images.
     """
-    toy = make_toy(seed)
+    toy = make_toy(seed, noun)
     scenes = [make_scene(derived_seed(seed, "view", str(view))) for view in range(views)]
     pixels = render([toy] * views, scenes, size).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return toy.noun, [Image.fromarray(image.numpy()) for image in pixels]

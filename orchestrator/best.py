@@ -1,0 +1,111 @@
+"""best.yaml: the setting that a study found, with what it was found on."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator import criteria
+from orchestrator.criteria import Criterion
+from orchestrator.study import StudyResult
+from trainables.errors import InvalidInput
+
+FORMAT = 1
+
+
+class Best(BaseModel):
+    """The content of best.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: int = FORMAT
+    criterion: str
+    params: dict[str, int | float]
+    tuned_on: list[str]
+    """Names of the tuning concepts."""
+    method: str
+    base_model: str
+    budget: int
+    """Optimizer steps of the recordings."""
+    measure: str
+    quality_kept_wanted: float
+    quality_kept: float
+    iterations: float
+    """Mean over the tuning concepts."""
+    is_feasible: bool
+    """Whether the quality wanted is kept."""
+    trials: int
+
+    def make_criterion(self) -> Criterion:
+        """Return the criterion with its setting."""
+        return criteria.load(self.criterion, **self.params)
+
+
+def from_result(result: StudyResult, method: str, base_model: str) -> Best:
+    """Describe what a study found on recordings of a method and a base model."""
+    return Best(
+        criterion=result.name,
+        params=dict(result.best.params),
+        tuned_on=sorted({outcome.concept for outcome in result.best.outcomes}),
+        method=method,
+        base_model=base_model,
+        budget=result.budget,
+        measure=result.measure,
+        quality_kept_wanted=result.quality_kept,
+        quality_kept=round(result.best.quality_kept, 6),
+        iterations=round(result.best.iterations, 3),
+        is_feasible=result.best.is_feasible,
+        trials=result.trials,
+    )
+
+
+def write(best: Best, path: Path) -> None:
+    """Write the file at once: a reader sees the old one or the new one.
+
+    Raises:
+        InvalidInput: it cannot be written there.
+    """
+    text = "# Found by `dvar tune`; `dvar run` and `dvar compare` read it.\n"
+    text += yaml.safe_dump(best.model_dump(), sort_keys=False, allow_unicode=True)
+    partial = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written ({error}); give another place with --best") from error
+
+
+def read(path: Path) -> Best:
+    """Read the file.
+
+    Raises:
+        InvalidInput: it is missing, damaged, or holds a setting that the criterion refuses.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{path} does not exist; make it with `dvar tune`, or give another with --best") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput(f"{path} cannot be read ({error}); make it anew with `dvar tune`") from error
+    if not isinstance(values, Mapping):
+        raise InvalidInput(f"{path} holds no settings; make it anew with `dvar tune`")
+    try:
+        best = Best.model_validate(values)
+        best.make_criterion()
+    except (ValidationError, InvalidInput) as error:
+        raise InvalidInput(f"{path} is not understood: {_first(error)}; make it anew with `dvar tune`") from error
+    if best.format != FORMAT:
+        raise InvalidInput(f"{path} has format {best.format}, this version of the program reads {FORMAT}")
+    return best
+
+
+def _first(error: Any) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    item = error.errors()[0]
+    return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"

@@ -1,0 +1,88 @@
+"""Tables on the terminal: strategies side by side, and a study's result. What was not measured is left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.replay import Outcome, Spread, Summary
+from orchestrator.study import Evaluated, StudyResult
+
+
+@dataclass(frozen=True)
+class Row:
+    """A strategy and its figures over the test concepts."""
+
+    name: str
+    summary: Summary
+
+    @classmethod
+    def of(cls, name: str, outcomes: Sequence[Outcome]) -> "Row":
+        """Summarise a strategy's outcomes, at least one."""
+        return cls(name, Summary.of(outcomes))
+
+    def figures(self) -> dict[str, float]:
+        """Return what was measured, by name: means, and standard deviations where there are several concepts."""
+        spreads = {name: getattr(self.summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
+        means = {name: one.mean for name, one in spreads.items() if one}
+        deviations = {f"{name}_std": one.std for name, one in spreads.items() if one and one.std is not None}
+        return means | deviations | {"concepts": float(self.summary.concepts)}
+
+
+def comparison_table(rows: Sequence[Row]) -> Table:
+    """Return a table in the manner of the paper's Table 1: mean ± standard deviation over concepts."""
+    unit = time_unit([row.summary.seconds for row in rows])
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("strategy", no_wrap=True)
+    for name in ("iterations", unit[0], "% of budget", "% of quality"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(Text(row.name), *_cells(row.summary, unit))
+    return table
+
+
+def _cells(summary: Summary, unit: tuple[str, float]) -> list[str]:
+    return [
+        spread(summary.iterations),
+        spread(summary.seconds, 1 / unit[1]),
+        spread(summary.share, 100),
+        spread(summary.quality_kept, 100),
+    ]
+
+
+def time_unit(spreads: Sequence[Spread | None]) -> tuple[str, float]:
+    """Return the unit that suits the longest time, and its seconds: minutes, or seconds below two minutes."""
+    longest = max((one.mean for one in spreads if one), default=0.0)
+    return ("minutes", 60.0) if longest >= 120 else ("seconds", 1.0)
+
+
+def spread(value: Spread | None, scale: float = 1.0) -> str:
+    """Write mean and standard deviation with one decimal; nothing for what was not measured."""
+    if value is None:
+        return ""
+    mean = f"{value.mean * scale:.1f}"
+    return mean if value.std is None else f"{mean} ± {value.std * scale:.1f}"
+
+
+def study_table(result: StudyResult) -> Table:
+    """Return the best setting, its neighbours and the paper's, with what each keeps and saves."""
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("setting", no_wrap=True)
+    for name in (*result.best.params, "iterations", "saved %", "kept %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    _add(table, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
+    for one in result.neighbours:
+        _add(table, "neighbour", one, "")
+    _add(table, "paper, scaled", result.paper, "cyan")
+    return table
+
+
+def _add(table: Table, name: str, one: Evaluated, style: str) -> None:
+    params = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in one.params.values()]
+    saved = 100 * (1 - one.summary.share.mean)
+    note = "" if one.is_feasible else "keeps too little"
+    figures = [f"{one.iterations:.1f}", f"{saved:.1f}", f"{100 * one.quality_kept:.1f}"]
+    table.add_row(name, *params, *figures, note, style=style)

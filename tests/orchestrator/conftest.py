@@ -1,0 +1,93 @@
+"""Fixtures for runs on a real, small Ray cluster."""
+
+import sys
+
+import pytest
+
+from orchestrator import experiment
+
+EXPLODING = '''
+from trainables.methods.textual_inversion import TextualInversion
+
+class Exploding(TextualInversion):
+    """Its embedding becomes NaN in the fifth step, for one concept alone."""
+
+    calls = 0
+
+    def loss(self, inputs):
+        self.calls += 1
+        if self.calls == 5 and self._concept.name.startswith("robot"):
+            self.load_state_dict({"row": self.state_dict()["row"] * float("nan")})
+        return super().loss(inputs)
+'''
+
+
+@pytest.fixture(scope="session")
+def plugin_folder(tmp_path_factory):
+    """A folder with a method that is no part of the project."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "exploding_method.py").write_text(EXPLODING)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="session")
+def cluster(own_cache, miniature_path, plugin_folder):
+    """A Ray cluster of two CPUs whose workers see the plugins."""
+    import os
+
+    import ray
+
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    environment = {"PYTHONPATH": str(plugin_folder), "DVAR_CACHE": os.environ["DVAR_CACHE"]}
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        runtime_env={"env_vars": environment},
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def make_experiment(tmp_path):
+    """Make a small experiment that stores below this test's folder."""
+
+    def make(**changes):
+        defaults = {
+            "storage": str(tmp_path / "store"),
+            "budget": 40,
+            "quality.every": 20,
+            "quality.samples": 1,
+            "quality.inference_steps": 2,
+            "resources.checkpoint_seconds": 0,
+        }
+        overrides = defaults | {key.replace("__", "."): value for key, value in changes.items()}
+        return experiment.build("miniature", None, list(overrides.items()))
+
+    return make
+
+
+class Listener:
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.jobs, self.results, self.ends = [], {}, []
+
+    def begun(self, jobs, budget):
+        self.jobs += [job.concept.name for job in jobs]
+
+    def reported(self, job, result):
+        self.results.setdefault(job.concept.name, []).append(result)
+
+    def ended(self, ended):
+        self.ends.append(ended)
+
+    def l_det(self, name):
+        return [value for result in self.results[name] for value in result["l_det_values"]]
+
+
+@pytest.fixture
+def listener():
+    return Listener()

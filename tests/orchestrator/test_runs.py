@@ -1,0 +1,122 @@
+"""Full-length and live runs on a real Ray cluster."""
+
+import numpy as np
+import pytest
+
+from orchestrator import runs
+from orchestrator.criteria import DVAR
+from orchestrator.replay import replay
+from trainables.errors import InvalidInput
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture(scope="module")
+def recorded(cluster, tmp_path_factory, toy_concepts):
+    """Two concepts, recorded once for the tests of this module: the experiment, the concepts, the recordings."""
+    from orchestrator import experiment
+
+    overrides = {"storage": str(tmp_path_factory.mktemp("recorded")), "budget": 40, "quality.every": 20}
+    overrides |= {"quality.samples": 1, "quality.inference_steps": 2, "resources.checkpoint_seconds": 0}
+    made = experiment.build("miniature", None, list(overrides.items()))
+    concepts = toy_concepts[:2]
+    ended = runs.record(made, concepts)
+    assert [one.state for one in ended] == ["complete", "complete"], [one.reason for one in ended]
+    found = [runs.recordings(made).find(one.job.identity) for one in ended]
+    return made, concepts, found
+
+
+def test_recordings_hold_all_steps_and_snapshots(recorded, toy_concepts):
+    made, concepts, recordings = recorded
+    for concept, recording in zip(concepts, recordings, strict=True):
+        assert recording.concept == concept.name
+        assert len(recording.steps) == made.budget
+        assert recording.quality.steps.tolist() == [0, 20, 40]
+        assert np.isfinite(recording.steps.l_det).all()
+        assert np.array_equal(recording.steps.l_det, recording.steps.input_losses.mean(axis=1))
+        assert (recording.steps.seconds > 0).all()
+
+
+def test_what_is_complete_is_not_recorded_again(recorded, listener):
+    made, concepts, _ = recorded
+    ended = runs.record(made, concepts, [listener])
+    assert not listener.jobs
+    assert [one.is_new for one in ended] == [False, False]
+
+
+@pytest.mark.parametrize("report_steps", [1, 7, 50])
+def test_the_live_stop_is_the_replayed_one_for_every_report_batch(recorded, make_experiment, listener, report_steps):
+    made, concepts, recordings = recorded
+    criterion = DVAR(window=6, threshold=0.3)
+    expected = [replay(criterion, recording).stop_step for recording in recordings]
+    assert all(step < made.budget for step in expected)
+    live = make_experiment(resources__report_steps=report_steps)
+    ended = runs.live(live, concepts, criterion, [listener])
+    assert [one.state for one in ended] == ["stopped", "stopped"]
+    assert [one.steps for one in ended] == expected
+    for one, full in zip(ended, recordings, strict=True):
+        name = one.job.concept.name
+        series = full.steps.l_det[: one.steps].tolist()
+        assert runs.live_runs(live).find(one.job.identity).steps.l_det.tolist() == series
+        assert listener.l_det(name) == series
+        assert max(len(result["l_det_values"]) for result in listener.results[name]) <= report_steps
+
+
+def test_a_live_run_exports_what_it_learned(recorded, make_experiment):
+    _, concepts, _ = recorded
+    live = make_experiment(budget=5)
+    (ended,) = runs.live(live, concepts[:1], DVAR(window=3, threshold=0.001))
+    store = runs.live_runs(live)
+    folder = store.snapshot_folder(ended.job.key, ended.steps)
+    assert sorted(path.name for path in folder.iterdir()) == ["learned_embeds.safetensors", "samples.png"]
+
+
+def test_nan_fails_its_trial_alone_and_keeps_what_was_recorded(make_experiment, toy_concepts, listener):
+    robot = next(concept for concept in toy_concepts if concept.name.startswith("robot"))
+    other = next(concept for concept in toy_concepts if concept is not robot)
+    made = make_experiment(method__name="exploding_method:Exploding", budget=8)
+    ended = {one.job.concept.name: one for one in runs.record(made, [robot, other], [listener])}
+    assert ended[other.name].state == "complete"
+    failed = ended[robot.name]
+    assert (failed.state, failed.steps, failed.is_good) == ("failed", 4, False)
+    assert robot.name in failed.reason
+    assert "at step 5" in failed.reason
+    assert {one.job.concept.name for one in listener.ends} == set(ended)
+
+
+def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_experiment, toy_concepts, listener):
+    """Interrupt a worker's session by hand; the next `record` continues it, and the series is the undisturbed one."""
+    from trainables.methods import MethodSpec
+    from trainables.session import Models, Plan, Session
+
+    _, concepts, recordings = recorded
+    made = make_experiment()
+    (job,) = runs.jobs(made, concepts[:1])
+    method = MethodSpec("trainables.methods.textual_inversion")
+    plan = Plan(made.base_model, method, made.budget, quality=made.quality, report_steps=9, checkpoint_seconds=0)
+    session = Session(Models.load(plan), plan, concepts[0], runs.recordings(made).recorder(job.identity))
+    session.advance()
+    session.close()
+    (ended,) = runs.record(made, concepts[:1], [listener])
+    assert (ended.state, ended.steps) == ("complete", made.budget)
+    resumed = runs.recordings(made).find(job.identity)
+    assert np.array_equal(resumed.steps.l_det, recordings[0].steps.l_det)
+    # What the checkpoint held was not trained again: its measured times are still those of the first session.
+    assert listener.results[concepts[0].name][0]["first_step"] == 1
+    assert resumed.quality.scores["train_clip_image"].tolist() == pytest.approx(
+        recordings[0].quality.scores["train_clip_image"].tolist()
+    )
+
+
+def test_storage_that_cannot_be_written(make_experiment, tmp_path, toy_concepts):
+    (tmp_path / "file").write_text("")
+    made = make_experiment(storage=str(tmp_path / "file" / "below"))
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        runs.record(made, toy_concepts[:1])
+
+
+def test_an_unknown_method_and_setting_are_found_before_anything_trains(make_experiment, toy_concepts):
+    with pytest.raises(InvalidInput, match=r"unknown method 'textual_inversoin'.*Did you mean 'textual_inversion'"):
+        runs.record(make_experiment(method__name="textual_inversoin"), toy_concepts[:1])
+    with pytest.raises(InvalidInput, match="no setting 'lr'; available: learning_rate"):
+        runs.record(make_experiment(method__settings={"lr": 1}), toy_concepts[:1])
