@@ -75,7 +75,7 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
         logging.getLogger(name).setLevel(logging.WARNING)
 
     if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(uri.removeprefix("sqlite:///")).parent)
     artifacts = None
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         artifacts = (_local_folder(experiment) / "mlflow-artifacts").as_uri()
@@ -85,6 +85,13 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
         return client, found.experiment_id if found else client.create_experiment(experiment.name, artifacts)
     except (MlflowException, OSError) as error:
         raise InvalidInput(f"MLflow at {uri} cannot be used ({error}); check MLFLOW_TRACKING_URI") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"storage {folder} cannot be written ({error}); give another one with --storage") from error
 
 
 class ParentRun:

@@ -70,7 +70,7 @@ def study_table(result: StudyResult) -> Table:
     """Return the best setting, its neighbours and the paper's, with what each keeps and saves."""
     table = Table(header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("setting", no_wrap=True)
-    for name in (*result.best.params, "iterations", "saved %", "kept %"):
+    for name in (*result.best.params, "steps", "saved %", "kept %"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     _add(table, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
@@ -83,6 +83,6 @@ def study_table(result: StudyResult) -> Table:
 def _add(table: Table, name: str, one: Evaluated, style: str) -> None:
     params = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in one.params.values()]
     saved = 100 * (1 - one.summary.share.mean)
-    note = "" if one.is_feasible else "keeps too little"
+    note = "" if one.is_feasible else "too little"
     figures = [f"{one.iterations:.1f}", f"{saved:.1f}", f"{100 * one.quality_kept:.1f}"]
     table.add_row(name, *params, *figures, note, style=style)

@@ -70,8 +70,14 @@ class RecordingStore:
         Raises:
             InvalidInput: it is damaged.
         """
-        contents = layout.read_contents(self._files().at(layout.folder_name(identity)))
-        return contents.recording() if contents else None
+        files = self._files().at(layout.folder_name(identity))
+        contents = layout.read_contents(files)
+        if contents is None:
+            return None
+        recording = contents.recording()
+        if recording.key != recording_key(identity):
+            raise layout.damaged(files, layout.MANIFEST, f"it is that of another recording ({recording.key})")
+        return recording
 
     def folder(self, identity: Mapping[str, Any]) -> str:
         """Return where the recording of a run is or would be."""

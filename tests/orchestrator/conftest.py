@@ -2,9 +2,11 @@
 
 import sys
 
+import numpy as np
 import pytest
 
 from orchestrator import experiment
+from orchestrator.recording import Quality, Recording, Steps, recording_key
 
 EXPLODING = '''
 from trainables.methods.textual_inversion import TextualInversion
@@ -91,3 +93,29 @@ class Listener:
 @pytest.fixture
 def listener():
     return Listener()
+
+
+@pytest.fixture
+def make_recording():
+    """Make a recording of a decaying L_det with a rising quality."""
+
+    def make(name="a", budget=50, *, steps=None, rate=8.0, every=10, seed=0, state="complete", **seconds):
+        rng = np.random.default_rng(seed)
+        count = budget if steps is None else steps
+        k = np.arange(1, count + 1)
+        l_det = 1 + 0.1 * np.exp(-k / rate) + 0.001 * rng.normal(size=count)
+        table = Steps(
+            l_det=l_det,
+            train_loss=1 + 0.1 * rng.normal(size=count),
+            grad_norm=np.ones(count),
+            seconds=np.full(count, seconds.get("step_seconds", 0.1)),
+            l_det_seconds=np.full(count, seconds.get("l_det_seconds", 0.05)),
+            input_losses=np.repeat(l_det[:, None], 2, axis=1),
+        )
+        at = np.arange(0, count + 1, every)
+        scores = {"train_clip_image": 0.8 - 0.4 * np.exp(-at / rate)}
+        identity = {"concept": {"name": name}, "budget": budget, "seed": seed}
+        quality = Quality(at, scores, np.ones(len(at)))
+        return Recording(recording_key(identity), identity, {}, state, "", table, quality)
+
+    return make

@@ -415,7 +415,8 @@ def _box(p: Tensor, size: Tensor) -> Tensor:
 def _cylinder(p: Tensor, size: Tensor) -> Tensor:
     radius, half, rounding = size
     side, cap = _length(p[0], p[2]) - radius + rounding, p[1].abs() - half + rounding
-    return _length(side.clamp(min=0), cap.clamp(min=0)) + torch.maximum(side, cap).clamp(max=0) - rounding
+    distance: Tensor = _length(side.clamp(min=0), cap.clamp(min=0)) + torch.maximum(side, cap).clamp(max=0) - rounding
+    return distance
 
 
 def _cone(p: Tensor, size: Tensor) -> Tensor:
@@ -514,7 +515,8 @@ def _pattern(toys: Sequence[Toy], points: Tensor, normals: Tensor) -> Tensor:
     u, v = torch.where(sideways & ~upward, z, x), torch.where(upward, z, y)
     u = u + 0.5 * (v.floor() % 2)
     dots = _length(u - u.floor() - 0.5, v - v.floor() - 0.5) < 0.3
-    return (striped & (y - y.floor() < 0.45)) | (dotted & dots)
+    covered: Tensor = (striped & (y - y.floor() < 0.45)) | (dotted & dots)
+    return covered
 
 
 def _backdrop(scenes: Sequence[Scene], points: Tensor, rays: Tensor) -> Tensor:

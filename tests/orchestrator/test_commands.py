@@ -1,0 +1,131 @@
+"""The commands as a user runs them: record, tune, run and compare on folders of photographs; MLflow afterwards."""
+
+import os
+import subprocess
+import sys
+
+import mlflow
+import pytest
+import yaml
+from diffusers.utils import load_image
+from PIL import Image, ImageDraw
+
+SMALL = ["--budget", "40", "--set", "quality.every=20", "--set", "quality.samples=1", "--set",
+         "quality.inference_steps=2", "--set", "study.trials=15", "--tuning", "1"]  # fmt: skip
+
+
+def dvar(folder, *arguments):
+    command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=os.environ.copy())
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, miniature_path):
+    """Three subjects with JPEG files of several sizes, one of them turned by its EXIF."""
+    root = tmp_path_factory.mktemp("user")
+    for index, subject in enumerate(("red_ball", "green box", "blue-cup2")):
+        place = root / "photos" / subject
+        place.mkdir(parents=True)
+        for view, size in enumerate([(640, 480), (300, 500), (97, 101)]):
+            image = Image.new("RGB", size, (200, 190, 180))
+            box = (size[0] // 4, size[1] // 4, size[0] // 2 + 20 * index, size[1] // 2 + 10)
+            ImageDraw.Draw(image).ellipse(box, fill=("red", "green", "blue")[index])
+            exif = Image.Exif()
+            exif[0x0112] = 6 if view == 1 else 1
+            image.save(place / f"{view}.jpg", exif=exif)
+    return root
+
+
+@pytest.fixture(scope="module")
+def commands(folder):
+    """Run the four commands in order; return what each printed."""
+    flags = ["--concepts", "photos", *SMALL]
+    printed = {}
+    for name in ("record", "tune", "run", "compare"):
+        code, printed[name] = dvar(folder, name, *flags)
+        assert code == 0, printed[name]
+    return printed
+
+
+def test_record_reports_every_concept(commands):
+    assert "3 of 3 concepts done" in commands["record"]
+
+
+def test_recording_again_trains_nothing(commands, folder):
+    code, printed = dvar(folder, "record", "--concepts", "photos", *SMALL)
+    assert code == 0
+    assert "3 of 3 were complete already" in printed
+
+
+def test_tune_writes_what_it_prints(commands, folder):
+    best = yaml.safe_load((folder / "dvar-runs" / "best.yaml").read_text())
+    assert f"DVAR(window={best['params']['window']}, threshold={best['params']['threshold']})" in commands["tune"]
+    assert len(best["tuned_on"]) == 1
+    assert best["trials"] == 15
+    assert "neighbour" in commands["tune"]
+    assert "paper, scaled" in commands["tune"]
+
+
+def test_run_leaves_the_tuning_concept_out_and_exports_adapters(commands, folder):
+    best = yaml.safe_load((folder / "dvar-runs" / "best.yaml").read_text())
+    adapters = sorted(path.name for path in (folder / "dvar-runs" / "adapters").iterdir())
+    assert len(adapters) == 2
+    assert not any(name.startswith(best["tuned_on"][0].replace(" ", "-")) for name in adapters)
+    for name in adapters:
+        files = {path.name for path in (folder / "dvar-runs" / "adapters" / name).iterdir()}
+        assert files == {"learned_embeds.safetensors", "samples.png"}
+        assert load_image(str(folder / "dvar-runs" / "adapters" / name / "samples.png")).height == 64
+
+
+def test_compare_shows_all_strategies_and_that_live_agrees(commands):
+    for strategy in ("full budget", "DVAR, paper's setting", "DVAR, tuned", "DVAR, tuned, live"):
+        assert strategy in commands["compare"]
+    assert "live and replayed stop at the same step: 2 of 2 concepts" in commands["compare"]
+
+
+def test_mlflow_has_a_parent_a_command_and_a_child_a_concept(commands, folder):
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'dvar-runs' / 'mlflow.db'}")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "miniature"]
+    found = client.search_runs([experiment.experiment_id], max_results=100)
+    parents = {one.data.tags["dvar.kind"]: one for one in found if "mlflow.parentRunId" not in one.data.tags}
+    assert set(parents) == {"record", "tune", "run", "compare"}
+    children = [one for one in found if one.data.tags.get("mlflow.parentRunId") == parents["run"].info.run_id]
+    assert len(children) == 2
+    assert {one.info.status for one in found} == {"FINISHED"}
+    for child in children:
+        history = client.get_metric_history(child.info.run_id, "l_det")
+        assert [point.step for point in history] == list(range(1, int(child.data.metrics["steps"]) + 1))
+        assert child.data.tags["dvar.state"] in ("stopped", "complete")
+        assert child.data.params["budget"] == "40"
+
+
+def test_a_failed_concept_ends_with_1_and_leaves_the_others(folder, tmp_path):
+    """One concept's placeholder is a word of the tokenizer already: its trial fails, the others complete."""
+    import shutil
+
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    (tmp_path / "photos" / "red_ball" / "concept.yaml").write_text("placeholder: photo")
+    code, printed = dvar(tmp_path, "record", "--concepts", "photos", *SMALL, "--budget", "5")
+    assert code == 1, printed
+    assert "2 of 3 concepts done" in printed
+    assert "failed red_ball" in printed
+    assert "'photo'" in printed
+
+
+@pytest.mark.parametrize("content", [b"text", b""])
+def test_an_unusable_image_ends_with_2_before_anything_trains(folder, tmp_path, content):
+    (tmp_path / "photos" / "dog").mkdir(parents=True)
+    (tmp_path / "photos" / "dog" / "a.png").write_bytes(content)
+    code, printed = dvar(tmp_path, "record", "--concepts", "photos", *SMALL)
+    assert code == 2
+    assert "a.png" in printed
+    assert not (tmp_path / "dvar-runs" / "recordings").exists()
+
+
+def test_an_mlflow_address_that_does_not_answer(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    code, printed = dvar(tmp_path, "record", "--concepts", str(folder / "photos"), *SMALL)
+    assert code == 2
+    assert "MLflow at http://127.0.0.1:9 cannot be used" in printed

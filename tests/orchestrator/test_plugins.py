@@ -1,0 +1,64 @@
+"""Plugins: built in, from entry points, by spec; broken ones are named and harm nothing else."""
+
+import pytest
+
+from orchestrator import plugins
+from orchestrator.criteria import DVAR, Criterion, load
+from trainables.errors import InvalidInput
+
+SOURCE = """
+from dataclasses import dataclass
+from typing import ClassVar
+from orchestrator.criteria import Criterion, Never
+
+@dataclass(frozen=True)
+class AfterTwo(Criterion):
+    series: ClassVar[str] = "l_det"
+    def first_stop(self, values):
+        return 2 if len(values) >= 2 else None
+    def online(self):
+        return Never().online()
+"""
+
+
+@pytest.fixture
+def other_distribution(tmp_path, monkeypatch):
+    """Another distribution with a good, a broken and a hidden criterion."""
+    (tmp_path / "other_criteria.py").write_text(SOURCE)
+    (tmp_path / "broken_criteria.py").write_text("import a_package_that_is_not_there")
+    info = tmp_path / "other-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    points = ["after_two = other_criteria:AfterTwo", "broken = broken_criteria:X", "dvar = other_criteria:AfterTwo"]
+    (info / "entry_points.txt").write_text("[dvar_tune.criteria]\n" + "\n".join(points) + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_built_in_names_need_no_import():
+    assert plugins.CRITERIA.names() == ["dvar", "never"]
+    assert plugins.METHODS.names() == ["textual_inversion"]
+
+
+def test_an_entry_point_is_found_by_name(other_distribution):
+    assert "after_two" in plugins.CRITERIA.names()
+    assert load("after_two").first_stop([1, 2, 3]) == 2
+
+
+def test_a_spec_needs_no_entry_point(other_distribution):
+    assert load("other_criteria:AfterTwo") == load("after_two")
+
+
+def test_a_broken_plugin_is_named_and_harms_nothing_else(other_distribution):
+    assert load("dvar", window=3, threshold=0.5) == DVAR(3, 0.5)
+    with pytest.raises(InvalidInput, match=r"criterion 'broken' .*a_package_that_is_not_there"):
+        load("broken")
+    problems = plugins.CRITERIA.problems(Criterion)
+    assert len(problems) == 2
+    assert any("'broken'" in problem for problem in problems)
+    assert any("hidden by one of the same name" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("spec", ["nowhere:X", "orchestrator.criteria:load", "orchestrator.criteria:Criterion", ":X"])
+def test_specs_that_name_no_criterion(spec):
+    with pytest.raises(InvalidInput, match="criterion"):
+        load(spec)

@@ -1,0 +1,144 @@
+"""The study: the paper's rule, never worse than the paper's setting, and best.yaml."""
+
+import pytest
+import yaml
+
+from orchestrator import best as best_file
+from orchestrator.criteria import DVAR
+from orchestrator.study import Study
+from search_spaces import dvar as dvar_space
+from trainables.errors import InvalidInput
+
+
+@pytest.fixture
+def recordings(make_recording):
+    return [make_recording(name, 200, rate=rate, seed=i) for i, (name, rate) in enumerate([("a", 10), ("b", 20)])]
+
+
+def test_the_best_setting_keeps_the_quality_in_fewer_steps_than_the_papers(recordings):
+    result = Study(recordings, quality_kept=0.8).search(60)
+    assert result.best.is_feasible
+    assert result.best.quality_kept >= 0.8
+    assert result.paper.is_feasible
+    assert result.best.iterations <= result.paper.iterations
+    assert result.paper.params == dvar_space.paper_setting("textual_inversion", 200)
+    assert result.trials == 60
+
+
+def test_the_rule_binds(recordings):
+    """More quality costs more steps; and one setting fewer steps than the best breaks the rule."""
+    strict = Study(recordings, quality_kept=0.99).search(60).best
+    loose = Study(recordings, quality_kept=0.6).search(60).best
+    assert strict.iterations > loose.iterations
+
+
+def test_the_papers_setting_is_tried_first(recordings):
+    seen = []
+    result = Study(recordings).search(1, on_trial=lambda count, best: seen.append(best))
+    assert [one.params for one in seen] == [result.paper.params]
+    assert result.trials == 1
+
+
+def test_when_no_setting_is_good_enough_the_one_that_keeps_most_is_marked(recordings):
+    result = Study(recordings, quality_kept=1.0).search(20)
+    tried = [result.paper, *result.neighbours]
+    assert not result.best.is_feasible
+    assert result.best.quality_kept >= max(one.quality_kept for one in tried if not one.is_feasible) - 1e-12
+
+
+def test_no_neighbour_is_better_than_the_best(recordings):
+    for trials in (1, 5, 40):
+        result = Study(recordings).search(trials)
+        assert all(one.rank >= result.best.rank for one in result.neighbours)
+
+
+def test_neighbours_surround_the_best_setting(recordings):
+    result = Study(recordings).search(30)
+    best = result.best.params
+    assert all(one.params != best for one in result.neighbours)
+    assert {name for one in result.neighbours for name in best if one.params[name] != best[name]} == set(best)
+
+
+def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    seen = []
+    options = {"storage": storage, "study_name": "s", "on_trial": lambda count, best: seen.append(count)}
+    first = Study(recordings).search(8, **options)
+    second = Study(recordings).search(12, **options)
+    assert seen == list(range(1, 13))
+    assert second.best.rank <= first.best.rank
+    import optuna
+
+    params = [tuple(t.params.values()) for t in optuna.load_study(study_name="s", storage=storage).trials]
+    assert len(set(params)) > 9
+
+
+def test_two_searches_with_one_seed_agree(recordings):
+    first, second = (Study(recordings).search(25, seed=3) for _ in range(2))
+    assert first.best.params == second.best.params
+
+
+@pytest.mark.parametrize(
+    ("choose", "message"),
+    [
+        (lambda make: [], "there are no recordings to search on"),
+        (lambda make: [make("a", 100), make("b", 200)], r"different budgets \(a: 100, b: 200\)"),
+    ],
+)
+def test_recordings_that_cannot_be_searched(make_recording, choose, message):
+    with pytest.raises(InvalidInput, match=message):
+        Study(choose(make_recording))
+
+
+def test_unusable_names_and_storages(recordings):
+    with pytest.raises(InvalidInput, match="'never' has no search space"):
+        Study(recordings, name="never")
+    with pytest.raises(InvalidInput, match="study storage 'nonsense://x' cannot be used"):
+        Study(recordings).search(1, storage="nonsense://x")
+
+
+def test_best_yaml_round_trip(recordings, tmp_path):
+    result = Study(recordings).search(10)
+    found = best_file.from_result(result, "textual_inversion", "miniature")
+    path = tmp_path / "new" / "best.yaml"
+    best_file.write(found, path)
+    assert best_file.read(path) == found
+    assert found.make_criterion() == result.best.criterion
+    assert found.tuned_on == ["a", "b"]
+    assert [p.name for p in path.parent.iterdir()] == ["best.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"params": {"window": 1, "threshold": 0.5}}, "window must be a whole number"),
+        ({"params": {"window": 9}}, "needs 'threshold'"),
+        ({"criterion": "dvra"}, "unknown criterion 'dvra'"),
+        ({"budget": "many"}, "budget: "),
+        ({"extra": 1}, "extra: "),
+        ({"format": 2}, "has format 2"),
+    ],
+)
+def test_a_best_yaml_that_is_not_understood(recordings, tmp_path, change, message):
+    found = best_file.from_result(Study(recordings).search(1), "textual_inversion", "miniature")
+    path = tmp_path / "best.yaml"
+    path.write_text(yaml.safe_dump(found.model_dump() | change))
+    with pytest.raises(InvalidInput, match=rf"best\.yaml.*{message}"):
+        best_file.read(path)
+
+
+@pytest.mark.parametrize("content", ["{", "", "- 1", "\x00"])
+def test_a_damaged_best_yaml(tmp_path, content):
+    path = tmp_path / "best.yaml"
+    path.write_text(content)
+    with pytest.raises(InvalidInput, match=r"best\.yaml"):
+        best_file.read(path)
+    with pytest.raises(InvalidInput, match="does not exist; make it with `dvar tune`"):
+        best_file.read(tmp_path / "none.yaml")
+
+
+def test_a_found_setting_is_one_of_the_space(recordings):
+    result = Study(recordings).search(20)
+    space = dvar_space.space(200)
+    assert all(space[name]._contains(space[name].to_internal_repr(v)) for name, v in result.best.params.items())
+    assert isinstance(result.best.criterion, DVAR)

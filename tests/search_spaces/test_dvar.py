@@ -1,0 +1,46 @@
+"""DVAR's search space and the paper's settings, as functions of the budget."""
+
+import optuna
+import pytest
+from ray.tune.search.optuna import OptunaSearch
+
+from search_spaces.dvar import paper_setting, space
+
+
+@pytest.mark.parametrize("budget", [4, 5, 20, 150, 500, 1000, 6100, 100_000])
+def test_every_window_can_stop(budget):
+    window = space(budget)["window"]
+    assert 2 <= window.low <= window.high < budget
+
+
+@pytest.mark.parametrize(
+    ("method", "budget", "setting"),
+    [
+        ("textual_inversion", 6100, (310, 0.15)),
+        ("dreambooth_lora", 1000, (440, 0.40)),
+        ("custom_diffusion", 500, (180, 0.15)),
+        ("textual_inversion", 610, (31, 0.15)),
+        ("my_own_method", 6100, (310, 0.15)),
+    ],
+)
+def test_the_papers_settings_scale_with_the_budget(method, budget, setting):
+    assert tuple(paper_setting(method, budget).values()) == setting
+
+
+@pytest.mark.parametrize("budget", [4, 10, 150, 6100])
+def test_the_papers_setting_lies_in_the_space(budget):
+    ranges = space(budget)
+    for name, value in paper_setting("textual_inversion", budget).items():
+        assert ranges[name]._contains(ranges[name].to_internal_repr(value))
+
+
+def test_too_small_a_budget():
+    with pytest.raises(ValueError, match="budget of 3 steps is too small"):
+        space(3)
+
+
+def test_optuna_and_rays_search_take_it_as_it_is():
+    trial = optuna.create_study().ask(space(6100))
+    assert set(trial.params) == {"window", "threshold"}
+    suggested = OptunaSearch(space(6100), metric="x", mode="min").suggest("a")
+    assert set(suggested) == {"window", "threshold"}
