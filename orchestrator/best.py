@@ -20,7 +20,7 @@ FORMAT = 1
 class Best(BaseModel):
     """The content of best.yaml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     format: int = FORMAT
     criterion: str
@@ -77,6 +77,7 @@ def write(best: Best, path: Path) -> None:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise InvalidInput(f"{path} cannot be written ({error}); give another place with --best") from error
 
 

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from orchestrator import criteria
 from orchestrator.criteria import Criterion
-from orchestrator.recording import Recording
+from orchestrator.recording import Recording, recording_key
 from orchestrator.replay import Outcome, Summary, replay
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
@@ -106,6 +106,8 @@ class Study:
         quality_kept: float = 0.9,
         measure: str = TRAIN_IMAGE,
     ) -> None:
+        if not 0 < quality_kept <= 1:
+            raise InvalidInput(f"quality_kept must lie above 0 and at most at 1, got {quality_kept}")
         self._recordings, self._name, self._measure = tuple(recordings), name, measure
         self._quality_kept, self.budget = quality_kept, _common_budget(recordings)
         module = _space_module(name)
@@ -135,21 +137,26 @@ class Study:
             trials: how many in all, those of an earlier call on the same storage included.
             seed: of the sampler.
             storage: Optuna storage URL, to keep the study and go on with it; None keeps it in memory.
-            study_name: its name there.
+            study_name: its name there; a hash of recordings and rule is appended, so that a study never goes on
+                with what others' figures taught it.
             on_trial: told the number of settings so far and the best one.
 
         Raises:
             InvalidInput: the storage cannot be used.
         """
         with _quiet_optuna():
-            study = _open(storage, study_name, seed)
+            study = _open(storage, f"{study_name} {self._fingerprint()}" if study_name else None, seed)
             if not study.trials:
                 study.enqueue_trial(dict(self._paper_params))
             paper = self.evaluate(self._paper_params)
             best = min([paper, *self._tried(study)], key=lambda one: one.rank)
             while (count := len(_finished(study))) < trials:
                 trial = study.ask(self.space)
-                evaluated = self.evaluate(trial.params)
+                try:
+                    evaluated = self.evaluate(trial.params)
+                except BaseException:  # also an interrupt: a kept study must not hold a trial that runs for ever
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                    raise
                 trial.set_constraint("quality_kept", self._quality_kept - evaluated.quality_kept)
                 study.tell(trial, evaluated.iterations)
                 best = min(best, evaluated, key=lambda one: one.rank)
@@ -166,6 +173,11 @@ class Study:
             paper=paper,
             neighbours=neighbours,
         )
+
+    def _fingerprint(self) -> str:
+        keys = sorted(recording.key for recording in self._recordings)
+        rule = {"keys": keys, "criterion": self._name, "measure": self._measure, "kept": self._quality_kept}
+        return recording_key(rule)[:8]
 
     def _climb(self, best: Evaluated) -> tuple[Evaluated, tuple[Evaluated, ...]]:
         """Move to the best neighbour as long as one is better: the sampler seldom hits the very edge of the rule."""
@@ -223,7 +235,7 @@ def _open(storage: str | None, study_name: str | None, seed: int) -> optuna.Stud
     except Exception as error:  # every kind of storage raises its own
         raise InvalidInput(f"study storage {storage!r} cannot be used: {error}") from error
     # The same seed on resume would repeat the samples of the start.
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
+    study.sampler = optuna.samplers.TPESampler(seed=(seed + len(study.trials)) % 2**32)
     return study
 
 

@@ -69,7 +69,8 @@ def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, tmp_path
     assert second.best.rank <= first.best.rank
     import optuna
 
-    params = [tuple(t.params.values()) for t in optuna.load_study(study_name="s", storage=storage).trials]
+    (name,) = optuna.get_all_study_names(storage)
+    params = [tuple(t.params.values()) for t in optuna.load_study(study_name=name, storage=storage).trials]
     assert len(set(params)) > 9
 
 
@@ -97,6 +98,45 @@ def test_unusable_names_and_storages(recordings):
         Study(recordings).search(1, storage="nonsense://x")
 
 
+@pytest.mark.parametrize("kept", [0, 1.5, float("nan")])
+def test_impossible_rules(recordings, kept):
+    with pytest.raises(InvalidInput, match=f"quality_kept must lie above 0 and at most at 1, got {kept}"):
+        Study(recordings, quality_kept=kept)
+
+
+def test_any_seed_will_do(recordings):
+    assert Study(recordings).search(2, seed=-5).trials == 2
+
+
+def test_an_interrupted_trial_is_not_left_running(recordings, tmp_path, monkeypatch):
+    import optuna
+
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    study = Study(recordings)
+    calls = []
+
+    def interrupted(params):
+        calls.append(params)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return Study.evaluate(study, params)
+
+    monkeypatch.setattr(study, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study.search(10, storage=storage, study_name="s")
+    (name,) = optuna.get_all_study_names(storage)
+    states = [trial.state.name for trial in optuna.load_study(study_name=name, storage=storage).trials]
+    assert states == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
+def test_a_place_that_cannot_be_written_is_left_clean(recordings, tmp_path):
+    found = best_file.from_result(Study(recordings).search(1), "textual_inversion", "miniature")
+    (tmp_path / "best.yaml").mkdir()
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        best_file.write(found, tmp_path / "best.yaml")
+    assert [path.name for path in tmp_path.iterdir()] == ["best.yaml"]
+
+
 def test_best_yaml_round_trip(recordings, tmp_path):
     result = Study(recordings).search(10)
     found = best_file.from_result(result, "textual_inversion", "miniature")
@@ -115,6 +155,7 @@ def test_best_yaml_round_trip(recordings, tmp_path):
         ({"params": {"window": 9}}, "needs 'threshold'"),
         ({"criterion": "dvra"}, "unknown criterion 'dvra'"),
         ({"budget": "many"}, "budget: "),
+        ({"iterations": float("nan")}, "iterations: "),
         ({"extra": 1}, "extra: "),
         ({"format": 2}, "has format 2"),
     ],

@@ -77,14 +77,18 @@ def _tokenizer() -> Any:
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = sorted({word for text in (*OBJECT_TEMPLATES, *NOUNS, *WORDS) for word in text.replace("{}", "").split()})
+    ends = [f"{letter}</w>" for letter in alphabet]
+    # Letters at a word's end as special tokens: they get their ids in this order, otherwise in that of a hash table.
     trainer = trainers.BpeTrainer(
-        vocab_size=1200, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=1200,
+        initial_alphabet=alphabet,
+        special_tokens=ends,
+        end_of_word_suffix="</w>",
+        show_progress=False,
     )
-    bpe.train_from_iterator([*words, *(f"{letter} {letter}" for letter in alphabet)], trainer)
+    bpe.train_from_iterator(words, trainer)
     model = json.loads(bpe.to_str())["model"]
-    vocabulary = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    vocabulary += [f"{letter}</w>" for letter in alphabet if f"{letter}</w>" not in model["vocab"]]
-    vocabulary += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = sorted(model["vocab"], key=model["vocab"].__getitem__) + ["<|startoftext|>", "<|endoftext|>"]
     merges = [tuple(merge) for merge in model["merges"]]
     ids = {word: index for index, word in enumerate(vocabulary)}
     return CLIPTokenizer(vocab=ids, merges=merges, model_max_length=TEXT_LENGTH)

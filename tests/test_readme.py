@@ -1,0 +1,46 @@
+"""README and CONTRIBUTING: their links lead somewhere, and the commands and keys they name exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from orchestrator import experiment
+from orchestrator.cli import app
+
+ROOT = Path(__file__).parent.parent
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
+COMMANDS = get_command(app).commands
+
+
+@pytest.mark.parametrize("name", list(TEXTS))
+def test_links_and_paths_exist(name):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[name])
+    paths = re.findall(r"`((?:tests|trainables|orchestrator|search_spaces|\.ci)/[\w./]+)`", TEXTS[name])
+    missing = [link for link in links + paths if not (ROOT / link).exists()]
+    assert not missing
+    assert links + paths
+
+
+@pytest.mark.parametrize("name", list(TEXTS))
+def test_commands_and_flags_exist(name):
+    found = re.findall(r"^(?:`{0,1}|\| `)dvar ([a-z]+)([^`\n#>]*)", TEXTS[name], flags=re.M)
+    if name == "README.md":
+        assert {command for command, _ in found} >= {"record", "tune", "run", "compare", "show"}
+    for command, rest in found:
+        options = {option for one in COMMANDS[command].params for option in one.opts}
+        assert set(re.findall(r"--[\w-]+", rest)) <= options, (command, rest)
+
+
+def test_keys_given_to_set_exist():
+    for text in TEXTS.values():
+        for key, value in re.findall(r"--set ([\w.]+)=(\w+)", text):
+            experiment.build(None, None, [(key, value)])
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    named = {target for text in TEXTS.values() for target in re.findall(r"^make (\w+)", text, flags=re.M)}
+    assert named
+    assert named <= targets
