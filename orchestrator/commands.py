@@ -148,6 +148,9 @@ def _tune(desk: Desk) -> StudyResult:
         found = best_file.from_result(result, experiment.method.name, experiment.base_model.id)
         best_file.write(found, desk.best_path)
         parent.log_artifact(desk.best_path)
+        for outcome in result.best.outcomes:
+            child = parent.child(outcome.concept, {"criterion": repr(result.best.criterion)}, {"dvar.kind": "outcome"})
+            parent.finish(child, outcome.figures())
         figures = {"iterations": found.iterations, "quality_kept": found.quality_kept}
         parent.log_metrics({f"best_{name}": float(value) for name, value in (found.params | figures).items()})
     _say_result(desk, result)

@@ -50,6 +50,12 @@ class Outcome:
             return None
         return self.quality_at_stop / self.best_quality
 
+    def figures(self) -> dict[str, float]:
+        """Return what was measured, by name."""
+        names = ("stop_step", "share", "seconds", "quality_at_stop", "best_quality", "quality_kept")
+        values = {name: getattr(self, name) for name in names}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Spread:

@@ -194,8 +194,9 @@ def _ended(store: RecordingStore, job: Job, error: str, is_new: bool) -> Ended:
     recording = store.find(job.identity)
     if recording is None:
         return Ended(job, None, 0, error or "nothing was recorded", is_new)
-    failed = bool(error) and recording.state not in ("complete", "stopped")
-    reason = error if failed and recording.state != "failed" else recording.reason
+    reason = recording.reason
+    if recording.state == "running":
+        reason = error or "interrupted; the same command goes on from there"
     return Ended(job, recording.state, len(recording.steps), reason, is_new)
 
 

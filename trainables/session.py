@@ -3,8 +3,9 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -140,7 +141,8 @@ class Session:
             "fixed_inputs": fixed.facts() if fixed else [],
             "device": gpu or "CPU",
             "threads": torch.get_num_threads(),
-            "versions": {name: version(name) for name in ("dvar-tune", "torch", "diffusers", "transformers")},
+            "method": dict(self.training.method.settings()),
+            "versions": _versions("dvar-tune", "torch", "diffusers", "transformers"),
         }
 
     def _restart(self, values: list[float]) -> None:
@@ -272,3 +274,12 @@ class Session:
     def close(self) -> None:
         """Leave the base model as it was, ready for the next session."""
         self.training.close()
+
+
+def _versions(*names: str) -> dict[str, str]:
+    """Return the versions of the distributions that are installed; the packages also run from a plain checkout."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -7,6 +7,7 @@ Speed and memory are those of the real model; samples and losses mean nothing. `
 """
 
 import argparse
+import dataclasses
 import statistics
 import tempfile
 import time
@@ -15,10 +16,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from orchestrator import presets
+from orchestrator.store import RecordingStore
 from trainables.base_model import load
 from trainables.concept import concept_from_images
+from trainables.methods import MethodSpec
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.model_files import fingerprint
+from trainables.session import Models, Plan, Session
 from trainables.settings import BaseModelSettings
 from trainables.training import Training
 
@@ -64,9 +69,51 @@ def build(folder: Path, tiny: bool) -> None:
         sample_size=64, cross_attention_dim=hidden, attention_head_dim=8,
         block_out_channels=(width, 2 * width, 4 * width, 4 * width),
     ).to(torch.bfloat16).save_pretrained(folder / "unet")  # fmt: skip
-    schedule = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
+    schedule = DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False, steps_offset=1
+    )
     schedule.save_pretrained(folder / "scheduler")
     (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+
+
+def build_clip(folder: Path, tiny: bool) -> None:
+    """Write a CLIP ViT-B/32 with random weights, for the scores."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    end = tokenizer(folder)
+    small = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1}
+    text = {"vocab_size": 49408, "eos_token_id": end, "bos_token_id": end - 1, "pad_token_id": end}
+    CLIPModel(
+        CLIPConfig(text_config=text | (small if tiny else {}), vision_config=small if tiny else {})
+    ).save_pretrained(folder)
+    CLIPImageProcessor().save_pretrained(folder)
+
+
+def run_preset(folder: Path, concept, tiny: bool) -> None:
+    """Run the preset `sd15` for 10 steps as a worker does, with its samples and scores at the end."""
+    experiment = presets.sd15()
+    resolution = 64 if tiny else experiment.base_model.resolution
+    shorter = {"samples": 1, "inference_steps": 2} if tiny else {}
+    plan = Plan(
+        base_model=dataclasses.replace(experiment.base_model, id=str(folder), resolution=resolution),
+        method=MethodSpec("trainables.methods.textual_inversion"),
+        budget=10,
+        fixed_batch=experiment.fixed_batch,
+        quality=dataclasses.replace(experiment.quality, every=None, scorer=str(folder / "clip"), **shorter),
+    )
+    identity = {"concept": {"name": concept.name}, "budget": plan.budget, "seed": 0}
+    store = RecordingStore(str(folder / "store"))
+    session = Session(Models.load(plan), plan, concept, store.recorder(identity))
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    while session.advance().state == "running":
+        pass
+    recording = store.find(identity)
+    steps = 1e3 * statistics.median(recording.steps.seconds + recording.steps.l_det_seconds)
+    peak = f", peak {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB" if torch.cuda.is_available() else ""
+    scores = ", ".join(f"{name} {values[-1]:.3f}" for name, values in recording.quality.scores.items())
+    print(f"preset sd15, {len(recording.steps)} steps, {recording.state}: {steps:.1f} ms a step with L_det{peak}")
+    print(f"  samples and scores at the end took {recording.quality.seconds[-1]:.1f} s (meaningless: {scores})")
 
 
 def measure(base, concept, batch: int, steps: int) -> dict[str, float]:
@@ -111,6 +158,8 @@ def main() -> None:
         hashed = time.perf_counter()
         base = load(folder, settings, device)
         print(f"fingerprint {digest} in {hashed - start:.1f} s, loaded in {time.perf_counter() - hashed:.1f} s")
+        build_clip(folder / "clip", options.tiny)
+        run_preset(folder, concept, options.tiny)
     unet = sum(p.numel() for p in base.unet.parameters()) / 1e6
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, U-Net of {unet:.0f} M parameters, {resolution} px, {options.dtype}")

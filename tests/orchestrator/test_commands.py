@@ -93,6 +93,8 @@ def test_mlflow_has_a_parent_a_command_and_a_child_a_concept(commands, folder):
     children = [one for one in found if one.data.tags.get("mlflow.parentRunId") == parents["run"].info.run_id]
     assert len(children) == 2
     assert {one.info.status for one in found} == {"FINISHED"}
+    (outcome,) = [one for one in found if one.data.tags.get("mlflow.parentRunId") == parents["tune"].info.run_id]
+    assert outcome.data.metrics["quality_kept"] > 0
     for child in children:
         history = client.get_metric_history(child.info.run_id, "l_det")
         assert [point.step for point in history] == list(range(1, int(child.data.metrics["steps"]) + 1))

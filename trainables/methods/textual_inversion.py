@@ -122,7 +122,8 @@ class _EmbeddingWithConcept(nn.Module):
 
     def __init__(self, table: nn.Embedding, row: nn.Parameter, token_id: int) -> None:
         super().__init__()
-        self.table, self.row, self.token_id = table, row, token_id
+        self.table, self.token_id = table, token_id
+        self._row = (row,)  # in a tuple, so that torch does not register it: the encoder's dtype is the table's
 
     @property
     def weight(self) -> Tensor:
@@ -131,4 +132,4 @@ class _EmbeddingWithConcept(nn.Module):
     def forward(self, input_ids_bl: Tensor) -> Tensor:
         is_concept = (input_ids_bl == self.token_id).unsqueeze(-1)
         known = self.table(input_ids_bl.masked_fill(input_ids_bl == self.token_id, 0))
-        return torch.where(is_concept, self.row.to(known.dtype), known)
+        return torch.where(is_concept, self._row[0].to(known.dtype), known)

@@ -88,7 +88,7 @@ def _tokenizer() -> Any:
     )
     bpe.train_from_iterator(words, trainer)
     model = json.loads(bpe.to_str())["model"]
-    vocabulary = sorted(model["vocab"], key=model["vocab"].__getitem__) + ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = [*sorted(model["vocab"], key=model["vocab"].__getitem__), "<|startoftext|>", "<|endoftext|>"]
     merges = [tuple(merge) for merge in model["merges"]]
     ids = {word: index for index, word in enumerate(vocabulary)}
     return CLIPTokenizer(vocab=ids, merges=merges, model_max_length=TEXT_LENGTH)
