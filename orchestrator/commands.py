@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from orchestrator import best as best_file
 from orchestrator import criteria, runs
 from orchestrator.best import Best
 from orchestrator.criteria import Criterion, Never
-from orchestrator.experiment import Experiment
+from orchestrator.experiment import Experiment, Split
 from orchestrator.progress import run_bars, study_bar
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, live_outcome, replay
@@ -43,10 +44,14 @@ class Desk:
         self.best_path = best or _default_best(experiment)
         with self.console.status("reading concepts and base model"):
             self.concepts = experiment.load_concepts()
-            self.split = experiment.split(self.concepts)
-            self.keys = {job.concept.name: job for job in runs.jobs(experiment, self.concepts)}
+            self.jobs = {job.concept.name: job for job in runs.jobs(experiment, self.concepts)}
         with self.console.status("opening MLflow"):
             self.tracker = Tracker(experiment)
+
+    @cached_property
+    def split(self) -> Split:
+        """The concepts that tune and those that test."""
+        return self.experiment.split(self.concepts)
 
     def say(self, text: str) -> None:
         """Print a line that the terminal wraps."""
@@ -67,7 +72,7 @@ class Desk:
             InvalidInput: one is missing or not complete; all of them are named.
         """
         store = runs.recordings(self.experiment)
-        found = {concept.name: store.find(self.keys[concept.name].identity) for concept in concepts}
+        found = {concept.name: store.find(self.jobs[concept.name].identity) for concept in concepts}
         states = {name: recording.state if recording else "missing" for name, recording in found.items()}
         lacking = [f"{name} ({state})" for name, state in states.items() if state != "complete"]
         if lacking:

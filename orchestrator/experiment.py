@@ -45,7 +45,7 @@ class ConceptSettings(Settings):
     only: list[str] | None = None
     """Names of the concepts to use; None uses all."""
     tuning: list[str] | int | None = None
-    """The concepts on which (N, alpha) is chosen: their names, or how many; None takes a third, at most 4."""
+    """The concepts on which (N, alpha) is chosen: their names, or how many; None takes half, at most the paper's 4."""
 
 
 class StudySettings(Settings):
@@ -128,7 +128,7 @@ class Experiment(Settings):
         if isinstance(wanted, list):
             tuning = _pick(concepts, wanted)
         else:
-            count = min(4, max(1, len(concepts) // 3)) if wanted is None else wanted
+            count = min(4, max(1, len(concepts) // 2)) if wanted is None else wanted
             if not 1 <= count <= len(concepts):
                 raise InvalidInput(f"concepts.tuning must lie between 1 and {len(concepts)} concepts, got {count}")
             order = sorted(concepts, key=lambda c: hashlib.sha256(f"{self.seed}/{c.name}".encode()).digest())

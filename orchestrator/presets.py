@@ -15,7 +15,6 @@ def miniature() -> Experiment:
         preset="miniature",
         budget=150,
         quality=QualitySettings(every=15, samples=4, inference_steps=8),
-        concepts=ConceptSettings(tuning=3),
         resources=Resources(checkpoint_seconds=5),
     )
 

@@ -125,7 +125,17 @@ class ParentRun:
         """Open a child run for every job."""
         self._stride = -(-budget // MAX_POINTS)
         for job in jobs:
+            self._close_forsaken(job.key)
             self._children[job.key] = self.child(job.concept.name, _parameters(job), {"dvar.key": job.key})
+
+    def _close_forsaken(self, key: str) -> None:
+        """End what a killed driver left RUNNING; its recording goes on in the new run."""
+        query = f"tags.`dvar.key` = '{key}' and attributes.status = 'RUNNING'"
+        for found in self._client.search_runs([self._experiment_id], query):
+            parent = self._client.get_run(found.data.tags["mlflow.parentRunId"])
+            for run in (found, parent):
+                if run.info.status == "RUNNING":
+                    self._client.set_terminated(run.info.run_id, "KILLED")
 
     def child(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         """Open a child run and return its id."""

@@ -68,7 +68,7 @@ def test_a_file_that_is_no_experiment(tmp_path, content):
 
 def test_split_covers_all_and_does_not_overlap(concepts):
     split = Experiment().split(concepts)
-    assert len(split.tuning) == 3
+    assert len(split.tuning) == 4
     assert set(split.tuning) | set(split.test) == set(concepts)
     assert not set(split.tuning) & set(split.test)
 

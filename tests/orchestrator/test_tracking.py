@@ -1,0 +1,102 @@
+"""MLflow on its real SQLite store: parents, children, thinning, and how runs end."""
+
+import mlflow
+import pytest
+
+from orchestrator import runs
+from orchestrator.tracking import MAX_POINTS, Tracker, tracking_uri
+
+
+@pytest.fixture
+def experiment(make_experiment):
+    return make_experiment()
+
+
+@pytest.fixture
+def tracker(experiment):
+    return Tracker(experiment)
+
+
+@pytest.fixture
+def jobs(experiment, toy_concepts):
+    return runs.jobs(experiment, toy_concepts[:2])
+
+
+def found(experiment, uri=None):
+    client = mlflow.MlflowClient(uri or tracking_uri(experiment))
+    ids = [one.experiment_id for one in client.search_experiments()]
+    return client, {one.info.run_name: one for one in client.search_runs(ids)}
+
+
+def report(first, values, **more):
+    step = first + len(values) - 1
+    return {"first_step": first, "step": step, "l_det_values": values, "train_loss": 1.0, **more}
+
+
+def test_parent_and_children_with_parameters_and_figures(experiment, tracker, jobs):
+    with tracker.run("record", {"budget": 40, "quality": {"every": 20}}) as parent:
+        parent.begun(jobs, 40)
+        parent.reported(jobs[0], report(1, [3.0, 2.0], train_clip_image=0.5))
+        parent.reported(jobs[0], report(3, [1.0]))
+        parent.ended(runs.Ended(jobs[0], "complete", 3, "done", True))
+        parent.ended(runs.Ended(jobs[1], "failed", 0, "it broke", True))
+    client, by_name = found(experiment)
+    assert by_name["record textual_inversion"].info.status == "FINISHED"
+    assert by_name["record textual_inversion"].data.params["quality.every"] == "20"
+    good, bad = (by_name[job.concept.name] for job in jobs)
+    assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
+    assert bad.data.tags["dvar.reason"] == "it broke"
+    assert "steps" not in bad.data.metrics
+    history = client.get_metric_history(good.info.run_id, "l_det")
+    assert [(point.step, point.value) for point in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+    assert good.data.metrics["train_clip_image"] == 0.5
+
+
+def test_long_series_are_thinned(experiment, tracker, jobs):
+    with tracker.run("record", {}) as parent:
+        parent.begun(jobs[:1], 6100)
+        for first in range(1, 6101, 61):
+            parent.reported(jobs[0], report(first, [1.0] * 61))
+    client, by_name = found(experiment)
+    history = client.get_metric_history(by_name[jobs[0].concept.name].info.run_id, "l_det")
+    assert MAX_POINTS / 2 < len(history) <= MAX_POINTS
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (RuntimeError, "FAILED")])
+def test_no_run_is_left_running(experiment, tracker, jobs, error, status):
+    def broken_command():
+        with tracker.run("record", {}) as parent:
+            parent.begun(jobs, 40)
+            raise error
+
+    with pytest.raises(error):
+        broken_command()
+    _, by_name = found(experiment)
+    assert by_name["record textual_inversion"].info.status == status
+    assert {by_name[job.concept.name].info.status for job in jobs} == {"KILLED"}
+
+
+def test_what_a_killed_driver_left_is_closed(experiment, tracker, jobs):
+    forsaken = tracker.run("record", {})
+    forsaken.__enter__().begun(jobs[:1], 40)
+    with tracker.run("record", {}) as parent:
+        parent.begun(jobs[:1], 40)
+    client = mlflow.MlflowClient(tracking_uri(experiment))
+    statuses = [one.info.status for one in client.search_runs(["1"])]
+    assert sorted(statuses) == ["FINISHED", "KILLED", "KILLED", "KILLED"]
+
+
+def test_mlflows_own_variable_chooses_the_store(experiment, tmp_path, monkeypatch):
+    uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with Tracker(experiment).run("tune", {}) as parent:
+        parent.log_metrics({"a": 1.0})
+    assert found(experiment, uri)[1]["tune textual_inversion"].data.metrics == {"a": 1.0}
+
+
+def test_texts_become_artifacts(experiment, tracker):
+    with tracker.run("compare", {}) as parent:
+        parent.log_text("hello", "x.txt")
+        run_id = parent.run_id
+    client = mlflow.MlflowClient(tracking_uri(experiment))
+    assert [one.path for one in client.list_artifacts(run_id)] == ["x.txt"]
