@@ -86,6 +86,8 @@ def test_nan_fails_its_trial_alone_and_keeps_what_was_recorded(make_experiment, 
 
 def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_experiment, toy_concepts, listener):
     """Interrupt a worker's session by hand; the next `record` continues it, and the series is the undisturbed one."""
+    import torch
+
     from trainables.methods import MethodSpec
     from trainables.session import Models, Plan, Session
 
@@ -94,6 +96,7 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_exp
     (job,) = runs.jobs(made, concepts[:1])
     method = MethodSpec("trainables.methods.textual_inversion")
     plan = Plan(made.base_model, method, made.budget, quality=made.quality, report_steps=9, checkpoint_seconds=0)
+    torch.set_num_threads(1)  # as on the workers: sums are split by threads
     session = Session(Models.load(plan), plan, concepts[0], runs.recordings(made).recorder(job.identity))
     session.advance()
     session.close()

@@ -1,7 +1,6 @@
 """The Ray trainable: exact save and restore, and reuse of the actor for another concept."""
 
 import pytest
-from ray import tune
 
 from trainables.methods import MethodSpec
 from trainables.personalization import Personalization
@@ -11,7 +10,7 @@ from trainables.settings import BaseModelSettings
 
 @pytest.fixture
 def trainable(toy_concepts, memory_sink):
-    """Make the trainable as Tune does, without a cluster."""
+    """Make the trainable as `tune.with_parameters` does, but in this process, so that the sinks can be looked at."""
     sinks = {}
 
     def sink(concept):
@@ -20,11 +19,14 @@ def trainable(toy_concepts, memory_sink):
     method = MethodSpec("trainables.methods.textual_inversion")
     plan = Plan(BaseModelSettings(), method, budget=9, report_steps=3, checkpoint_seconds=1e9)
     concepts = {concept.name: concept for concept in toy_concepts}
-    kind = tune.with_parameters(Personalization, plan=plan, concepts=concepts, sink=sink)
     made = []
 
+    class WithParameters(Personalization):
+        def setup(self, config):
+            super().setup(config, plan=plan, concepts=concepts, sink=sink)
+
     def make(index):
-        made.append(kind(config={"concept": toy_concepts[index].name}))
+        made.append(WithParameters(config={"concept": toy_concepts[index].name}))
         return made[-1]
 
     make.forget_recordings = sinks.clear
