@@ -109,7 +109,8 @@ def _record(desk: Desk) -> bool:
 def _report(desk: Desk, ended: Sequence[runs.Ended], folder: str) -> bool:
     failed = [one for one in ended if not one.is_good]
     for one in failed:
-        desk.say(f"[red]failed[/] {escape(one.job.concept.name)} after {one.steps} steps: {escape(one.reason)}")
+        word = "unfinished" if one.state == "running" else "failed"
+        desk.say(f"[red]{word}[/] {escape(one.job.concept.name)} after {one.steps} steps: {escape(one.reason)}")
     desk.say(f"{len(ended) - len(failed)} of {len(ended)} concepts done, in {escape(folder)}")
     return not failed
 

@@ -70,7 +70,9 @@ def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, tmp_path
     import optuna
 
     (name,) = optuna.get_all_study_names(storage)
-    params = [tuple(t.params.values()) for t in optuna.load_study(study_name=name, storage=storage).trials]
+    trials = optuna.load_study(study_name=name, storage=storage).trials
+    assert all(set(trial.constraints) == {"quality_kept"} for trial in trials)
+    params = [tuple(trial.params.values()) for trial in trials]
     assert len(set(params)) > 9
 
 
