@@ -4,7 +4,8 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from trainables.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.model_files import fingerprint, resolve
 from trainables.session import Plan
-from trainables.settings import QualitySettings
+from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.sinks import Sink
 
 RECORDINGS, LIVE = "recordings", "live"
@@ -96,19 +97,20 @@ def jobs(experiment: Experiment, concepts: Sequence[Concept], criterion: Criteri
     Raises:
         InvalidInput: the base model's files are not complete.
     """
-    files = fingerprint(resolve(experiment.base_model))
-    extra = {} if criterion is None else {"criterion": repr(criterion), "quality": _live_quality_dump(experiment)}
+    files = _fingerprint(experiment.base_model)
+    extra = {} if criterion is None else {"criterion": repr(criterion), "quality": asdict(_live_quality(experiment))}
     return [Job(concept, experiment.identity(concept, files) | extra) for concept in concepts]
 
 
+@cache
+def _fingerprint(base_model: BaseModelSettings) -> str:
+    """Hash the base model's files once a process: of a full-size model that takes seconds."""
+    return fingerprint(resolve(base_model))
+
+
 def _live_quality(experiment: Experiment) -> QualitySettings:
-    values = experiment.model_dump()["quality"]
-    return QualitySettings(**values | {"every": None})
-
-
-def _live_quality_dump(experiment: Experiment) -> dict[str, Any]:
-    quality: dict[str, Any] = experiment.model_dump(mode="json")["quality"]
-    return quality | {"every": None}
+    """A live run is scored at its end alone: samples on the way would cost what stopping saves."""
+    return replace(experiment.quality, every=None)
 
 
 def record(experiment: Experiment, concepts: Sequence[Concept], listeners: Sequence[Listener] = ()) -> list[Ended]:
