@@ -89,10 +89,12 @@ class Progress:
     """What one call of `Session.advance` did.
 
     Attributes:
+        step: optimizer steps done so far.
         first_step: number of the first step of `l_det`; 1 in a session's first report, which repeats what a
             checkpoint held, so that whoever listens never misses a value.
         l_det: the values from `first_step` on.
         state: "running", "complete" (the budget is used up) or "stopped" (by the criterion).
+        last_row: facts of the last step done in this call; None when there was none.
         scores: quality of the last snapshot that was taken in this call, else empty.
     """
 
@@ -117,9 +119,13 @@ class Session:
     def __init__(self, models: Models, plan: Plan, concept: Concept, sink: Sink) -> None:
         self._plan, self._sink = plan, sink
         self.training = Training(models.base, plan.method(), concept, seed=plan.seed, fixed_batch=plan.fixed_batch)
-        self._probe = (
-            QualityProbe(models.base, concept, plan.quality, models.scorer) if plan.quality and models.scorer else None
-        )
+        self._probe: QualityProbe | None = None
+        if plan.quality and models.scorer:
+            try:
+                self._probe = QualityProbe(models.base, concept, plan.quality, models.scorer)
+            except BaseException:  # the next session must find the base model as it was
+                self.training.close()
+                raise
         self._restart([])
         self._has_begun = False
 
