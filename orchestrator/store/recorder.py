@@ -60,7 +60,9 @@ class Recorder:
             if found.status.state in ("complete", "stopped"):
                 raise InvalidInput(f"{self._files.url} is {found.status.state} already and is never recorded twice")
             self._rows, self._quality = found.values.tolist(), list(found.quality)
-        self._flushed = len(self._rows)
+            self._flushed = len(self._rows)
+            # A failed recording's status holds hashes: they go before any file changes, or a death here is damage.
+            self._write_status()
         self._files.remove_leftovers()
         self._files.write(layout.MANIFEST, layout.encode_manifest(self._identity))
         self._facts = layout.encode_json(facts)

@@ -146,6 +146,42 @@ def test_a_failed_recording_keeps_its_rows_and_can_be_tried_again(store, adapter
     assert store.state(identity()) == "running"
 
 
+class Dying:
+    """Files whose writer dies instead of doing its n-th write."""
+
+    def __init__(self, files, left):
+        self._files, self._left = files, left
+
+    def __getattr__(self, name):
+        return getattr(self._files, name)
+
+    def write(self, name, data):
+        if self._left == 0:
+            raise SystemExit("killed")
+        self._left -= 1
+        self._files.write(name, data)
+
+
+@pytest.mark.parametrize("state", ["running", "failed"])
+@pytest.mark.parametrize("writes", range(8))
+def test_a_death_while_a_recording_is_taken_up_again_spoils_nothing(local, adapter, state, writes):
+    recorder = begun(local)
+    recorder.steps(rows(1, 3))
+    recorder.checkpoint(3, adapter)
+    recorder.steps(rows(4, 5))
+    if state == "failed":
+        recorder.ended("failed", "NaN")
+    again = local.recorder(identity())
+    again._files = Dying(again._files, writes)
+    try:
+        again.started({"device": "another one"})
+        again.resumed(3)
+    except SystemExit:
+        pass
+    assert len(local.find(identity()).steps) in (3, 5)
+    assert (local.recorder(identity()).checkpoint_folder() / "weights.bin").exists()
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
