@@ -81,8 +81,9 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
         artifacts = (_local_folder(experiment) / "mlflow-artifacts").as_uri()
     try:
         client = MlflowClient(uri)
-        found = client.get_experiment_by_name(experiment.name)
-        return client, found.experiment_id if found else client.create_experiment(experiment.name, artifacts)
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment.name
+        found = client.get_experiment_by_name(name)
+        return client, found.experiment_id if found else client.create_experiment(name, artifacts)
     except (MlflowException, OSError) as error:
         raise InvalidInput(f"MLflow at {uri} cannot be used ({error}); check MLFLOW_TRACKING_URI") from error
 

@@ -86,12 +86,15 @@ def test_what_a_killed_driver_left_is_closed(experiment, tracker, jobs):
     assert sorted(statuses) == ["FINISHED", "KILLED", "KILLED", "KILLED"]
 
 
-def test_mlflows_own_variable_chooses_the_store(experiment, tmp_path, monkeypatch):
+def test_mlflows_own_variables_choose_store_and_experiment(experiment, tmp_path, monkeypatch):
     uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "of my own")
     with Tracker(experiment).run("tune", {}) as parent:
         parent.log_metrics({"a": 1.0})
-    assert found(experiment, uri)[1]["tune textual_inversion"].data.metrics == {"a": 1.0}
+    client, by_name = found(experiment, uri)
+    assert by_name["tune textual_inversion"].data.metrics == {"a": 1.0}
+    assert client.get_experiment_by_name("of my own")
 
 
 def test_texts_become_artifacts(experiment, tracker):
