@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator import plugins
 from orchestrator.criteria import Criterion
@@ -17,9 +17,11 @@ from orchestrator.store import RecordingStore
 from trainables.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.model_files import fingerprint, resolve
-from trainables.session import Plan
 from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.sinks import Sink
+
+if TYPE_CHECKING:
+    from trainables.session import Plan
 
 RECORDINGS, LIVE = "recordings", "live"
 
@@ -140,7 +142,9 @@ def live(
     return _run(experiment, plan, live_runs(experiment), todo, criterion, listeners)
 
 
-def _plan(experiment: Experiment, quality: QualitySettings, criterion: Criterion | None) -> Plan:
+def _plan(experiment: Experiment, quality: QualitySettings, criterion: Criterion | None) -> "Plan":
+    from trainables.session import Plan  # it brings torch, which a driver that only replays does without
+
     method = MethodSpec(plugins.METHODS.spec(experiment.method.name), experiment.method.settings)
     method()  # a wrong setting is found here, not on every worker
     return Plan(
@@ -169,7 +173,7 @@ class _Recorders:
 
 def _run(
     experiment: Experiment,
-    plan: Plan,
+    plan: "Plan",
     store: RecordingStore,
     all_jobs: Sequence[Job],
     criterion: Criterion | None,
@@ -204,7 +208,7 @@ def _ended(store: RecordingStore, job: Job, error: str, is_new: bool) -> Ended:
 
 def _fit(
     experiment: Experiment,
-    plan: Plan,
+    plan: "Plan",
     store: RecordingStore,
     todo: Sequence[Job],
     criterion: Criterion | None,

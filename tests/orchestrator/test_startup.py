@@ -51,6 +51,12 @@ def test_help_imports_nothing_heavy(command):
     assert "--help" in done.stdout
 
 
+def test_commands_that_only_replay_need_no_torch_and_no_ray():
+    code = "import sys; import orchestrator.commands; print({'torch', 'ray', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
