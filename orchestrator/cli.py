@@ -271,6 +271,22 @@ def show(experiment: "Experiment") -> None:
     typer.echo(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
 
 
+@app.command()
+def concepts(
+    write: Annotated[Path | None, typer.Option("--write", help="Write them here, a folder of PNG each.")] = None,
+    only: Annotated[str | None, typer.Option("--only", help="Names, with commas; default: all.")] = None,
+    size: Annotated[int, typer.Option("--size", help="Side of the written images in pixels.")] = 64,
+) -> None:
+    """List the concepts of the miniature, or write them as folders that any program reads.
+
+    Example: [b]dvar concepts --write toys --only robot_1,duck_1 --size 256[/b]
+    """
+    from orchestrator import commands
+
+    with _errors_as_exit_codes():
+        commands.concepts(only.split(",") if only else None, write, size)
+
+
 def main() -> None:
     """Run the command line; exit with 0 done, 1 failed, 2 wrong usage."""
     from orchestrator.startup import ForeignPackageError, check_packages

@@ -18,7 +18,8 @@ from orchestrator.experiment import Experiment, Split
 from orchestrator.progress import run_bars, study_bar
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, live_outcome, replay
-from orchestrator.report.table import Row, comparison_table, study_table
+from orchestrator.report.picture import demo_picture
+from orchestrator.report.table import Row, comparison_table, concepts_table, study_table
 from orchestrator.study import Study, StudyResult
 from orchestrator.tracking import Tracker
 from search_spaces import dvar as dvar_space
@@ -28,6 +29,7 @@ from trainables.settings import MINIATURE
 
 BEST_FILE = "best.yaml"
 ADAPTERS = "adapters"
+PICTURE = "demo.png"
 
 
 class Desk:
@@ -327,14 +329,42 @@ def demo(experiment: Experiment) -> bool:
         return False
     _explain(desk, "compare", "what each strategy costs and keeps on concepts that the search never saw")
     _compare(desk)
+    _picture(desk, result.best.criterion)
     if experiment.base_model.id == MINIATURE:
-        desk.say(
-            "\n[yellow]The miniature has random weights: steps, seconds and stops are real, its quality scores mean "
-            "nothing, and none of it says anything about Stable Diffusion 1.5.[/]"
-        )
+        desk.say("\n[yellow]All of this is measured on the miniature, and says nothing about Stable Diffusion 1.5.[/]")
     desk.say_where_runs_are()
     return True
 
 
+def _picture(desk: Desk, criterion: Criterion) -> None:
+    """Draw what was learned at the stop and at the full budget, for every test concept."""
+    concepts = desk.split.test
+    full, live = runs.recordings(desk.experiment), runs.live_runs(desk.experiment)
+    jobs = runs.jobs(desk.experiment, concepts, criterion)
+    picture = demo_picture(list(concepts), full, [desk.jobs[c.name] for c in concepts], live, jobs)
+    target = PICTURE if "://" in desk.experiment.storage else runs.storage_folder(desk.experiment, PICTURE)
+    picture.save(target)
+    desk.say(f"\npicture of the concepts, their samples at the stop and at the full budget: {escape(str(target))}")
+
+
 def _explain(desk: Desk, command: str, text: str) -> None:
     desk.say(f"\n[bold]dvar {command}[/] - {text}")
+
+
+def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None:
+    """List the miniature's concepts, or write them as folders of PNG with a concept.yaml each."""
+    from trainables.concept import write_concept
+    from trainables.miniature import concepts as toys
+
+    console = Console(highlight=False)
+    names = list(toys.ENTRIES) if only is None else only
+    if target is None:
+        entries = [toys.entry(name) for name in names]
+        console.print(concepts_table([(entry.name, entry.noun, entry.role) for entry in entries]))
+        return
+    if not 16 <= size <= 1024:
+        raise InvalidInput(f"--size must lie between 16 and 1024 pixels, got {size}")
+    with console.status(f"rendering {len(names)} concepts"):
+        for concept in toys.load(names, size):
+            write_concept(concept, target)
+    console.print(f"{len(names)} concepts in {escape(str(target))}", soft_wrap=True)

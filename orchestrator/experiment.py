@@ -21,6 +21,8 @@ from trainables.settings import (
     QualitySettings,
 )
 
+ALL = "all"
+
 
 class Settings(BaseModel):
     """Frozen; an unknown key is an error."""
@@ -43,9 +45,10 @@ class ConceptSettings(Settings):
     source: str = MINIATURE
     """ "miniature", a folder of concept folders, or one concept folder."""
     only: list[str] | None = None
-    """Names of the concepts to use; None uses all."""
+    """Names of the concepts to use; None uses all, and of the miniature's 56 a few: there, "all" uses all."""
     tuning: list[str] | int | None = None
-    """The concepts on which (N, alpha) is chosen: their names, or how many; None takes half, at most the paper's 4."""
+    """The concepts on which (N, alpha) is chosen: their names, or how many; None takes the
+    miniature's own, and of other sources half, at most the paper's 4."""
 
 
 class StudySettings(Settings):
@@ -107,13 +110,14 @@ class Experiment(Settings):
         Raises:
             InvalidInput: a concept is unusable or not there.
         """
+        only = self.concepts.only
         if self.concepts.source == MINIATURE:
-            from trainables.miniature import miniature_folder
+            from trainables.miniature import concepts as toys
 
-            concepts = load_concepts(miniature_folder() / "concepts")
-        else:
-            concepts = load_concepts(Path(self.concepts.source).expanduser())
-        return concepts if self.concepts.only is None else _pick(concepts, self.concepts.only)
+            names = tuple(toys.ENTRIES) if only == [ALL] else only
+            return toys.load(toys.FEW if names is None else _checked(names, tuple(toys.ENTRIES)))
+        concepts = load_concepts(Path(self.concepts.source).expanduser())
+        return concepts if only is None else _pick(concepts, only)
 
     def split(self, concepts: Sequence[Concept]) -> "Split":
         """Divide concepts into those that tune and those that test; see `ConceptSettings.tuning`.
@@ -125,8 +129,11 @@ class Experiment(Settings):
             InvalidInput: a name is unknown, or too few concepts are left.
         """
         wanted = self.concepts.tuning
+        own = self._meant_for_tuning(concepts) if wanted is None else []
         if isinstance(wanted, list):
             tuning = _pick(concepts, wanted)
+        elif own:
+            tuning = own
         else:
             count = min(4, max(1, len(concepts) // 2)) if wanted is None else wanted
             if not 1 <= count <= len(concepts):
@@ -135,6 +142,15 @@ class Experiment(Settings):
             tuning = sorted(order[:count], key=lambda c: c.name)
         test = [concept for concept in concepts if concept not in tuning]
         return Split(tuple(tuning), tuple(test or tuning))
+
+    def _meant_for_tuning(self, concepts: Sequence[Concept]) -> list[Concept]:
+        """Return the concepts that the miniature sets aside for tuning, if others are left for the test."""
+        if self.concepts.source != MINIATURE:
+            return []
+        from trainables.miniature.concepts import TUNING
+
+        tuning = [concept for concept in concepts if concept.name in TUNING]
+        return tuning if len(tuning) < len(concepts) else []
 
     def identity(self, concept: Concept, fingerprint: str) -> dict[str, Any]:
         """Return what determines a full-length run of a concept, as plain JSON; see `recording.recording_key`.
@@ -176,16 +192,21 @@ class Split:
 
 def _pick(concepts: Sequence[Concept], names: Sequence[str]) -> list[Concept]:
     by_name = {concept.name: concept for concept in concepts}
+    return [by_name[name] for name in _checked(names, tuple(by_name))]
+
+
+def _checked(names: Sequence[str], choices: Sequence[str]) -> list[str]:
+    """Return the names sorted and once each, or raise InvalidInput where one is no choice, or there is none."""
     for name in names:
-        if name not in by_name:
-            raise InvalidInput(f"unknown concept {name!r}; {_suggest(name, list(by_name))}")
+        if name not in choices:
+            raise InvalidInput(f"unknown concept {name!r}; {_suggest(name, choices)}")
     if not names:
-        raise InvalidInput(f"no concept is named; available: {', '.join(by_name)}")
-    return [by_name[name] for name in sorted(set(names))]
+        raise InvalidInput(f"no concept is named; available: {', '.join(choices)}")
+    return sorted(set(names))
 
 
 def _suggest(name: str, choices: Sequence[str]) -> str:
-    near = get_close_matches(name, choices, n=1)
+    near = get_close_matches(name, list(choices), n=1)
     return f"did you mean {near[0]!r}?" if near else f"available: {', '.join(choices)}"
 
 

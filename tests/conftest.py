@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a cache of their own, the miniature, and a small concept."""
+"""Fixtures for all tests: a cache of their own, a miniature, and a small concept."""
 
 import os
 from collections.abc import Iterator
@@ -37,8 +37,8 @@ def miniature_path(own_cache: None) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_concepts(miniature_path: Path):
-    """The concepts that come with the miniature."""
-    from trainables.concept import load_concepts
+def toy_concepts(own_cache: None):
+    """A few concepts of the miniature."""
+    from trainables.miniature.concepts import FEW, load
 
-    return load_concepts(miniature_path / "concepts")
+    return load(FEW)

@@ -210,6 +210,26 @@ def checked_unique(concepts: Sequence[Concept]) -> list[Concept]:
     return list(concepts)
 
 
+def write_concept(concept: Concept, folder: Path) -> None:
+    """Write a concept as `folder`/name with its image files and a `concept.yaml`, which `load_concept` reads.
+
+    Raises:
+        InvalidInput: that folder exists already.
+    """
+    target = folder / concept.name
+    if target.exists():
+        raise InvalidInput(f"{target} exists already; remove it, or write to another folder")
+    target.mkdir(parents=True)
+    for image in concept.images:
+        (target / Path(image.name).name).write_bytes(image.data)
+    settings = {
+        "class_noun": concept.class_noun,
+        "placeholder": concept.placeholder,
+        "validation_prompts": list(concept.validation_prompts),
+    }
+    (target / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+
 def _may_be_concept(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith((".", "__"))
 

@@ -114,12 +114,3 @@ class QualityProbe:
         ).images
         assert isinstance(images, list)
         return images
-
-
-def contact_sheet(images: list[Image.Image]) -> Image.Image:
-    """Paste images of one size side by side."""
-    width, height = images[0].size
-    sheet = Image.new("RGB", (width * len(images), height))
-    for index, image in enumerate(images):
-        sheet.paste(image, (index * width, 0))
-    return sheet

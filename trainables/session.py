@@ -17,7 +17,8 @@ from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
 from trainables.model_files import resolve
-from trainables.quality import ClipScorer, QualityProbe, contact_sheet
+from trainables.pictures import contact_sheet
+from trainables.quality import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, FixedBatchSettings, QualitySettings
 from trainables.sinks import EndState, Sink, StepRow
 from trainables.training import Training

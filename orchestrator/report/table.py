@@ -86,3 +86,13 @@ def _add(table: Table, name: str, one: Evaluated, style: str) -> None:
     note = "" if one.is_feasible else "too little"
     figures = [f"{one.iterations:.1f}", f"{saved:.1f}", f"{100 * one.quality_kept:.1f}"]
     table.add_row(name, *params, *figures, note, style=style)
+
+
+def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:
+    """Return a table of the concepts that come with the program: name, class noun, and what each is meant for."""
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("concept", "class noun", "meant for"):
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table

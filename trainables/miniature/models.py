@@ -1,72 +1,61 @@
-"""Builds the miniature: a Stable Diffusion of the real classes, small and from a seed, as a diffusers folder.
-
-Its weights are random: it exercises every code path of the real model, and its samples mean nothing.
-"""
+"""The networks of the miniature: a Stable Diffusion, a CLIP and a DINO of the real classes, in small."""
 
 import json
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from trainables.miniature.world import NOUNS, concept_images
-from trainables.prompts import OBJECT_TEMPLATES
-from trainables.quiet import quiet_libraries
-from trainables.randomness import derived_seed
+from trainables.miniature.world.captions import vocabulary
 
 RESOLUTION = 64
-CONCEPTS = 6
 TEXT_LENGTH = 32
-WORDS = ("red", "green", "blue", "yellow", "white", "black", "on", "in", "next", "to", "the", "beach", "snow", "table")
 
 
-def build(folder: Path, seed: int) -> None:
-    """Build tokenizer, text encoder, VAE, U-Net, scheduler and a CLIP for the scores from a seed, and save them.
+@dataclass(frozen=True)
+class Sizes:
+    """How wide and deep the networks are.
 
-    Args:
-        folder: an empty folder; it becomes a diffusers pipeline, with `clip` and `concepts` beside its components.
-        seed: of all weights; equal seeds give equal weights.
+    Attributes:
+        text_width, text_layers: of CLIP's text encoder, on whose states the U-Net is conditioned.
+        vision_width, vision_layers: of CLIP's vision transformer.
+        projection: dimensions of CLIP's common space.
+        vae_channels: of the VAE's levels; each but the first halves the sides.
+        latent_channels: of the VAE's latents.
+        unet_channels: of the U-Net's levels; all but the first have cross-attention.
+        dino_width, dino_layers: of the self-supervised vision transformer.
+        groups: of every group normalization.
     """
-    quiet_libraries()
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    with torch.random.fork_rng(devices=[]):  # the models' constructors know no generator: keep the seed in here
-        torch.manual_seed(seed)
-        tokenizer = _tokenizer()
-        text_encoder, vae, unet = _text_encoder(tokenizer), _vae(), _unet()
-        clip = _clip(tokenizer)
-    pipeline = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=DDIMScheduler(
-            beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False, steps_offset=1
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    clip.save_pretrained(folder / "clip", safe_serialization=True)
-    tokenizer.save_pretrained(folder / "clip")
-    _image_processor().save_pretrained(folder / "clip")
-    for index in range(CONCEPTS):
-        _write_concept(folder / "concepts", index, seed)
+    text_width: int = 192
+    text_layers: int = 4
+    vision_width: int = 160
+    vision_layers: int = 4
+    projection: int = 128
+    vae_channels: tuple[int, ...] = (48, 96, 96)
+    latent_channels: int = 8
+    unet_channels: tuple[int, ...] = (80, 128, 160)
+    dino_width: int = 128
+    dino_layers: int = 4
+    groups: int = 16
 
 
-def _write_concept(folder: Path, index: int, seed: int) -> None:
-    """Render one toy in a few scenes, as a concept folder like a user's."""
-    noun = NOUNS[index % len(NOUNS)]
-    _, images = concept_images(derived_seed(seed, "concept", str(index)), noun=noun)
-    concept = folder / f"{noun}_{index:02d}"
-    concept.mkdir(parents=True)
-    for view, image in enumerate(images):
-        image.save(concept / f"{view:02d}.png")
+FULL = Sizes()
+TINY = Sizes(
+    text_width=32,
+    text_layers=1,
+    vision_width=32,
+    vision_layers=1,
+    projection=16,
+    vae_channels=(8, 16, 16),
+    latent_channels=4,
+    unet_channels=(8, 16, 16),
+    dino_width=32,
+    dino_layers=1,
+    groups=4,
+)
 
 
-def _tokenizer() -> Any:
-    """Train CLIP's byte-pair encoding on the words of the captions."""
+def make_tokenizer() -> Any:
+    """Train CLIP's byte-pair encoding on the words of the captions: each becomes one token."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
@@ -76,7 +65,6 @@ def _tokenizer() -> Any:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = sorted({word for text in (*OBJECT_TEMPLATES, *NOUNS, *WORDS) for word in text.replace("{}", "").split()})
     ends = [f"{letter}</w>" for letter in alphabet]
     # Letters at a word's end as special tokens: they get their ids in this order, otherwise in that of a hash table.
     trainer = trainers.BpeTrainer(
@@ -86,82 +74,119 @@ def _tokenizer() -> Any:
         end_of_word_suffix="</w>",
         show_progress=False,
     )
-    bpe.train_from_iterator(words, trainer)
+    bpe.train_from_iterator(vocabulary(), trainer)
     model = json.loads(bpe.to_str())["model"]
-    vocabulary = [*sorted(model["vocab"], key=model["vocab"].__getitem__), "<|startoftext|>", "<|endoftext|>"]
+    words = [*sorted(model["vocab"], key=model["vocab"].__getitem__), "<|startoftext|>", "<|endoftext|>"]
     merges = [tuple(merge) for merge in model["merges"]]
-    ids = {word: index for index, word in enumerate(vocabulary)}
+    ids = {word: index for index, word in enumerate(words)}
     return CLIPTokenizer(vocab=ids, merges=merges, model_max_length=TEXT_LENGTH)
 
 
-def _text_config(tokenizer: Any) -> dict[str, Any]:
-    return {
+def make_clip(sizes: Sizes, tokenizer: Any) -> Any:
+    """Return transformers' `CLIPModel` with random weights; its text half is the pipeline's text encoder."""
+    from transformers import CLIPConfig, CLIPModel
+
+    vision = _transformer(sizes.vision_width, sizes.vision_layers) | {
+        "image_size": RESOLUTION,
+        "patch_size": 8,
+        "projection_dim": sizes.projection,
+    }
+    text = _text(sizes, tokenizer)
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=sizes.projection))
+
+
+def make_text_encoder(sizes: Sizes, tokenizer: Any) -> Any:
+    """Return transformers' `CLIPTextModel`."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(CLIPTextConfig(**_text(sizes, tokenizer)))
+
+
+def _text(sizes: Sizes, tokenizer: Any) -> dict[str, Any]:
+    return _transformer(sizes.text_width, sizes.text_layers) | {
         "vocab_size": len(tokenizer),
-        "hidden_size": 64,
-        "intermediate_size": 256,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
         "max_position_embeddings": TEXT_LENGTH,
-        "projection_dim": 64,
+        "projection_dim": sizes.projection,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
 
 
-def _text_encoder(tokenizer: Any) -> Any:
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    return CLIPTextModel(CLIPTextConfig(**_text_config(tokenizer))).eval()
-
-
-def _clip(tokenizer: Any) -> Any:
-    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
-
-    vision = CLIPVisionConfig(
-        hidden_size=64,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        image_size=RESOLUTION,
-        patch_size=8,
-        projection_dim=64,
-    )
-    text = CLIPTextConfig(**_text_config(tokenizer))
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=64)).eval()
+def _transformer(width: int, layers: int) -> dict[str, Any]:
+    return {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+    }
 
 
-def _image_processor() -> Any:
+def make_image_processor() -> Any:
+    """Return CLIP's preparation of images, at the miniature's resolution."""
     from transformers import CLIPImageProcessor
 
     side = {"height": RESOLUTION, "width": RESOLUTION}
     return CLIPImageProcessor(size={"shortest_edge": RESOLUTION}, crop_size=side)
 
 
-def _vae() -> Any:
+def make_dino(sizes: Sizes) -> Any:
+    """Return transformers' `ViTModel`, the class in which DINO is published."""
+    from transformers import ViTConfig, ViTModel
+
+    config = ViTConfig(**_transformer(sizes.dino_width, sizes.dino_layers), image_size=RESOLUTION, patch_size=8)
+    return ViTModel(config, add_pooling_layer=False)
+
+
+def make_vae(sizes: Sizes, scaling_factor: float = 1.0) -> Any:
+    """Return diffusers' `AutoencoderKL`, which divides the sides by 4.
+
+    Args:
+        sizes: of its levels.
+        scaling_factor: by which latents are multiplied, so that they have about unit variance.
+    """
     from diffusers import AutoencoderKL
 
+    levels = len(sizes.vae_channels)
     return AutoencoderKL(
-        block_out_channels=(16, 32, 32),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        latent_channels=4,
-        norm_num_groups=8,
+        block_out_channels=sizes.vae_channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        latent_channels=sizes.latent_channels,
+        norm_num_groups=sizes.groups,
         sample_size=RESOLUTION,
-        scaling_factor=1.0,
-    ).eval()
+        scaling_factor=scaling_factor,
+    )
 
 
-def _unet() -> Any:
+def make_unet(sizes: Sizes) -> Any:
+    """Return diffusers' `UNet2DConditionModel`, conditioned by cross-attention on the text encoder's states."""
     from diffusers import UNet2DConditionModel
 
+    attended = len(sizes.unet_channels) - 1
     return UNet2DConditionModel(
         sample_size=RESOLUTION // 4,
-        block_out_channels=(32, 64),
+        in_channels=sizes.latent_channels,
+        out_channels=sizes.latent_channels,
+        block_out_channels=sizes.unet_channels,
         layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=64,
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * attended),
+        up_block_types=(*("CrossAttnUpBlock2D",) * attended, "UpBlock2D"),
+        cross_attention_dim=sizes.text_width,
         attention_head_dim=4,  # diffusers takes it as the number of heads
-        norm_num_groups=8,
-    ).eval()
+        norm_num_groups=sizes.groups,
+    )
+
+
+def make_scheduler() -> Any:
+    """Return Stable Diffusion's noise schedule, with DDIM as its sampler."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )

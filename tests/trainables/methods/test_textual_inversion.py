@@ -99,7 +99,7 @@ def test_the_placeholder_means_the_row_in_a_plain_table_too(base, toy_concepts):
 LOAD_ELSEWHERE = """
 import sys, torch
 from diffusers import StableDiffusionPipeline
-pipeline = StableDiffusionPipeline.from_pretrained(sys.argv[1], local_files_only=True)
+pipeline = StableDiffusionPipeline.from_pretrained(sys.argv[1], torch_dtype=torch.float32, local_files_only=True)
 pipeline.set_progress_bar_config(disable=True)
 pipeline.load_textual_inversion(sys.argv[2])
 images = pipeline(sys.argv[3], height=64, width=64, num_inference_steps=4, output_type="np",

@@ -1,0 +1,58 @@
+"""The picture of a demonstration: concepts, and what was learned of them at the stop and at the full budget."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from PIL import Image
+
+from orchestrator.recording import Recording
+from orchestrator.store.recordings import RecordingStore
+from trainables.concept import Concept
+from trainables.pictures import PictureRow, figure, split_sheet
+
+SAMPLES = "samples.png"
+SHOWN = 4
+HEADINGS = ("the concept", "samples at the stop", "samples at the full budget", "new contexts, at the stop")
+
+
+class _Job(Protocol):
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
+
+
+def demo_picture(
+    concepts: Sequence[Concept],
+    full: RecordingStore,
+    full_jobs: Sequence[_Job],
+    live: RecordingStore,
+    live_jobs: Sequence[_Job],
+) -> Image.Image:
+    """Draw one row a concept.
+
+    Args:
+        concepts: at least one.
+        full: where recordings of whole budgets are.
+        full_jobs: the job of each concept in it.
+        live: where runs are that a criterion stopped.
+        live_jobs: the job of each concept in it.
+    """
+    rows = []
+    for concept, full_job, live_job in zip(concepts, full_jobs, live_jobs, strict=True):
+        at_stop, stop = _last_samples(live, live_job)
+        at_end, end = _last_samples(full, full_job)
+        half = len(at_stop) // 2 if concept.validation_prompts else len(at_stop)
+        groups = (concept.decode(), at_stop[:half], at_end[:half], at_stop[half:])
+        notes = {HEADINGS[1]: f"step {stop}", HEADINGS[2]: f"step {end}"}
+        rows.append(
+            PictureRow(f"{concept.class_noun}\n{concept.placeholder}", dict(zip(HEADINGS, groups, strict=True)), notes)
+        )
+    return figure(rows, dict.fromkeys(HEADINGS, SHOWN))
+
+
+def _last_samples(store: RecordingStore, job: _Job) -> tuple[list[Image.Image], int]:
+    """Return the samples of a run's last snapshot, those of the training prompt first, and its step."""
+    recording = store.find(job.identity)
+    assert isinstance(recording, Recording)
+    step = int(recording.quality.steps[-1])
+    with Image.open(store.snapshot_folder(recording.key, step) / SAMPLES) as sheet:
+        return split_sheet(sheet.convert("RGB")), step

@@ -1,0 +1,58 @@
+"""The 56 concepts: who they are, that they are the same every time, and the folders that are written of them."""
+
+import pytest
+from PIL import Image
+
+from trainables.concept import load_concepts, write_concept
+from trainables.errors import InvalidInput
+from trainables.miniature import concepts
+from trainables.miniature.world.colours import GAP, distance_to_names
+
+
+def test_48_to_test_and_8_to_tune_of_eight_classes():
+    assert len(concepts.TEST) == 48
+    assert len({concepts.ENTRIES[name].noun for name in concepts.TUNING}) == 8
+    assert not set(concepts.TEST) & set(concepts.TUNING)
+    assert set(concepts.FEW) <= set(concepts.ENTRIES)
+
+
+def test_every_concept_has_four_to_six_views_and_colours_of_its_own():
+    toys = [concepts.toy(name) for name in concepts.ENTRIES]
+    assert len({toy.colours for toy in toys}) == len(toys)
+    assert all(min(map(distance_to_names, toy.colours)) >= GAP for toy in toys)
+    assert {len(concepts.scenes(name)) for name in concepts.ENTRIES} == {4, 5, 6}
+
+
+def test_a_concept_is_the_same_every_time(toy_concepts):
+    concepts._concept.cache_clear()
+    assert concepts.load(concepts.FEW) == toy_concepts
+
+
+def test_validation_prompts_are_of_contexts_that_no_image_shows(toy_concepts):
+    for concept in toy_concepts:
+        scenes = concepts.scenes(concept.name)
+        prompts = concept.validation_prompts
+        assert len(set(prompts)) == 4
+        assert not [scene.floor_name for scene in scenes if any(f" {scene.floor_name} floor" in one for one in prompts)]
+        assert not [scene for scene in scenes if scene.place == "beach" and "a {} on the beach" in prompts]
+
+
+def test_an_unknown_concept_is_named():
+    with pytest.raises(InvalidInput, match=r"no concept 'robot_9'; did you mean 'robot_\d'"):
+        concepts.load(["robot_9"])
+
+
+def test_a_written_concept_is_read_again(toy_concepts, tmp_path):
+    write_concept(toy_concepts[0], tmp_path)
+    (again,) = load_concepts(tmp_path)
+    assert again.class_noun == toy_concepts[0].class_noun
+    assert again.validation_prompts == toy_concepts[0].validation_prompts
+    assert [image.data for image in again.images] == [image.data for image in toy_concepts[0].images]
+    with pytest.raises(InvalidInput, match="exists already"):
+        write_concept(toy_concepts[0], tmp_path)
+
+
+def test_any_size():
+    (concept,) = concepts.load(["mug_1"], size=40)
+    assert concept.decode()[0].size == (40, 40)
+    assert isinstance(concept.decode()[0], Image.Image)

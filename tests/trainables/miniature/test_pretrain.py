@@ -1,0 +1,193 @@
+"""The pretraining in its tiniest form: all parts, cut short and gone on, exported, loaded, measured."""
+
+import itertools
+import json
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trainables import miniature
+from trainables.base_model import load
+from trainables.errors import InvalidInput
+from trainables.miniature import evaluate, models
+from trainables.miniature.pretrain import NETWORKS, Pretraining, tiny
+from trainables.miniature.pretraining import data as dataset
+from trainables.miniature.pretraining.clip import ClipTask
+from trainables.miniature.pretraining.loop import Loop, Schedule
+from trainables.miniature.pretraining.vae import VaeTask
+from trainables.quality import ClipScorer
+from trainables.settings import BaseModelSettings, QualitySettings
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return dataset.make_data(3, 12, 2, CPU, workers=0)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A pretraining that is done, and what it said."""
+    folder, said = tmp_path_factory.mktemp("pretraining"), []
+    pretraining = Pretraining(tiny(), folder, CPU, time.monotonic() + 300, said.append)
+    assert pretraining.run()
+    return pretraining, folder, said
+
+
+@pytest.fixture(scope="module")
+def weights(pretrained, tmp_path_factory):
+    target = tmp_path_factory.mktemp("exported") / "weights"
+    pretrained[0].export(target)
+    return target
+
+
+def test_data_are_the_same_from_their_seed_and_by_other_processes(data):
+    again = dataset.make_data(3, 12, 2, CPU, workers=1)
+    assert torch.equal(again.images_bchw, data.images_bchw)
+    assert torch.equal(again.tokens_bkl, data.tokens_bkl)
+    assert data.images_bchw.shape == (24, 3, 64, 64)
+    assert data.tokens_bkl.shape == (24, 5, models.TEXT_LENGTH)
+
+
+def test_every_part_tells_its_speed(pretrained):
+    _, folder, said = pretrained
+    for name in NETWORKS:
+        assert any(line.startswith(f"{name}: step 4/4") and "images/s" in line for line in said)
+        facts = json.loads((folder / f"{name}.json").read_text())
+        assert facts["steps"] == 4
+        assert facts["operations_per_step"] > 1e6
+
+
+def test_a_finished_pretraining_does_nothing_again(pretrained):
+    _, folder, _ = pretrained
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert Pretraining(tiny(), folder, CPU, time.monotonic() + 300, print).run()
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_deadline_stops_before_the_end_and_nothing_is_exported_too_early(tmp_path):
+    pretraining = Pretraining(replace(tiny(), toys=2), tmp_path, CPU, time.monotonic() - 1, print)
+    assert not pretraining.run()
+    with pytest.raises(InvalidInput, match="clip, dino, unet not begun"):
+        pretraining.export(tmp_path / "weights")
+
+
+@pytest.mark.parametrize("task", [VaeTask, ClipTask])
+def test_an_interrupted_loop_ends_with_the_same_weights(task, data, tmp_path):
+    schedule = Schedule(steps=6, batch=4, learning_rate=1e-3, average=0.5)
+
+    def make():
+        torch.manual_seed(0)
+        return Loop(task(models.TINY, data, CPU), schedule, 1, CPU)
+
+    whole, first, second = make(), make(), make()
+    whole.run(time.monotonic() + 60, print)
+    for _ in range(3):
+        first._step()
+    first.save(tmp_path / "state.safetensors")
+    second.load(tmp_path / "state.safetensors")
+    second.run(time.monotonic() + 60, print)
+    assert second.steps_done == 6
+    for name, value in whole.averaged().items():
+        assert torch.equal(value, second.averaged()[name]), name
+
+
+def test_a_vae_learns(data):
+    torch.manual_seed(0)
+    loop = Loop(VaeTask(models.TINY, data, CPU), Schedule(60, 8, 3e-3, 0.5), 1, CPU)
+    losses = []
+    for _ in range(60):
+        loop._step()
+        losses.append(loop._loss.item())
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_the_learning_rate_warms_up_stays_and_falls():
+    schedule = Schedule(steps=1000, batch=1, learning_rate=2.0)
+    rates = [schedule.rate(step) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[20:700] == pytest.approx([2.0] * 680)
+    assert all(a > b for a, b in itertools.pairwise(rates[701:]))
+    assert rates[-1] < 1e-3
+
+
+def test_exported_weights_are_those_that_were_trained(pretrained, weights):
+    base = load(weights, BaseModelSettings(str(weights)))
+    _, folder, _ = pretrained
+    for name, module in (("unet", base.unet), ("vae", base.vae)):
+        for key, value in load_file(folder / f"{name}.safetensors").items():
+            assert torch.equal(module.state_dict()[key], value.half().float()), key
+
+
+def test_the_text_encoder_is_stored_once_and_clip_has_the_same(weights):
+    base = load(weights, BaseModelSettings(str(weights)))
+    clip = ClipScorer(str(weights / "clip"), CPU)._model
+    ours, theirs = base.text_encoder.state_dict(), clip.text_model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert not any(
+        "text" in key for key in load_file(weights / "clip" / "vision.safetensors") if key != "logit_scale"
+    ) or all("text_model" not in key for key in load_file(weights / "clip" / "vision.safetensors"))
+
+
+def test_the_card_names_a_damaged_and_a_missing_file(weights, tmp_path):
+    import shutil
+
+    copy = tmp_path / "weights"
+    shutil.copytree(weights, copy)
+    miniature.check(copy)
+    miniature.check.cache_clear()
+    victim = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(victim.read_bytes())
+    content[-1] ^= 1
+    victim.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"vae.diffusion_pytorch_model\.safetensors is damaged"):
+        miniature.check(copy)
+    victim.unlink()
+    with pytest.raises(InvalidInput, match=r"lacks .*vae"):
+        miniature.check(copy)
+
+
+def test_untrained_networks_repeat_from_their_seed(tmp_path):
+    from trainables.miniature.pretraining.export import write_untrained
+
+    cards = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        write_untrained(tmp_path / name, models.TINY, seed)
+        cards.append(json.loads((tmp_path / name / miniature.CARD).read_text())["sha256"])
+    assert cards[0] == cards[1] != cards[2]
+
+
+@pytest.fixture(scope="module")
+def evaluation(weights):
+    return evaluate.Evaluation(weights, CPU, 6, QualitySettings(samples=2, inference_steps=2))
+
+
+def test_the_evaluation_gives_every_figure(evaluation):
+    figures = [*evaluation.vae(), *evaluation.clip(), *evaluation.text_to_image()]
+    assert [one.name.split(":")[0] for one in figures] == ["VAE", "VAE", "CLIP", "samples", "samples", "samples"]
+    assert all("MISSED" in str(one) for one in figures if one.name.startswith("VAE"))
+
+
+def test_inversions_are_measured_and_drawn(evaluation, tmp_path):
+    figures, courses = evaluation.inversion(["mug_1", "car_1"], 12, 4, lambda line: None)
+    assert len(figures) == 5
+    assert [course.steps for course in courses] == [[0, 4, 8, 12]] * 2
+    picture = evaluate.sheet(courses)
+    assert picture.width > 4 * 96
+
+
+def test_real_renders_have_the_floors_of_their_captions(evaluation):
+    assert evaluation._floors(evaluation._images) == 1.0
+
+
+@pytest.mark.parametrize(("values", "window", "threshold", "stop"), [
+    ([1.0] * 3 + [0.0] * 40, 10, 0.1, 13),
+    ([float(i % 2) for i in range(30)], 5, 0.1, 30),
+])  # fmt: skip
+def test_first_stop(values, window, threshold, stop):
+    assert evaluate.first_stop(torch.tensor(values, dtype=torch.float64), window, threshold) == stop

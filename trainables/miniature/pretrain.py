@@ -1,0 +1,206 @@
+"""Trains the miniature from nothing but a seed: python -m trainables.miniature.pretrain --folder DIR.
+
+Every part may be cut short (`--seconds`) and goes on where it was when the same command is given again.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainables.errors import InvalidInput
+from trainables.miniature import models
+from trainables.miniature.models import Sizes
+from trainables.miniature.pretraining import data as dataset
+from trainables.miniature.pretraining import export
+from trainables.miniature.pretraining.clip import ClipTask
+from trainables.miniature.pretraining.data import Data
+from trainables.miniature.pretraining.dino import DinoTask
+from trainables.miniature.pretraining.loop import Loop, Schedule, Task
+from trainables.miniature.pretraining.unet import UnetTask
+from trainables.miniature.pretraining.vae import VaeTask, encode
+from trainables.quiet import quiet_libraries
+from trainables.randomness import derived_seed
+
+NETWORKS = ("vae", "clip", "dino", "unet")
+LATENTS_FILE = "latents.safetensors"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that determines the weights.
+
+    Attributes:
+        seed: of world, weights and batches.
+        toys: how many toys are rendered.
+        views: images of each toy.
+        sizes: of the networks.
+        schedules: how each of `NETWORKS` is trained.
+    """
+
+    seed: int = 0
+    toys: int = 40_000
+    views: int = 4
+    sizes: Sizes = models.FULL
+    schedules: dict[str, Schedule] = field(
+        default_factory=lambda: {
+            "vae": Schedule(steps=20_000, batch=128, learning_rate=8e-4, average=0.999, weight_decay=0.0),
+            "clip": Schedule(steps=2_000, batch=1024, learning_rate=1e-3, average=0.998, weight_decay=0.1),
+            "dino": Schedule(steps=2_000, batch=512, learning_rate=1e-3, average=0.998, weight_decay=0.04),
+            "unet": Schedule(steps=60_000, batch=512, learning_rate=1e-3, average=0.9995),
+        }
+    )
+
+
+def tiny() -> Settings:
+    """Return settings that a CPU goes through in seconds; what they train is of no use."""
+    schedule = Schedule(steps=4, batch=8, learning_rate=1e-3, average=0.5)
+    return Settings(toys=20, views=2, sizes=models.TINY, schedules=dict.fromkeys(NETWORKS, schedule))
+
+
+class Pretraining:
+    """Goes from a seed to a folder of weights, in parts.
+
+    Args:
+        settings: what to make; a folder that was begun with others is refused.
+        folder: where everything is kept.
+        device: where to compute.
+        deadline: `time.monotonic()` at which to stop.
+        say: takes a line about the progress.
+    """
+
+    def __init__(
+        self, settings: Settings, folder: Path, device: torch.device, deadline: float, say: Callable[[str], None]
+    ) -> None:
+        self._settings, self._folder, self._device = settings, folder, device
+        self._deadline, self._say = deadline, say
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self) -> bool:
+        """Do as much as the deadline allows; return whether all is done."""
+        begun = time.perf_counter()
+        data = self._data()
+        self._say(f"data: {len(data):,} images in {time.perf_counter() - begun:.0f} s")
+        for name in NETWORKS:
+            if not self._train(name, data):
+                self._say(f"{name}: the time is up; the same command goes on")
+                return False
+        return True
+
+    def _data(self) -> Data:
+        data = dataset.load(self._folder, self._device)
+        if data is None:
+            workers = 12 if self._device.type == "cuda" else 0
+            seed = derived_seed(self._settings.seed, "world")
+            data = dataset.make_data(seed, self._settings.toys, self._settings.views, self._device, workers)
+            dataset.save(data, self._folder)
+        return data
+
+    def _train(self, name: str, data: Data) -> bool:
+        """Train a network to its end or the deadline; return whether it is done."""
+        facts, state = self._folder / f"{name}.json", self._folder / f"{name}.state.safetensors"
+        if facts.exists() and json.loads(facts.read_text())["steps"] >= self._settings.schedules[name].steps:
+            return True
+        with torch.random.fork_rng(devices=[]):  # constructors know no generator: keep the seed in here
+            torch.manual_seed(derived_seed(self._settings.seed, name, "weights"))
+            task = self._task(name, data)
+        seed = derived_seed(self._settings.seed, name, "batches")
+        loop = Loop(task, self._settings.schedules[name], seed, self._device)
+        if state.exists():
+            loop.load(state)
+        loop.run(self._deadline, lambda line: self._say(f"{name}: {line}"))
+        loop.save(state)
+        facts.write_text(json.dumps(loop.facts(), indent=1), encoding="utf-8")
+        save_file({key: value.cpu().contiguous() for key, value in loop.averaged().items()}, self._weights(name))
+        if name == "vae" and loop.is_done:
+            self._encode(data)
+        return loop.is_done
+
+    def _weights(self, name: str) -> Path:
+        return self._folder / f"{name}.safetensors"
+
+    def _task(self, name: str, data: Data) -> Task:
+        sizes, device = self._settings.sizes, self._device
+        match name:
+            case "vae":
+                return VaeTask(sizes, data, device)
+            case "clip":
+                return ClipTask(sizes, data, device)
+            case "dino":
+                return DinoTask(sizes, data, device)
+            case _:
+                return UnetTask(sizes, data, self._latents(), self._text_encoder(), device)
+
+    def _encode(self, data: Data) -> None:
+        """Keep the latents of every image, scaled to unit variance."""
+        vae = models.make_vae(self._settings.sizes).to(self._device)
+        vae.load_state_dict(load_file(self._weights("vae")))
+        mean, std = encode(vae, data)
+        factor = 1 / mean[:4096].float().std()
+        tensors = {"mean": mean * factor.half(), "std": std * factor.half(), "factor": factor}
+        save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, self._folder / LATENTS_FILE)
+
+    def _latents(self) -> tuple[Tensor, Tensor]:
+        tensors = load_file(self._folder / LATENTS_FILE, device=str(self._device))
+        return tensors["mean"], tensors["std"]
+
+    def _text_encoder(self) -> torch.nn.Module:
+        encoder = models.make_text_encoder(self._settings.sizes, models.make_tokenizer())
+        encoder.load_state_dict(export.text_half(load_file(self._weights("clip"))))
+        moved: torch.nn.Module = encoder.to(self._device).eval()
+        return moved
+
+    def export(self, target: Path) -> None:
+        """Write the weights as far as they are trained, in half precision; see `export.write`.
+
+        Raises:
+            InvalidInput: a network was not begun yet.
+        """
+        missing = [name for name in NETWORKS if not self._weights(name).exists()]
+        if missing:
+            raise InvalidInput(f"nothing to export yet: {', '.join(missing)} not begun in {self._folder}; train on")
+        weights: dict[str, dict[str, Tensor]] = {name: load_file(self._weights(name)) for name in NETWORKS}
+        weights["dino"] = export.part(weights["dino"], "vit.")
+        facts = {name: json.loads((self._folder / f"{name}.json").read_text()) for name in NETWORKS}
+        factor = load_file(self._folder / LATENTS_FILE)["factor"].item()
+        about = {"settings": asdict(self._settings), "training": facts, "torch": torch.__version__}
+        export.write(target, self._settings.sizes, weights, factor, about)
+
+
+def main() -> None:
+    """Parse the command line, and train."""
+    parser = argparse.ArgumentParser(prog="python -m trainables.miniature.pretrain", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where everything is kept, and where to go on")
+    parser.add_argument("--tiny", action="store_true", help="a trial of all parts, for a CPU, in seconds")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long (default: when done)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
+    parser.add_argument("--export", type=Path, help="at the end, write the weights in half precision here")
+    parser.add_argument("--steps", type=int, help="train the U-Net for so many steps instead")
+    arguments = parser.parse_args()
+    quiet_libraries()
+    begun = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - begun:5.0f} s] {line}", flush=True)
+
+    settings = tiny() if arguments.tiny else Settings()
+    if arguments.steps:
+        schedule = Schedule(**asdict(settings.schedules["unet"]) | {"steps": arguments.steps})
+        settings.schedules["unet"] = schedule
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = True
+    device = torch.device(arguments.device)
+    pretraining = Pretraining(settings, arguments.folder, device, begun + arguments.seconds, say)
+    is_done = pretraining.run()
+    if arguments.export:
+        pretraining.export(arguments.export)
+        say(f"exported{'' if is_done else ', half trained,'} to {arguments.export}")
+
+
+if __name__ == "__main__":
+    main()

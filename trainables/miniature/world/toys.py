@@ -1,0 +1,114 @@
+"""Toys: one instance of a class, with its own proportions, colours, pattern, material and size, from a seed."""
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+from trainables.errors import InvalidInput
+from trainables.miniature.world.colours import COLOURS, Vector, jittered, unnamed
+from trainables.miniature.world.shapes import BUILDERS, Uniform
+from trainables.miniature.world.solids import Part
+from trainables.randomness import derived_seed
+
+Pattern = Literal["plain", "striped", "dotted", "checkered"]
+Material = Literal["plastic", "matte", "shiny", "metal"]
+Size = Literal["small", "medium", "big"]
+
+NOUNS = tuple(BUILDERS)
+PATTERNS: tuple[Pattern, ...] = ("plain", "striped", "dotted", "checkered")
+MATERIALS: tuple[Material, ...] = ("plastic", "matte", "shiny", "metal")
+SIZES: dict[Size, tuple[float, float]] = {"small": (0.70, 0.76), "medium": (0.84, 0.90), "big": (0.98, 1.04)}
+BEYOND = (0.05, 0.2)  # how far outside the training's range a concept's proportion lies, as a share of the range
+
+
+@dataclass(frozen=True)
+class Toy:
+    """One toy.
+
+    Attributes:
+        noun: its class, one of `NOUNS`.
+        parts: its solids.
+        colours: its two colours, sRGB in 0..1; the pattern is drawn with the second on what has the first.
+        pattern: of the parts of the first colour.
+        period: of the pattern, in units.
+        material: how it reflects light.
+        size: the word for its scale.
+        colour_names: words for the two colours; None for a concept's, which have none.
+    """
+
+    noun: str
+    parts: tuple[Part, ...]
+    colours: tuple[Vector, Vector]
+    pattern: Pattern = "plain"
+    period: float = 0.2
+    material: Material = "plastic"
+    size: Size = "medium"
+    colour_names: tuple[str, str] | None = None
+
+
+def make_toy(seed: int, noun: str | None = None) -> Toy:
+    """Draw a toy of the training world: what it looks like, words can tell.
+
+    Args:
+        seed: any integer.
+        noun: one of `NOUNS`; None draws it too.
+
+    Raises:
+        InvalidInput: the noun is none of `NOUNS`.
+    """
+    rng = random.Random(derived_seed(seed, "toy"))
+    names = _two(rng)
+    colours = jittered(names[0], rng), jittered(names[1], rng)
+    return _toy(rng, noun, rng.uniform, colours, names)
+
+
+def make_novel_toy(seed: int, noun: str | None = None) -> Toy:
+    """Draw a toy outside the training world: every proportion beyond the training's range, both colours without a name.
+
+    Args:
+        seed: any integer.
+        noun: one of `NOUNS`; None draws it too.
+
+    Raises:
+        InvalidInput: the noun is none of `NOUNS`.
+    """
+    rng = random.Random(derived_seed(seed, "novel toy"))
+    main = second = unnamed(rng)
+    while max(abs(a - b) for a, b in zip(main, second, strict=True)) < 0.3:
+        second = unnamed(rng)
+
+    def beyond(low: float, high: float) -> float:
+        step = rng.uniform(*BEYOND) * (high - low)
+        return rng.choice((low - step, high + step))
+
+    return _toy(rng, noun, beyond, (main, second), None)
+
+
+def _two(rng: random.Random) -> tuple[str, str]:
+    first, second = rng.sample(list(COLOURS), 2)
+    return first, second
+
+
+def _toy(
+    rng: random.Random,
+    noun: str | None,
+    uniform: Uniform,
+    colours: tuple[Vector, Vector],
+    names: tuple[str, str] | None,
+) -> Toy:
+    drawn = rng.choice(NOUNS)
+    noun = drawn if noun is None else noun
+    if noun not in BUILDERS:
+        raise InvalidInput(f"unknown toy {noun!r}; available: {', '.join(NOUNS)}")
+    size = rng.choice(tuple(SIZES))
+    scale = rng.uniform(*SIZES[size])
+    return Toy(
+        noun=noun,
+        parts=tuple(part.scaled(scale) for part in BUILDERS[noun](uniform)),
+        colours=colours,
+        pattern=rng.choices(PATTERNS, (2, 1, 1, 1))[0],
+        period=uniform(0.19, 0.23),
+        material=rng.choices(MATERIALS, (3, 1, 1, 1))[0],
+        size=size,
+        colour_names=names,
+    )
