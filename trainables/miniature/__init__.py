@@ -33,7 +33,7 @@ def miniature_folder() -> Path:
     Raises:
         InvalidInput: a file of the weights is missing or damaged.
     """
-    if (WEIGHTS / CARD).is_file():
+    if is_trained():
         check(WEIGHTS)
         return WEIGHTS
     folder = cache_folder() / f"miniature-{FORMAT}-seed{SEED}-torch{version('torch')}"
@@ -46,6 +46,11 @@ def miniature_folder() -> Path:
         write_untrained(building, TINY, SEED)
         _publish(building, folder)
     return folder
+
+
+def is_trained() -> bool:
+    """Return whether the weights are there that were trained, rather than random ones."""
+    return (WEIGHTS / CARD).is_file()
 
 
 def _publish(building: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from trainables.base_model import BaseModel, load
 from trainables.concept import Concept
@@ -74,8 +75,11 @@ class Evaluation:
     """
 
     def __init__(self, folder: Path, device: torch.device, count: int, samples: QualitySettings) -> None:
+        from transformers import ViTModel
+
         self._base = load(folder, BaseModelSettings(str(folder)), device)
         self._scorer = ClipScorer(str(folder / "clip"), device)
+        self._dino = ViTModel.from_pretrained(folder / "dino", dtype=torch.float32, add_pooling_layer=False).to(device)
         self._device, self._samples = device, samples
         self._toys = [make_toy(derived_seed(SEED, "held-out toy", str(i))) for i in range(count)]
         self._scenes = [make_scene(derived_seed(SEED, "held-out scene", str(i))) for i in range(count)]
@@ -111,6 +115,21 @@ class Evaluation:
         best = [captions[i] for i in scores.argmax(dim=1).tolist()]
         right = sum(found == own for found, own in zip(best, captions, strict=True))
         return right / len(images), scores.diagonal().mean().item()
+
+    @torch.no_grad()
+    def identity(self) -> Iterator[Figure]:
+        """Share of concept images whose nearest other image, by the identity network, shows the same concept."""
+        found = concepts.load(concepts.TUNING)
+        images = [image for concept in found for image in concept.decode()]
+        owners = torch.tensor([index for index, concept in enumerate(found) for _ in concept.images])
+        pixels = torch.stack([self._base.preprocess(image) for image in images]).to(self._device)
+        vectors = F.normalize(self._dino(pixel_values=pixels).last_hidden_state[:, 0], dim=-1).cpu()
+        scores = (vectors @ vectors.T).fill_diagonal_(-2)
+        yield Figure(
+            "DINO: nearest image shows the same concept",
+            (owners[scores.argmax(dim=1)] == owners).float().mean().item(),
+            0.9,
+        )
 
     def text_to_image(self) -> Iterator[Figure]:
         """How well samples of held-out captions show what their captions say."""
@@ -317,7 +336,7 @@ def sheet(courses: Sequence[Course]) -> Image.Image:
 def main() -> None:
     """Parse the command line, and measure."""
     parser = argparse.ArgumentParser(prog="python -m trainables.miniature.evaluate", description=__doc__)
-    parts = ("vae", "clip", "samples", "inversion")
+    parts = ("vae", "clip", "identity", "samples", "inversion")
     parser.add_argument("--weights", type=Path, help="folder of weights (default: the embedded ones)")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="what to measure (default: all)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
@@ -343,7 +362,12 @@ def _report(arguments: Any) -> None:
     )
     folder = arguments.weights or miniature_folder()
     evaluation = Evaluation(folder, torch.device(arguments.device), arguments.count, settings)
-    measured = {"vae": evaluation.vae, "clip": evaluation.clip, "samples": evaluation.text_to_image}
+    measured = {
+        "vae": evaluation.vae,
+        "clip": evaluation.clip,
+        "identity": evaluation.identity,
+        "samples": evaluation.text_to_image,
+    }
     for part, measure in measured.items():
         if part in arguments.parts:
             for one in measure():

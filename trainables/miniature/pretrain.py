@@ -5,6 +5,8 @@ Every part may be cut short (`--seconds`) and goes on where it was when the same
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -52,8 +54,8 @@ class Settings:
         default_factory=lambda: {
             "vae": Schedule(steps=20_000, batch=128, learning_rate=8e-4, average=0.999, weight_decay=0.0),
             "clip": Schedule(steps=2_000, batch=1024, learning_rate=1e-3, average=0.998, weight_decay=0.1),
-            "dino": Schedule(steps=2_000, batch=512, learning_rate=1e-3, average=0.998, weight_decay=0.04),
-            "unet": Schedule(steps=60_000, batch=512, learning_rate=1e-3, average=0.9995),
+            "dino": Schedule(steps=2_500, batch=512, learning_rate=5e-4, average=0.998, weight_decay=0.04),
+            "unet": Schedule(steps=45_000, batch=512, learning_rate=1e-3, average=0.9995),
         }
     )
 
@@ -85,13 +87,36 @@ class Pretraining:
     def run(self) -> bool:
         """Do as much as the deadline allows; return whether all is done."""
         begun = time.perf_counter()
+        ahead = self._compile_ahead()
         data = self._data()
         self._say(f"data: {len(data):,} images in {time.perf_counter() - begun:.0f} s")
+        if ahead:
+            ahead.wait()
+            self._say(f"compiled after {time.perf_counter() - begun:.0f} s")
         for name in NETWORKS:
             if not self._train(name, data):
                 self._say(f"{name}: the time is up; the same command goes on")
                 return False
         return True
+
+    def _compile_ahead(self) -> subprocess.Popen[bytes] | None:
+        """Fill the compiler's cache in another process while the GPU renders; it takes minutes."""
+        if self._device.type != "cuda" or (self._folder / dataset.DATA_FILE).exists():
+            return None
+        command = [sys.executable, "-m", "trainables.miniature.pretrain", "--folder", str(self._folder), "--compile"]
+        return subprocess.Popen(command)
+
+    def compile(self) -> None:
+        """Take one step of each network that is compiled, on random data."""
+        sizes, device = self._settings.sizes, self._device
+        images = torch.randint(256, (64, 3, models.RESOLUTION, models.RESOLUTION), device=device, dtype=torch.uint8)
+        tokens = torch.randint(500, (64, 5, models.TEXT_LENGTH), device=device, dtype=torch.int16)
+        data, side = Data(images, tokens, 1), models.RESOLUTION // 4
+        latents = torch.randn(64, sizes.latent_channels, side, side, device=device).half()
+        text_encoder = models.make_text_encoder(sizes, models.make_tokenizer()).to(device).eval()
+        unet = UnetTask(sizes, data, (latents, latents), text_encoder, device)
+        for name, task in (("vae", VaeTask(sizes, data, device)), ("unet", unet)):
+            Loop(task, self._settings.schedules[name], 0, device).run(time.monotonic() + 1, self._say)
 
     def _data(self) -> Data:
         data = dataset.load(self._folder, self._device)
@@ -182,6 +207,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
     parser.add_argument("--export", type=Path, help="at the end, write the weights in half precision here")
     parser.add_argument("--steps", type=int, help="train the U-Net for so many steps instead")
+    parser.add_argument("--compile", action="store_true", help="only fill the compiler's cache")
     arguments = parser.parse_args()
     quiet_libraries()
     begun = time.monotonic()
@@ -196,6 +222,9 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = True
     device = torch.device(arguments.device)
     pretraining = Pretraining(settings, arguments.folder, device, begun + arguments.seconds, say)
+    if arguments.compile:
+        pretraining.compile()
+        return
     is_done = pretraining.run()
     if arguments.export:
         pretraining.export(arguments.export)

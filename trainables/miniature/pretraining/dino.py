@@ -1,6 +1,9 @@
-"""DINO: a student that sees crops of one view of a toy matches a slowly moving teacher that sees another view."""
+"""The identity network: a vision transformer that learns, without labels, which two pictures show the same toy.
 
-import copy
+It has the class in which DINO is published and serves for what DINO serves. Its objective is contrastive (Chen et al.,
+2020): DINO's own self-distillation stays at chance for longer than this training lasts.
+"""
+
 from collections.abc import Mapping
 
 import torch
@@ -11,46 +14,34 @@ from trainables.miniature.models import Sizes, make_dino
 from trainables.miniature.pretraining.data import Data
 from trainables.miniature.pretraining.loop import Task
 
-PROTOTYPES, STUDENT_HEAT, TEACHER_HEAT = 512, 0.1, 0.05
-TEACHER_PACE, BALANCING = 0.004, 3
-
-
-class _Head(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        # Normalized over the batch: at the start all images have nearly the same features, and would stay there.
-        self.layers = nn.Sequential(
-            nn.Linear(width, 4 * width),
-            nn.BatchNorm1d(4 * width),
-            nn.GELU(),
-            nn.Linear(4 * width, 64),
-            nn.BatchNorm1d(64),
-        )
-        self.prototypes = nn.Linear(64, PROTOTYPES, bias=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return F.linear(F.normalize(self.layers(features).float(), dim=-1), F.normalize(self.prototypes.weight, dim=-1))
+TEMPERATURE, DIMENSIONS = 0.1, 64
 
 
 class _Network(nn.Module):
+    """The transformer, and a head that is thrown away; normalized over the batch, for at first all images are alike."""
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.vit, self.head = make_dino(sizes), _Head(sizes.dino_width)
+        width = sizes.dino_width
+        self.vit = make_dino(sizes)
+        self.head = nn.Sequential(
+            nn.Linear(width, 4 * width),
+            nn.BatchNorm1d(4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, DIMENSIONS),
+            nn.BatchNorm1d(DIMENSIONS),
+        )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        scores: Tensor = self.head(self.vit(pixels).last_hidden_state[:, 0])
-        return scores
+        vectors: Tensor = self.head(self.vit(pixels).last_hidden_state[:, 0])
+        return F.normalize(vectors.float(), dim=-1)
 
 
 class DinoTask(Task):
-    """Trains transformers' `ViTModel` without labels (Caron et al., 2021); two views are two renders of one toy."""
+    """Trains transformers' `ViTModel`; a pair is two crops of two renders of one toy."""
 
     def __init__(self, sizes: Sizes, data: Data, device: torch.device) -> None:
         self.network = _Network(sizes).to(device).train()
-        self._teacher = copy.deepcopy(self.network).requires_grad_(False)
-        # Buffers of the network, so that they are saved with it.
-        for name, value in self._teacher.named_parameters():
-            self.network.register_buffer("teacher_" + name.replace(".", "_"), value.data)
         self._data, self._device = data, device
 
     def draw(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -58,7 +49,7 @@ class DinoTask(Task):
         toys = torch.randint(len(self._data) // self._data.views, (size,), generator=generator, device=self._device)
         order = torch.rand(size, self._data.views, generator=generator, device=self._device).argsort(dim=1)
         first, second = (toys * self._data.views + order[:, i % order.shape[1]] for i in range(2))
-        return {"first": self._crop(first, generator), "second": self._crop(second, generator)}
+        return {"crops": self._crop(torch.cat([first, second]), generator)}
 
     def _crop(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
         """Cut 70-100 % of the side out of each image, mirror half, and scale the result back."""
@@ -73,27 +64,10 @@ class DinoTask(Task):
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the cross-entropy between the teacher's view of one crop and the student's of the other, both ways."""
-        both = torch.cat([batch["first"], batch["second"]])
-        student = self.network(both).float() / STUDENT_HEAT
-        with torch.no_grad():
-            teacher = _balanced(self._teacher(both).float() / TEACHER_HEAT).roll(len(batch["first"]), 0)
-        loss: Tensor = -(teacher * student.log_softmax(dim=-1)).sum(dim=-1).mean()
-        return loss
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Move the teacher towards the student."""
-        torch._foreach_lerp_(list(self._teacher.parameters()), list(self.network.parameters()), TEACHER_PACE)
-
-
-def _balanced(logits: Tensor) -> Tensor:
-    """Turn scores (images, prototypes) into probabilities that use all prototypes alike (Caron et al., 2020).
-
-    It keeps all images from falling to one prototype, and from spreading over all of them evenly.
-    """
-    shares = (logits - logits.amax()).exp()
-    for _ in range(BALANCING):
-        shares = shares / shares.sum(dim=0, keepdim=True).clamp(min=1e-30)
-        shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-30)
-    return shares
+        """Return the cross-entropy of finding each crop's partner among all others of the batch."""
+        vectors = self.network(batch["crops"])
+        count = len(vectors)
+        scores = vectors @ vectors.T / TEMPERATURE
+        itself = torch.eye(count, dtype=torch.bool, device=scores.device)
+        partners = torch.arange(count, device=scores.device).roll(count // 2)
+        return F.cross_entropy(scores.masked_fill(itself, -1e4), partners)

@@ -25,7 +25,7 @@ class Schedule:
     Attributes:
         steps: optimizer steps.
         batch: images a step.
-        learning_rate: highest rate of AdamW, after a warm-up of 2 % of the steps (at most 500).
+        learning_rate: highest rate of AdamW, after a warm-up of a tenth of the steps (at most 500).
         average: of the moving average that is kept of the weights.
         weight_decay: of AdamW.
     """
@@ -38,7 +38,7 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0: warm-up, constant, then a cosine's fall to 0."""
-        warm = min(500, max(1, self.steps // 50))
+        warm = min(500, max(1, self.steps // 10))
         left = (self.steps - step) / max(1, math.ceil(DECAY * self.steps))
         falling = 0.5 - 0.5 * math.cos(math.pi * min(1.0, left))
         return self.learning_rate * min(1.0, (step + 1) / warm) * falling
@@ -59,10 +59,6 @@ class Task(ABC):
     @abstractmethod
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the loss of a batch, without host synchronization."""
-
-    def after_step(self) -> None:
-        """Do what has to follow each step, such as moving a teacher; inside the graph."""
-        return None
 
 
 class Loop:
@@ -175,7 +171,6 @@ class Loop:
         self._optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(self._averages, [*self._parameters], 1 - self.schedule.average)
-            self.task.after_step()
             self._loss.copy_(loss.detach())
 
     def _precision(self) -> AbstractContextManager[object]:

@@ -282,7 +282,7 @@ def _chair(u: Uniform) -> list[Part]:
 
 
 def _castle(u: Uniform) -> list[Part]:
-    w, d, wall, r, tower = u(0.36, 0.46), u(0.3, 0.4), u(0.26, 0.36), u(0.13, 0.18), u(0.4, 0.52)
+    w, d, wall, r, tower = u(0.32, 0.41), u(0.27, 0.35), u(0.25, 0.34), u(0.12, 0.16), u(0.38, 0.48)
     roof, keep = u(0.16, 0.24), u(0.16, 0.22)
     corners = [(x, z) for x in (-w, w) for z in (-d, d)]
     return [
