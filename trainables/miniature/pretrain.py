@@ -143,8 +143,6 @@ class Pretraining:
         loop.save(state)
         facts.write_text(json.dumps(loop.facts(), indent=1), encoding="utf-8")
         save_file({key: value.cpu().contiguous() for key, value in loop.averaged().items()}, self._weights(name))
-        if name == "vae" and loop.is_done:
-            self._encode(data)
         return loop.is_done
 
     def _weights(self, name: str) -> Path:
@@ -160,7 +158,7 @@ class Pretraining:
             case "dino":
                 return DinoTask(sizes, data, device)
             case _:
-                return UnetTask(sizes, data, self._latents(), self._text_encoder(), device)
+                return UnetTask(sizes, data, self._latents(data), self._text_encoder(), device)
 
     def _encode(self, data: Data) -> None:
         """Keep the latents of every image, scaled to unit variance."""
@@ -171,7 +169,9 @@ class Pretraining:
         tensors = {"mean": mean * factor.half(), "std": std * factor.half(), "factor": factor}
         save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, self._folder / LATENTS_FILE)
 
-    def _latents(self) -> tuple[Tensor, Tensor]:
+    def _latents(self, data: Data) -> tuple[Tensor, Tensor]:
+        if not (self._folder / LATENTS_FILE).exists():
+            self._encode(data)
         tensors = load_file(self._folder / LATENTS_FILE, device=str(self._device))
         return tensors["mean"], tensors["std"]
 
