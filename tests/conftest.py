@@ -37,6 +37,17 @@ def miniature_path(own_cache: None) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like the miniature's with the smallest networks and random weights, on which tests are fast."""
+    from trainables.miniature.models import TINY
+    from trainables.miniature.pretraining.export import write_untrained
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_untrained(folder, TINY, 0)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def toy_concepts(own_cache: None):
     """A few concepts of the miniature."""
     from trainables.miniature.concepts import FEW, load

@@ -35,7 +35,7 @@ def plugin_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def cluster(own_cache, miniature_path, plugin_folder):
+def cluster(own_cache, plugin_folder):
     """A Ray cluster of two CPUs whose workers see the plugins."""
     import os
 
@@ -53,12 +53,14 @@ def cluster(own_cache, miniature_path, plugin_folder):
 
 
 @pytest.fixture
-def make_experiment(tmp_path):
+def make_experiment(tmp_path, tiny_path):
     """Make a small experiment that stores below this test's folder."""
 
     def make(**changes):
         defaults = {
             "storage": str(tmp_path / "store"),
+            "base_model.id": str(tiny_path),
+            "quality.scorer": str(tiny_path / "clip"),
             "budget": 40,
             "quality.every": 20,
             "quality.samples": 1,

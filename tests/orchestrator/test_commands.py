@@ -10,9 +10,6 @@ import yaml
 from diffusers.utils import load_image
 from PIL import Image, ImageDraw
 
-SMALL = ["--budget", "40", "--set", "quality.every=20", "--set", "quality.samples=1", "--set",
-         "quality.inference_steps=2", "--set", "study.trials=15", "--tuning", "1"]  # fmt: skip
-
 
 def dvar(folder, *arguments):
     command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments]
@@ -21,7 +18,22 @@ def dvar(folder, *arguments):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, miniature_path):
+def small(tiny_path):
+    """Flags of a run that takes seconds."""
+    values = {
+        "base_model.id": tiny_path,
+        "quality.scorer": tiny_path / "clip",
+        "quality.every": 20,
+        "quality.samples": 1,
+        "quality.inference_steps": 2,
+        "study.trials": 15,
+    }
+    settings = [flag for key, value in values.items() for flag in ("--set", f"{key}={value}")]
+    return ["--budget", "40", "--tuning", "1", *settings]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """Three subjects with JPEG files of several sizes, one of them turned by its EXIF."""
     root = tmp_path_factory.mktemp("user")
     for index, subject in enumerate(("red_ball", "green box", "blue-cup2")):
@@ -38,9 +50,9 @@ def folder(tmp_path_factory, miniature_path):
 
 
 @pytest.fixture(scope="module")
-def commands(folder):
+def commands(folder, small):
     """Run the four commands in order; return what each printed."""
-    flags = ["--concepts", "photos", *SMALL]
+    flags = ["--concepts", "photos", *small]
     printed = {}
     for name in ("record", "tune", "run", "compare"):
         code, printed[name] = dvar(folder, name, *flags)
@@ -52,8 +64,8 @@ def test_record_reports_every_concept(commands):
     assert "3 of 3 concepts done" in commands["record"]
 
 
-def test_recording_again_trains_nothing(commands, folder):
-    code, printed = dvar(folder, "record", "--concepts", "photos", *SMALL)
+def test_recording_again_trains_nothing(commands, folder, small):
+    code, printed = dvar(folder, "record", "--concepts", "photos", *small)
     assert code == 0
     assert "3 of 3 were complete already" in printed
 
@@ -102,13 +114,13 @@ def test_mlflow_has_a_parent_a_command_and_a_child_a_concept(commands, folder):
         assert child.data.params["budget"] == "40"
 
 
-def test_a_failed_concept_ends_with_1_and_leaves_the_others(folder, tmp_path):
+def test_a_failed_concept_ends_with_1_and_leaves_the_others(folder, tmp_path, small):
     """One concept's placeholder is a word of the tokenizer already: its trial fails, the others complete."""
     import shutil
 
     shutil.copytree(folder / "photos", tmp_path / "photos")
     (tmp_path / "photos" / "red_ball" / "concept.yaml").write_text("placeholder: photo")
-    code, printed = dvar(tmp_path, "record", "--concepts", "photos", *SMALL, "--budget", "5")
+    code, printed = dvar(tmp_path, "record", "--concepts", "photos", *small, "--budget", "5")
     assert code == 1, printed
     assert "2 of 3 concepts done" in printed
     assert "failed red_ball" in printed
@@ -116,18 +128,42 @@ def test_a_failed_concept_ends_with_1_and_leaves_the_others(folder, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"text", b""])
-def test_an_unusable_image_ends_with_2_before_anything_trains(folder, tmp_path, content):
+def test_an_unusable_image_ends_with_2_before_anything_trains(folder, tmp_path, content, small):
     (tmp_path / "photos" / "dog").mkdir(parents=True)
     (tmp_path / "photos" / "dog" / "a.png").write_bytes(content)
-    code, printed = dvar(tmp_path, "record", "--concepts", "photos", *SMALL)
+    code, printed = dvar(tmp_path, "record", "--concepts", "photos", *small)
     assert code == 2
     assert "a.png" in printed
     assert not (tmp_path / "dvar-runs" / "recordings").exists()
 
 
-def test_an_mlflow_address_that_does_not_answer(folder, tmp_path, monkeypatch):
+def test_an_mlflow_address_that_does_not_answer(folder, tmp_path, monkeypatch, small):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    code, printed = dvar(tmp_path, "record", "--concepts", str(folder / "photos"), *SMALL)
+    code, printed = dvar(tmp_path, "record", "--concepts", str(folder / "photos"), *small)
     assert code == 2
     assert "MLflow at http://127.0.0.1:9 cannot be used" in printed
+
+
+def test_concepts_are_listed_and_written(tmp_path):
+    code, printed = dvar(tmp_path, "concepts")
+    assert code == 0
+    assert printed.count(" test") == 48
+    assert printed.count(" tuning") == 8
+    code, printed = dvar(tmp_path, "concepts", "--write", "toys", "--only", "mug_1,car_1", "--size", "32")
+    assert code == 0
+    assert sorted(path.name for path in (tmp_path / "toys").iterdir()) == ["car_1", "mug_1"]
+    assert Image.open(tmp_path / "toys" / "mug_1" / "00.png").size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--only", "mug_9"], "no concept 'mug_9'"),
+        (["--write", "toys", "--size", "4"], "between 16 and 1024 pixels, got 4"),
+    ],
+)
+def test_impossible_concepts_end_with_2(tmp_path, flags, message):
+    code, printed = dvar(tmp_path, "concepts", *flags)
+    assert code == 2
+    assert message in " ".join(printed.split())

@@ -2,22 +2,25 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from orchestrator import runs
 from orchestrator.criteria import DVAR
 from orchestrator.replay import replay
+from orchestrator.report.picture import demo_picture
 from trainables.errors import InvalidInput
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @pytest.fixture(scope="module")
-def recorded(cluster, tmp_path_factory, toy_concepts):
+def recorded(cluster, tmp_path_factory, toy_concepts, tiny_path):
     """Two concepts, recorded once for the tests of this module: the experiment, the concepts, the recordings."""
     from orchestrator import experiment
 
     overrides = {"storage": str(tmp_path_factory.mktemp("recorded")), "budget": 40, "quality.every": 20}
     overrides |= {"quality.samples": 1, "quality.inference_steps": 2, "resources.checkpoint_seconds": 0}
+    overrides |= {"base_model.id": str(tiny_path), "quality.scorer": str(tiny_path / "clip")}
     made = experiment.build("miniature", None, list(overrides.items()))
     concepts = toy_concepts[:2]
     ended = runs.record(made, concepts)
@@ -123,3 +126,22 @@ def test_an_unknown_method_and_setting_are_found_before_anything_trains(make_exp
         runs.record(make_experiment(method__name="textual_inversoin"), toy_concepts[:1])
     with pytest.raises(InvalidInput, match="no setting 'lr'; available: learning_rate"):
         runs.record(make_experiment(method__settings={"lr": 1}), toy_concepts[:1])
+
+
+def test_the_picture_shows_samples_at_the_stop_and_at_the_full_budget(recorded, make_experiment):
+    made, concepts, recordings = recorded
+    criterion, live = DVAR(window=6, threshold=0.3), make_experiment()
+    runs.live(live, concepts, criterion)
+    places = (
+        runs.recordings(made),
+        runs.jobs(made, concepts),
+        runs.live_runs(live),
+        runs.jobs(live, concepts, criterion),
+    )
+    picture = demo_picture(concepts, *places)
+    key = runs.jobs(live, concepts, criterion)[0].key
+    step = replay(criterion, recordings[0]).stop_step
+    with Image.open(runs.live_runs(live).snapshot_folder(key, step) / "samples.png") as sheet:
+        shown = sheet.crop((0, 0, 64, 64)).resize((96, 96), Image.Resampling.BICUBIC).convert("RGB")
+    pieces = {picture.crop((left, 42, left + 96, 138)).tobytes() for left in range(picture.width - 96)}
+    assert shown.tobytes() in pieces

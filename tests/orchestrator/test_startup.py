@@ -82,7 +82,7 @@ def test_commands_that_only_replay_need_no_torch_and_no_ray():
         (["nonsense"], "nonsense"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_why(tmp_path, miniature_path, arguments, message):
+def test_wrong_usage_ends_with_2_and_says_why(tmp_path, arguments, message):
     done = dvar(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in " ".join((done.stdout + done.stderr).split())

@@ -21,8 +21,8 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def loaded_base(miniature_path):
-    return load(miniature_path, BaseModelSettings())
+def loaded_base(tiny_path):
+    return load(tiny_path, BaseModelSettings())
 
 
 @pytest.fixture
@@ -76,10 +76,13 @@ def memory_sink():
 
 
 @pytest.fixture(scope="session")
-def models(miniature_path):
+def models(tiny_path):
     """What a worker loads once: base model and scorer."""
-    plan = Plan(BaseModelSettings(), MethodSpec("trainables.methods.textual_inversion"), 1, quality=QualitySettings())
-    return Models.load(plan)
+    method, quality = (
+        MethodSpec("trainables.methods.textual_inversion"),
+        QualitySettings(scorer=str(tiny_path / "clip")),
+    )
+    return Models.load(Plan(BaseModelSettings(str(tiny_path)), method, 1, quality=quality))
 
 
 @pytest.fixture

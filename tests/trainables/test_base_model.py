@@ -14,10 +14,10 @@ from trainables.settings import BaseModelSettings
 
 
 @pytest.fixture
-def folder(miniature_path, tmp_path):
-    """A copy of the miniature that a test may damage."""
+def folder(tiny_path, tmp_path):
+    """A base model that a test may damage."""
     copy = tmp_path / "model"
-    shutil.copytree(miniature_path, copy)
+    shutil.copytree(tiny_path, copy)
     return copy
 
 
@@ -66,11 +66,11 @@ def test_a_hub_id_without_a_hub():
         resolve(BaseModelSettings(id="nobody/nothing"))
 
 
-def test_the_fingerprint_is_of_contents_alone(folder, miniature_path):
-    assert fingerprint(folder) == fingerprint(miniature_path)
+def test_the_fingerprint_is_of_contents_alone(folder, tiny_path):
+    assert fingerprint(folder) == fingerprint(tiny_path)
     config = folder / "scheduler" / "scheduler_config.json"
     config.write_text(config.read_text().replace("0.012", "0.013"))
-    assert fingerprint(folder) != fingerprint(miniature_path)
+    assert fingerprint(folder) != fingerprint(tiny_path)
 
 
 def test_the_miniature_is_built_once_and_the_same_from_its_seed(miniature_path, tmp_path, monkeypatch):
@@ -81,8 +81,8 @@ def test_the_miniature_is_built_once_and_the_same_from_its_seed(miniature_path, 
     assert fingerprint(again) == fingerprint(miniature_path)
 
 
-def test_dtype_and_resolution(miniature_path):
-    base = load(miniature_path, BaseModelSettings(dtype="bfloat16", resolution=32))
+def test_dtype_and_resolution(tiny_path):
+    base = load(tiny_path, BaseModelSettings(dtype="bfloat16", resolution=32))
     assert base.dtype == torch.bfloat16
     pixels = base.preprocess(Image.new("RGB", (100, 60), "white"))
     assert pixels.shape == (3, 32, 32)

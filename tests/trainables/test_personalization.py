@@ -9,7 +9,7 @@ from trainables.settings import BaseModelSettings
 
 
 @pytest.fixture
-def trainable(toy_concepts, memory_sink):
+def trainable(toy_concepts, tiny_path, memory_sink):
     """Make the trainable as `tune.with_parameters` does, but in this process, so that the sinks can be looked at."""
     sinks = {}
 
@@ -17,7 +17,7 @@ def trainable(toy_concepts, memory_sink):
         return sinks.setdefault(concept.name, memory_sink())
 
     method = MethodSpec("trainables.methods.textual_inversion")
-    plan = Plan(BaseModelSettings(), method, budget=9, report_steps=3, checkpoint_seconds=1e9)
+    plan = Plan(BaseModelSettings(str(tiny_path)), method, budget=9, report_steps=3, checkpoint_seconds=1e9)
     concepts = {concept.name: concept for concept in toy_concepts}
     made = []
 

@@ -108,7 +108,7 @@ print(repr(float(images.mean())))
 """
 
 
-def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, miniature_path, tmp_path):
+def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, tiny_path, tmp_path):
     concept = toy_concepts[0]
     training = Training(base, TextualInversion(learning_rate=0.5), concept)
     for name, steps in (("early", 1), ("late", 5)):
@@ -120,7 +120,7 @@ def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, minia
     assert torch.equal(exported[concept.placeholder], training.state_dict()["method.row"])
 
     def sample(name):
-        arguments = [str(miniature_path), str(tmp_path / name), f"a photo of a {concept.placeholder}"]
+        arguments = [str(tiny_path), str(tmp_path / name), f"a photo of a {concept.placeholder}"]
         done = subprocess.run(
             [sys.executable, "-c", LOAD_ELSEWHERE, *arguments], capture_output=True, text=True, check=True
         )
@@ -129,14 +129,16 @@ def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, minia
     assert sample("early") != sample("late")
 
 
-def test_half_precision_models_are_sampled_and_train_in_float32(miniature_path, toy_concepts):
-    base = load(miniature_path, BaseModelSettings(dtype="bfloat16"))
+def test_half_precision_models_are_sampled_and_train_in_float32(tiny_path, toy_concepts):
+    base = load(tiny_path, BaseModelSettings(dtype="bfloat16"))
     training = Training(base, TextualInversion(), toy_concepts[0])
     training.step()
     assert training.state_dict()["method.row"].dtype == torch.float32
     assert base.text_encoder.dtype == torch.bfloat16
     settings = QualitySettings(samples=1, inference_steps=2)
-    scores, images = QualityProbe(base, toy_concepts[0], settings, ClipScorer("miniature", base.device)).measure()
+    scores, images = QualityProbe(
+        base, toy_concepts[0], settings, ClipScorer(str(tiny_path / "clip"), base.device)
+    ).measure()
     assert len(images) == 2
     assert all(-1 <= score <= 1 for score in scores.values())
 

@@ -10,8 +10,8 @@ from trainables.miniature.perceptual import PerceptualDistance
 
 
 @pytest.fixture(scope="module")
-def distance(miniature_path):
-    return PerceptualDistance(miniature_path / "clip", torch.device("cpu"))
+def distance(tiny_path):
+    return PerceptualDistance(tiny_path / "clip", torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
