@@ -1,5 +1,6 @@
 """Quality of a personalization: CLIP scores of samples, as in the paper's Table 1."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +101,29 @@ class QualityProbe:
         return (samples @ self._references.T).mean().item()
 
     def _sample(self, pipeline: Any, prompts: list[str], purpose: str) -> list[Image.Image]:
-        generators = [
-            torch.Generator().manual_seed(derived_seed(self._settings.seed, "samples", purpose, str(index)))
-            for index in range(len(prompts))
-        ]
-        images = pipeline(
-            prompts,
-            height=self._base.resolution,
-            width=self._base.resolution,
-            num_inference_steps=self._settings.inference_steps,
-            guidance_scale=self._settings.guidance_scale,
-            generator=generators,
-        ).images
-        assert isinstance(images, list)
-        return images
+        seeds = [derived_seed(self._settings.seed, "samples", purpose, str(i)) for i in range(len(prompts))]
+        return draw_samples(pipeline, prompts, seeds, self._base.resolution, self._settings)
+
+
+def draw_samples(
+    pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], resolution: int, settings: QualitySettings
+) -> list[Image.Image]:
+    """Draw one sample a prompt in one batch.
+
+    Args:
+        pipeline: of a base model.
+        prompts: what to draw.
+        seeds: of each sample's starting noise.
+        resolution: side of the samples in pixels.
+        settings: inference steps and guidance.
+    """
+    images = pipeline(
+        list(prompts),
+        height=resolution,
+        width=resolution,
+        num_inference_steps=settings.inference_steps,
+        guidance_scale=settings.guidance_scale,
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+    ).images
+    assert isinstance(images, list)
+    return images

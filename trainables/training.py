@@ -15,6 +15,7 @@ from trainables.methods.base import Method
 from trainables.randomness import Streams
 from trainables.settings import FixedBatchSettings
 from trainables.sinks import StepRow
+from trainables.tensors import part
 
 PAPER_BATCH = FixedBatchSettings()
 
@@ -125,10 +126,10 @@ class Training:
             KeyError: something is missing.
         """
         self.steps_done = int(state["steps_done"])
-        self.method.load_state_dict(_part(state, "method."))
-        self._streams.load_state_dict(_part(state, "stream."))
+        self.method.load_state_dict(part(state, "method."))
+        self._streams.load_state_dict(part(state, "stream."))
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _part(state, "optimizer.").items():
+        for name, value in part(state, "optimizer.").items():
             index, moment = name.split(".", 1)
             moments.setdefault(int(index), {})[moment] = value
         groups = self._optimizer.state_dict()["param_groups"]
@@ -137,7 +138,3 @@ class Training:
     def close(self) -> None:
         """Leave the base model as it was before this training."""
         self.method.detach()
-
-
-def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -10,13 +10,12 @@ from difflib import get_close_matches
 from typing import Literal
 
 import torch
-from PIL import Image
 
 from trainables.concept import Concept, concept_from_images
 from trainables.errors import InvalidInput
 from trainables.miniature.world.captions import PLACE_WORDS, with_article
 from trainables.miniature.world.colours import COLOURS
-from trainables.miniature.world.renderer import render, to_uint8
+from trainables.miniature.world.renderer import render_images
 from trainables.miniature.world.scenes import Scene, make_scenes
 from trainables.miniature.world.toys import NOUNS, Toy, make_novel_toy
 from trainables.randomness import derived_seed
@@ -94,9 +93,7 @@ def scenes(name: str) -> list[Scene]:
 @functools.lru_cache(maxsize=128)
 def _concept(name: str, size: int) -> Concept:
     views = scenes(name)
-    pixels = to_uint8(render([toy(name)] * len(views), views, size)).permute(0, 2, 3, 1)
-    images = [Image.fromarray(image.numpy()) for image in pixels.contiguous()]
-    concept = concept_from_images(name, ENTRIES[name].noun, images)
+    concept = concept_from_images(name, ENTRIES[name].noun, render_images([toy(name)] * len(views), views, size))
     return replace(concept, validation_prompts=_validation_prompts(name, views))
 
 

@@ -23,11 +23,11 @@ from trainables.methods.textual_inversion import TextualInversion
 from trainables.miniature import concepts, miniature_folder
 from trainables.miniature.world.captions import full_caption
 from trainables.miniature.world.colours import COLOURS
-from trainables.miniature.world.renderer import render, to_uint8
-from trainables.miniature.world.scenes import Scene, make_scene
+from trainables.miniature.world.renderer import render_images
+from trainables.miniature.world.scenes import make_scene
 from trainables.miniature.world.toys import Toy, make_novel_toy, make_toy
 from trainables.pictures import PictureRow, figure
-from trainables.quality import ClipScorer, QualityProbe
+from trainables.quality import ClipScorer, QualityProbe, draw_samples
 from trainables.quiet import quiet_libraries
 from trainables.randomness import derived_seed
 from trainables.settings import TRAIN_IMAGE, BaseModelSettings, QualitySettings
@@ -83,14 +83,16 @@ class Evaluation:
         self._device, self._samples = device, samples
         self._toys = [make_toy(derived_seed(SEED, "held-out toy", str(i))) for i in range(count)]
         self._scenes = [make_scene(derived_seed(SEED, "held-out scene", str(i))) for i in range(count)]
-        self._images = _render(self._toys, self._scenes, device)
+        self._images = render_images(self._toys, self._scenes, device=device)
 
     def vae(self) -> Iterator[Figure]:
         """Peak signal-to-noise ratio of reconstructions, mean over images."""
         yield Figure("VAE: PSNR of held-out images, dB", self._psnr(self._images), 32)
         novel = [make_novel_toy(derived_seed(SEED, "novel", str(i))) for i in range(len(self._toys) // 4)]
         yield Figure(
-            "VAE: PSNR of unseen colours, dB", self._psnr(_render(novel, self._scenes[: len(novel)], self._device)), 30
+            "VAE: PSNR of unseen colours, dB",
+            self._psnr(render_images(novel, self._scenes[: len(novel)], device=self._device)),
+            30,
         )
 
     @torch.no_grad()
@@ -146,17 +148,9 @@ class Evaluation:
         images: list[Image.Image] = []
         pipeline = self._base.pipeline()
         for start in range(0, len(prompts), 32):
-            part = list(prompts[start : start + 32])
+            part = prompts[start : start + 32]
             seeds = [derived_seed(SEED, "sample", str(start + i)) for i in range(len(part))]
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-            images += pipeline(
-                part,
-                height=self._base.resolution,
-                width=self._base.resolution,
-                num_inference_steps=self._samples.inference_steps,
-                guidance_scale=self._samples.guidance_scale,
-                generator=generators,
-            ).images
+            images += draw_samples(pipeline, part, seeds, self._base.resolution, self._samples)
         return images
 
     def _floors(self, images: Sequence[Image.Image]) -> float:
@@ -166,7 +160,7 @@ class Evaluation:
         rooms = [
             make_scene(derived_seed(SEED, "floor", str(i)), floor=names[i % len(names)]) for i in range(8 * len(names))
         ]
-        seen = torch.stack([_floor(image) for image in _render([bare] * len(rooms), rooms, self._device)])
+        seen = torch.stack([_floor(image) for image in render_images([bare] * len(rooms), rooms, device=self._device)])
         references = seen.view(8, len(names), 3).mean(dim=0)
         right = [
             names[int((references - _floor(image)).square().sum(dim=1).argmin())] == scene.floor_name
@@ -186,11 +180,6 @@ class Evaluation:
             courses.append(course)
             say(f"{course} ({time.monotonic() - begun:.0f} s)")
         return [*_figures(courses)], courses
-
-
-def _render(toys: Sequence[Toy], scenes: Sequence[Scene], device: torch.device) -> list[Image.Image]:
-    pixels = to_uint8(render(toys, scenes, device=device)).permute(0, 2, 3, 1).cpu().contiguous()
-    return [Image.fromarray(image.numpy()) for image in pixels]
 
 
 def _floor(image: Image.Image) -> Tensor:
@@ -231,10 +220,13 @@ class Course:
         at = torch.tensor(self.steps[1:]) - 1
         return torch.corrcoef(torch.stack([series[at], self.scores[1:].double()]))[0, 1].item()
 
+    def snapshot(self, step: int) -> int:
+        """Index of the last snapshot before or at a step."""
+        return max(i for i, at in enumerate(self.steps) if at <= step)
+
     def kept(self, step: int) -> float:
         """Share of the best score that the last snapshot before or at a step has."""
-        index = max(i for i, at in enumerate(self.steps) if at <= step)
-        return (self.scores[index] / self.scores.max()).item()
+        return (self.scores[self.snapshot(step)] / self.scores.max()).item()
 
     def __str__(self) -> str:
         return (
@@ -319,7 +311,7 @@ def sheet(courses: Sequence[Course]) -> Image.Image:
     rows = []
     for course in courses:
         stop = first_stop(course.l_det, window, threshold)
-        index = max(i for i, at in enumerate(course.steps) if at <= stop)
+        index = course.snapshot(stop)
         half = len(course.images[0]) // 2
         groups = (
             course.concept.decode(),

@@ -18,7 +18,7 @@ from trainables.miniature.world.scenes import Scene, make_scene
 from trainables.miniature.world.toys import NOUNS, Toy, make_toy
 from trainables.randomness import derived_seed
 
-FULL, WORDINGS, SWAPPED = 0, slice(0, 4), 4  # which of an image's captions are complete, true, and false
+WORDINGS, SWAPPED = slice(0, 4), 4  # which of an image's captions are true, and which is false
 CHUNK = 256  # toys that one process describes, and one batch renders
 DATA_FILE = "data.safetensors"
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainables.miniature import CARD, models
 from trainables.miniature.models import Sizes
 from trainables.quiet import quiet_libraries
+from trainables.tensors import part
 
 SHARD = "8MB"
 TEXT_FILE, VISION_FILE = "model.safetensors", "vision.safetensors"
@@ -21,11 +22,6 @@ TEXT_FILE, VISION_FILE = "model.safetensors", "vision.safetensors"
 def text_half(clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of CLIP's text encoder, named as in `CLIPTextModel`."""
     return part(clip, "text_model.")
-
-
-def part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the weights whose names have a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def write(

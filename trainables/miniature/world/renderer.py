@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import NamedTuple, get_args
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -47,7 +48,7 @@ def render(toys: Sequence[Toy], scenes: Sequence[Scene], size: int = 64, device:
         counts = f"{len(toys)} toys, {len(scenes)} scenes, size {size}"
         raise InvalidInput(f"need at least one toy, as many scenes as toys, and size >= 1; got {counts}")
     images_bchw = torch.empty(len(toys), 3, size, size, device=device)
-    for indices in _groups(toys, (16 if torch.device(device).type == "cpu" else 1000) * 64**2 // size**2):
+    for indices in _groups(toys, (16 if torch.device(device).type == "cpu" else 1024) * 64**2 // size**2):
         with torch.device(device):
             linear = _trace(_Toys([toys[i] for i in indices]), [scenes[i] for i in indices], 2 * size)
         fine_bchw = linear.permute(1, 0, 2).reshape(len(indices), 3, 2 * size, 2 * size)
@@ -62,6 +63,14 @@ def _groups(toys: Sequence[Toy], at_most: int) -> Iterator[list[int]]:
     for noun in sorted({toy.noun for toy in toys}):
         indices = [i for i, toy in enumerate(toys) if toy.noun == noun]
         yield from (indices[start : start + at_most] for start in range(0, len(indices), at_most))
+
+
+def render_images(
+    toys: Sequence[Toy], scenes: Sequence[Scene], size: int = 64, device: torch.device | str = "cpu"
+) -> list[Image.Image]:
+    """Render as images; see `render`."""
+    pixels = to_uint8(render(toys, scenes, size, device)).permute(0, 2, 3, 1).cpu().contiguous()
+    return [Image.fromarray(image.numpy()) for image in pixels]
 
 
 def to_uint8(images_bchw: Tensor) -> Tensor:
@@ -143,9 +152,7 @@ def _bounds(slots: Sequence[_Slot]) -> tuple[Tensor, Tensor]:
     lower, upper = [], []
     for slot in slots:
         reach = _half_extents(slot.kind, slot.size)
-        around = torch.stack(
-            [sum((slot.rotation[j, i].abs() * reach[j] for j in range(3)), reach[0] * 0) for i in range(3)]
-        )
+        around = (slot.rotation.abs() * reach[:, None]).sum(0)
         is_real = slot.centre[1] < FAR_AWAY / 2
         lower.append(torch.where(is_real, slot.centre - around, FAR_AWAY))
         upper.append(torch.where(is_real, slot.centre + around, -FAR_AWAY))
