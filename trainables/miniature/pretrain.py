@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -29,9 +30,10 @@ from trainables.miniature.pretraining.unet import UnetTask
 from trainables.miniature.pretraining.vae import VaeTask, encode
 from trainables.quiet import quiet_libraries
 from trainables.randomness import derived_seed
+from trainables.tensors import part
 
 NETWORKS = ("vae", "clip", "dino", "unet")
-LATENTS_FILE = "latents.safetensors"
+LATENTS_FILE, SETTINGS_FILE = "latents.safetensors", "settings.json"
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,14 @@ class Pretraining:
     """Goes from a seed to a folder of weights, in parts.
 
     Args:
-        settings: what to make; a folder that was begun with others is refused.
+        settings: what to make; the same in every part, but for numbers of steps.
         folder: where everything is kept.
         device: where to compute.
         deadline: `time.monotonic()` at which to stop.
         say: takes a line about the progress.
+
+    Raises:
+        InvalidInput: the folder was begun with other settings.
     """
 
     def __init__(
@@ -83,6 +88,20 @@ class Pretraining:
         self._settings, self._folder, self._device = settings, folder, device
         self._deadline, self._say = deadline, say
         folder.mkdir(parents=True, exist_ok=True)
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        """Refuse to go on with other settings than a folder was begun with; a schedule may grow longer."""
+        about: dict[str, Any] = json.loads(json.dumps(asdict(self._settings)))
+        for schedule in about["schedules"].values():
+            del schedule["steps"]
+        path = self._folder / SETTINGS_FILE
+        if not path.exists():
+            path.write_text(json.dumps(about, indent=1), encoding="utf-8")
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        other = [name for name in about if begun.get(name) != about[name]]
+        if other:
+            raise InvalidInput(f"{self._folder} was begun with another {', '.join(other)}; give another --folder")
 
     def run(self) -> bool:
         """Do as much as the deadline allows; return whether all is done."""
@@ -191,7 +210,7 @@ class Pretraining:
         if missing:
             raise InvalidInput(f"nothing to export yet: {', '.join(missing)} not begun in {self._folder}; train on")
         weights: dict[str, dict[str, Tensor]] = {name: load_file(self._weights(name)) for name in NETWORKS}
-        weights["dino"] = export.part(weights["dino"], "vit.")
+        weights["dino"] = part(weights["dino"], "vit.")
         facts = {name: json.loads((self._folder / f"{name}.json").read_text()) for name in NETWORKS}
         factor = load_file(self._folder / LATENTS_FILE)["factor"].item()
         about = {"settings": asdict(self._settings), "training": facts, "torch": torch.__version__}
@@ -206,7 +225,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long (default: when done)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
     parser.add_argument("--export", type=Path, help="at the end, write the weights in half precision here")
-    parser.add_argument("--steps", type=int, help="train the U-Net for so many steps instead")
+    parser.add_argument(
+        "--steps", nargs="+", default=[], metavar="NETWORK=STEPS", help="train for so many steps instead"
+    )
     parser.add_argument("--compile", action="store_true", help="only fill the compiler's cache")
     arguments = parser.parse_args()
     quiet_libraries()
@@ -216,19 +237,25 @@ def main() -> None:
         print(f"[{time.monotonic() - begun:5.0f} s] {line}", flush=True)
 
     settings = tiny() if arguments.tiny else Settings()
-    if arguments.steps:
-        schedule = Schedule(**asdict(settings.schedules["unet"]) | {"steps": arguments.steps})
-        settings.schedules["unet"] = schedule
+    for given in arguments.steps:
+        name, _, steps = given.partition("=")
+        if name not in NETWORKS or not steps.isdecimal() or steps == "0":
+            parser.error(f"--steps {given}: say for example unet=45000; networks are {', '.join(NETWORKS)}")
+        settings.schedules[name] = replace(settings.schedules[name], steps=int(steps))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = True
-    device = torch.device(arguments.device)
-    pretraining = Pretraining(settings, arguments.folder, device, begun + arguments.seconds, say)
-    if arguments.compile:
-        pretraining.compile()
-        return
-    is_done = pretraining.run()
-    if arguments.export:
-        pretraining.export(arguments.export)
-        say(f"exported{'' if is_done else ', half trained,'} to {arguments.export}")
+    try:
+        pretraining = Pretraining(
+            settings, arguments.folder, torch.device(arguments.device), begun + arguments.seconds, say
+        )
+        if arguments.compile:
+            pretraining.compile()
+            return
+        is_done = pretraining.run()
+        if arguments.export:
+            pretraining.export(arguments.export)
+            say(f"exported{'' if is_done else ', half trained,'} to {arguments.export}")
+    except InvalidInput as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from trainables import miniature
 from trainables.base_model import load
 from trainables.errors import InvalidInput
-from trainables.miniature import evaluate, models
+from trainables.miniature import evaluate, models, pretrain
 from trainables.miniature.pretrain import NETWORKS, Pretraining, tiny
 from trainables.miniature.pretraining import data as dataset
 from trainables.miniature.pretraining.clip import ClipTask
@@ -70,6 +70,36 @@ def test_a_finished_pretraining_does_nothing_again(pretrained):
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+def test_another_folder_is_asked_for_where_the_settings_are_others(pretrained, capsys, monkeypatch):
+    _, folder, _ = pretrained
+    with pytest.raises(InvalidInput, match="was begun with another seed, views; give another --folder"):
+        Pretraining(replace(tiny(), views=3, seed=1), folder, CPU, time.monotonic(), print)
+    monkeypatch.setattr("sys.argv", ["pretrain", "--folder", str(folder), "--device", "cpu"])
+    with pytest.raises(SystemExit):
+        pretrain.main()
+    assert "was begun with another toys, views, sizes, schedules" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["unet", "unet=0", "unet=many", "gan=7"])
+def test_steps_that_cannot_be_read_are_refused(given, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["pretrain", "--folder", str(tmp_path / "new"), "--tiny", "--steps", given])
+    with pytest.raises(SystemExit):
+        pretrain.main()
+    assert f"--steps {given}: say for example unet=45000" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_steps_are_given_by_network(tmp_path, monkeypatch):
+    steps = ["vae=2", "clip=1", "dino=1", "unet=3"]
+    monkeypatch.setattr(
+        "sys.argv", ["pretrain", "--folder", str(tmp_path), "--tiny", "--device", "cpu", "--steps", *steps]
+    )
+    pretrain.main()
+    assert {name: json.loads((tmp_path / f"{name}.json").read_text())["steps"] for name in NETWORKS} == {
+        "vae": 2, "clip": 1, "dino": 1, "unet": 3
+    }  # fmt: skip
+
+
 def test_a_deadline_stops_before_the_end_and_nothing_is_exported_too_early(tmp_path):
     pretraining = Pretraining(replace(tiny(), toys=2), tmp_path, CPU, time.monotonic() - 1, print)
     assert not pretraining.run()
@@ -91,6 +121,8 @@ def test_an_interrupted_loop_ends_with_the_same_weights(task, data, tmp_path):
         first._step()
     first.save(tmp_path / "state.safetensors")
     second.load(tmp_path / "state.safetensors")
+    for parameter, moments in second._optimizer.state.items():  # a fused optimizer wants them laid out alike
+        assert moments["exp_avg"].stride() == parameter.stride()
     second.run(time.monotonic() + 60, print)
     assert second.steps_done == 6
     for name, value in whole.averaged().items():

@@ -210,7 +210,10 @@ class Loop:
                 for key in state
                 if key.split(".", 2)[-1] == name and key.startswith("optimizer.")
             }
-            self._optimizer.state[parameter] = {moment: value.to(self.device) for moment, value in moments.items()}
+            self._optimizer.state[parameter] = {
+                moment: torch.empty_like(parameter).copy_(value) if value.ndim else value.to(self.device)
+                for moment, value in moments.items()
+            }
         with torch.no_grad():
             for name, value in self._state().items():
                 value.copy_(state[name])
