@@ -85,9 +85,15 @@ class BaseModel:
         return noisy.to(self.device, self.dtype), target.to(self.device)
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """Return the captions as tokens, padded to the tokenizer's length: shape (batch, tokens), on the device."""
+        """Return the captions as tokens, padded to the tokenizer's length: shape (batch, tokens), on the device.
+
+        A word that has several vectors, as `load_textual_inversion` names them, is written out as in any pipeline.
+        """
+        from diffusers.loaders import TextualInversionLoaderMixin
+
         length = self.tokenizer.model_max_length
-        encoded = self.tokenizer(list(captions), padding="max_length", truncation=True, max_length=length)
+        written = TextualInversionLoaderMixin().maybe_convert_prompt(list(captions), self.tokenizer)
+        encoded = self.tokenizer(written, padding="max_length", truncation=True, max_length=length)
         return torch.tensor(encoded["input_ids"], device=self.device)
 
     def denoise(self, noisy_latents_bchw: Tensor, timesteps_b: Tensor, text_bld: Tensor) -> Tensor:

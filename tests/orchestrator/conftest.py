@@ -19,7 +19,7 @@ class Exploding(TextualInversion):
     def loss(self, inputs):
         self.calls += 1
         if self.calls == 5 and self._concept.name.startswith("robot"):
-            self.load_state_dict({"row": self.state_dict()["row"] * float("nan")})
+            self.load_state_dict({"vectors": self.state_dict()["vectors"] * float("nan")})
         return super().loss(inputs)
 '''
 

@@ -16,7 +16,7 @@ class Exploding(TextualInversion):
     def loss(self, inputs):
         self.calls = getattr(self, "calls", 0) + 1
         if self.calls == 3:
-            self.load_state_dict({"row": self.state_dict()["row"] * float("nan")})
+            self.load_state_dict({"vectors": self.state_dict()["vectors"] * float("nan")})
         return super().loss(inputs)
 
 

@@ -56,7 +56,7 @@ def test_resume_is_exact(train, interrupted_at):
 def test_l_det_does_not_depend_on_the_training_stream(train):
     """Before the first step the fixed batch is the same whatever the training's seed."""
     states = [train(0, seed=seed)[1] for seed in (0, 1)]
-    assert torch.equal(states[0]["method.row"], states[1]["method.row"])
+    assert torch.equal(states[0]["method.vectors"], states[1]["method.vectors"])
     first = [train(1, seed=seed)[0][0] for seed in (0, 1)]
     assert first[0].train_loss != first[1].train_loss
 
@@ -78,7 +78,7 @@ def test_nan_names_concept_and_step(loaded_base, toy_concepts):
     training = Training(loaded_base, TextualInversion(), toy_concepts[1])
     try:
         training.step()
-        training.method.load_state_dict({"row": training.method.state_dict()["row"] * float("nan")})
+        training.method.load_state_dict({"vectors": training.method.state_dict()["vectors"] * float("nan")})
         with pytest.raises(NonFiniteLossError, match=rf"{toy_concepts[1].name}.*L_det became nan at step 2"):
             training.step()
     finally:

@@ -1,4 +1,4 @@
-"""Textual Inversion: learn one word embedding and nothing else (Gal et al., 2022)."""
+"""Textual Inversion: learn a word's embedding and nothing else (Gal et al., 2022)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ EXPORT_NAME = "learned_embeds.safetensors"
 class TextualInversion(Method):
     """Optimises the embedding of the placeholder, starting from that of the class noun.
 
-    The learned row is a parameter of its own beside the frozen table, so weight decay cannot move any other row.
+    The learned vectors are a parameter of their own beside the frozen table, so weight decay cannot move any row of it.
     The defaults are the recipe that the paper's authors ran: batch 2, AdamW at 1e-2 (5e-3 scaled by the batch).
 
     Args:
@@ -31,6 +31,8 @@ class TextualInversion(Method):
         batch_size: inputs a step.
         templates: captions of training images, one `{}` each.
         flip_probability: chance that an image is mirrored.
+        num_vectors: embeddings that stand for the placeholder, one after the other (Gal et al., section 5.3): more of
+            them describe more, and are harder to combine with other words.
     """
 
     def __init__(
@@ -40,11 +42,14 @@ class TextualInversion(Method):
         batch_size: int = 2,
         templates: Sequence[str] = OBJECT_TEMPLATES,
         flip_probability: float = 0.5,
+        num_vectors: int = 1,
     ) -> None:
         if not learning_rate > 0:
             raise InvalidInput(f"learning_rate must be positive, got {learning_rate}")
         if batch_size < 1:
             raise InvalidInput(f"batch_size must be at least 1, got {batch_size}")
+        if num_vectors < 1:
+            raise InvalidInput(f"num_vectors must be at least 1, got {num_vectors}")
         if not 0 <= flip_probability <= 1:
             raise InvalidInput(f"flip_probability must lie between 0 and 1, got {flip_probability}")
         if not templates or any(template.count("{}") != 1 for template in templates):
@@ -54,6 +59,7 @@ class TextualInversion(Method):
         self.batch_size = batch_size
         self.templates = tuple(templates)
         self.flip_probability = flip_probability
+        self.num_vectors = num_vectors
 
     def settings(self) -> Mapping[str, Any]:
         """Return the constructor's arguments."""
@@ -63,26 +69,40 @@ class TextualInversion(Method):
             "batch_size": self.batch_size,
             "templates": list(self.templates),
             "flip_probability": self.flip_probability,
+            "num_vectors": self.num_vectors,
         }
 
     def attach(self, base: BaseModel, concept: Concept) -> None:
-        """Add the placeholder to a copy of the tokenizer, and its row beside the table of embeddings."""
+        """Add the placeholder to a copy of the tokenizer, and its vectors beside the table of embeddings."""
         tokenizer = base.with_own_tokenizer()
         start_ids = tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
         is_word = len(tokenizer(concept.placeholder, add_special_tokens=False)["input_ids"]) == 1
-        if is_word or tokenizer.add_tokens([concept.placeholder]) != 1:
+        # diffusers' names for the tokens of one placeholder: its pipelines and `BaseModel.tokenize` write them out.
+        tokens = [concept.placeholder, *(f"{concept.placeholder}_{i}" for i in range(1, self.num_vectors))]
+        if is_word or tokenizer.add_tokens(tokens) != self.num_vectors:
             raise InvalidInput(
                 f"placeholder {concept.placeholder!r} of concept {concept.name!r} is a word of the tokenizer already; "
                 "choose another one in concept.yaml"
             )
+        self._check_length(tokenizer, tokens)
         self._base, self._concept = base, concept
         self._original = (base.tokenizer, base.text_encoder.get_input_embeddings())
         table = self._original[1].weight
         # A noun of several tokens starts from their mean: no single row stands for it.
-        self._row = nn.Parameter(table[start_ids].float().mean(dim=0))
+        self._vectors = nn.Parameter(table[start_ids].float().mean(dim=0).repeat(self.num_vectors, 1))
         base.tokenizer = tokenizer
-        token_id = tokenizer.convert_tokens_to_ids(concept.placeholder)
-        base.text_encoder.set_input_embeddings(_EmbeddingWithConcept(self._original[1], self._row, token_id))
+        first_id = tokenizer.convert_tokens_to_ids(concept.placeholder)
+        base.text_encoder.set_input_embeddings(_EmbeddingWithConcept(self._original[1], self._vectors, first_id))
+
+    def _check_length(self, tokenizer: Any, tokens: Sequence[str]) -> None:
+        """Refuse vectors for which a caption has no room."""
+        captions = [template.format(" ".join(tokens)) for template in self.templates]
+        longest = max(len(ids) for ids in tokenizer(captions)["input_ids"])
+        if longest > tokenizer.model_max_length:
+            raise InvalidInput(
+                f"with num_vectors {self.num_vectors} a caption has {longest} tokens, and the text encoder reads "
+                f"{tokenizer.model_max_length}; choose fewer vectors or shorter templates"
+            )
 
     def detach(self) -> None:
         """Give the base model its own tokenizer and table of embeddings back."""
@@ -91,11 +111,11 @@ class TextualInversion(Method):
         self._base.text_encoder.set_input_embeddings(embedding)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the one embedding row."""
-        return [{"params": [self._row], "lr": self.learning_rate, "weight_decay": self.weight_decay}]
+        """Return the vectors."""
+        return [{"params": [self._vectors], "lr": self.learning_rate, "weight_decay": self.weight_decay}]
 
     def denoise(self, inputs: Inputs) -> Tensor:
-        """Encode the captions with the row as it is now, and predict."""
+        """Encode the captions with the vectors as they are now, and predict."""
         text_bld = self._base.text_encoder(inputs.input_ids_bl)[0]
         return self._base.denoise(inputs.noisy_latents_bchw, inputs.timesteps_b, text_bld)
 
@@ -104,32 +124,36 @@ class TextualInversion(Method):
         return F.mse_loss(self.denoise(inputs).float(), inputs.target_bchw)
 
     def export(self, folder: Path) -> None:
-        """Write `learned_embeds.safetensors`, which `load_textual_inversion` of any diffusers pipeline loads."""
-        save_file({self._concept.placeholder: self._row.detach().cpu().clone()}, folder / EXPORT_NAME)
+        """Write `learned_embeds.safetensors`, shape (vectors, width), for any diffusers pipeline's loader."""
+        save_file({self._concept.placeholder: self._vectors.detach().cpu().clone()}, folder / EXPORT_NAME)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the row, float32."""
-        return {"row": self._row.detach()}
+        """Return the vectors, shape (vectors, width), float32."""
+        return {"vectors": self._vectors.detach()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set the row."""
+        """Set the vectors."""
         with torch.no_grad():
-            self._row.copy_(state["row"])
+            self._vectors.copy_(state["vectors"])
 
 
 class _EmbeddingWithConcept(nn.Module):
-    """The frozen table of embeddings with one more word, whose row is trained."""
+    """The frozen table of embeddings with a few more tokens, from `first_id` on, whose vectors are trained."""
 
-    def __init__(self, table: nn.Embedding, row: nn.Parameter, token_id: int) -> None:
+    def __init__(self, table: nn.Embedding, vectors: nn.Parameter, first_id: int) -> None:
         super().__init__()
-        self.table, self.token_id = table, token_id
-        self._row = (row,)  # in a tuple, so that torch does not register it: the encoder's dtype is the table's
+        self.table, self.first_id = table, first_id
+        self._vectors = (vectors,)  # in a tuple: torch must not register it, for the encoder's dtype is the table's
 
     @property
     def weight(self) -> Tensor:
         return self.table.weight
 
     def forward(self, input_ids_bl: Tensor) -> Tensor:
-        is_concept = (input_ids_bl == self.token_id).unsqueeze(-1)
-        known = self.table(input_ids_bl.masked_fill(input_ids_bl == self.token_id, 0))
-        return torch.where(is_concept, self._row[0].to(known.dtype), known)
+        vectors = self._vectors[0]
+        is_own = (input_ids_bl >= self.first_id) & (input_ids_bl < self.first_id + len(vectors))
+        embedded: Tensor = self.table(input_ids_bl.masked_fill(is_own, 0))
+        for token_id, vector in enumerate(vectors, self.first_id):
+            is_token = (input_ids_bl == token_id).unsqueeze(-1)
+            embedded = torch.where(is_token, vector.to(embedded.dtype), embedded)
+        return embedded

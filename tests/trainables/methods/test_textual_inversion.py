@@ -28,10 +28,10 @@ def test_every_other_weight_stays_bit_identical(base, toy_concepts):
     before = weights(base)
     tokenizer = base.tokenizer
     training = Training(base, TextualInversion(weight_decay=0.5), toy_concepts[0])
-    row = training.state_dict()["method.row"]
+    row = training.state_dict()["method.vectors"]
     for _ in range(3):
         training.step()
-    assert not torch.equal(row, training.state_dict()["method.row"])
+    assert not torch.equal(row, training.state_dict()["method.vectors"])
     training.close()
     after = weights(base)
     assert before.keys() == after.keys()
@@ -55,7 +55,7 @@ def test_starts_from_the_class_noun(base, toy_concepts):
     table = base.text_encoder.get_input_embeddings().weight
     ids = base.tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
     method.attach(base, concept)
-    assert torch.equal(method.state_dict()["row"], table[ids].float().mean(dim=0))
+    assert torch.equal(method.state_dict()["vectors"], table[ids].float().mean(dim=0)[None])
 
 
 @pytest.mark.parametrize("word", ["photo", "<|endoftext|>"])
@@ -72,6 +72,7 @@ def test_a_known_word_as_placeholder_is_refused(base, toy_concepts, word):
         ({"learning_rate": float("nan")}, "got nan"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"flip_probability": 1.5}, "got 1.5"),
+        ({"num_vectors": 0}, "num_vectors must be at least 1, got 0"),
         ({"templates": ["a photo"]}, "exactly one"),
     ],
 )
@@ -80,20 +81,39 @@ def test_unusable_settings(settings, message):
         TextualInversion(**settings)
 
 
-def test_the_placeholder_means_the_row_in_a_plain_table_too(base, toy_concepts):
-    """The row beside the table is the same as a resized table: same text states."""
+@pytest.mark.parametrize("num_vectors", [1, 3])
+def test_the_placeholder_means_its_vectors_in_a_plain_table_too(base, toy_concepts, num_vectors):
+    """Vectors beside the table are the same as a resized table: same text states."""
     concept = toy_concepts[0]
-    method = TextualInversion()
+    method = TextualInversion(num_vectors=num_vectors)
     method.attach(base, concept)
+    words = len(base.tokenizer("a photo of a")["input_ids"])
+    method.load_state_dict({"vectors": torch.randn(num_vectors, base.text_encoder.config.hidden_size)})
     ids = base.tokenize([f"a photo of a {concept.placeholder}"])
+    first = base.tokenizer.convert_tokens_to_ids(concept.placeholder)
+    assert ids[0, words - 1 : words - 1 + num_vectors].tolist() == [*range(first, first + num_vectors)]
     with torch.no_grad():
         ours = base.text_encoder(ids)[0]
-        row, tokenizer = method.state_dict()["row"].clone(), base.tokenizer
+        vectors, tokenizer = method.state_dict()["vectors"].clone(), base.tokenizer
         method.detach()
         base.text_encoder.resize_token_embeddings(len(tokenizer))
-        base.text_encoder.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids(concept.placeholder)] = row
+        base.text_encoder.get_input_embeddings().weight[first : first + num_vectors] = vectors
         theirs = base.text_encoder(ids)[0]
     assert torch.equal(ours, theirs)
+
+
+def test_every_vector_trains(base, toy_concepts):
+    training = Training(base, TextualInversion(num_vectors=3), toy_concepts[0])
+    before = training.state_dict()["method.vectors"].clone()
+    training.step()
+    moved = (training.state_dict()["method.vectors"] - before).abs().sum(dim=1)
+    assert moved.shape == (3,)
+    assert moved.min() > 0
+
+
+def test_vectors_without_room_in_a_caption_are_refused(base, toy_concepts):
+    with pytest.raises(InvalidInput, match=r"num_vectors 40 a caption has .* reads 32; choose fewer vectors"):
+        TextualInversion(num_vectors=40).attach(base, toy_concepts[0])
 
 
 LOAD_ELSEWHERE = """
@@ -108,24 +128,31 @@ print(repr(float(images.mean())))
 """
 
 
-def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, tiny_path, tmp_path):
+@pytest.mark.parametrize("num_vectors", [1, 3])
+def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, tiny_path, tmp_path, num_vectors):
     concept = toy_concepts[0]
-    training = Training(base, TextualInversion(learning_rate=0.5), concept)
+    training = Training(base, TextualInversion(learning_rate=0.5, num_vectors=num_vectors), concept)
     for name, steps in (("early", 1), ("late", 5)):
         for _ in range(steps):
             training.step()
         (tmp_path / name).mkdir()
         training.method.export(tmp_path / name)
     exported = load_file(tmp_path / "late" / "learned_embeds.safetensors")
-    assert torch.equal(exported[concept.placeholder], training.state_dict()["method.row"])
+    assert torch.equal(exported[concept.placeholder], training.state_dict()["method.vectors"])
+    prompt = f"a photo of a {concept.placeholder}"
 
     def sample(name):
-        arguments = [str(tiny_path), str(tmp_path / name), f"a photo of a {concept.placeholder}"]
+        arguments = [str(tiny_path), str(tmp_path / name), prompt]
         done = subprocess.run(
             [sys.executable, "-c", LOAD_ELSEWHERE, *arguments], capture_output=True, text=True, check=True
         )
         return float(done.stdout.strip().splitlines()[-1])
 
+    ours = base.pipeline()(
+        prompt, height=64, width=64, num_inference_steps=4, output_type="np",
+        generator=torch.Generator().manual_seed(0),
+    ).images  # fmt: skip
+    assert sample("late") == pytest.approx(float(ours.mean()), abs=1e-3)
     assert sample("early") != sample("late")
 
 
@@ -133,7 +160,7 @@ def test_half_precision_models_are_sampled_and_train_in_float32(tiny_path, toy_c
     base = load(tiny_path, BaseModelSettings(dtype="bfloat16"))
     training = Training(base, TextualInversion(), toy_concepts[0])
     training.step()
-    assert training.state_dict()["method.row"].dtype == torch.float32
+    assert training.state_dict()["method.vectors"].dtype == torch.float32
     assert base.text_encoder.dtype == torch.bfloat16
     settings = QualitySettings(samples=1, inference_steps=2)
     scores, images = QualityProbe(
