@@ -331,20 +331,9 @@ def demo(experiment: Experiment) -> bool:
     _compare(desk)
     _picture(desk, result.best.criterion)
     if experiment.base_model.id == MINIATURE:
-        desk.say(f"\n[yellow]{_caveat()}[/]")
+        desk.say("\nAll of this is measured on the miniature, and says nothing about Stable Diffusion 1.5.")
     desk.say_where_runs_are()
     return True
-
-
-def _caveat() -> str:
-    from trainables.miniature import is_trained
-
-    if is_trained():
-        return "All of this is measured on the miniature, and says nothing about Stable Diffusion 1.5."
-    return (
-        "The miniature has random weights here: steps, seconds and stops are real, its samples and their scores mean "
-        "nothing, and none of it says anything about Stable Diffusion 1.5."
-    )
 
 
 def _picture(desk: Desk, criterion: Criterion) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from difflib import get_close_matches
 
-from orchestrator.experiment import ConceptSettings, Experiment, Resources
+from orchestrator.experiment import ConceptSettings, Experiment, MethodSettings, Resources
 from trainables.errors import InvalidInput
+from trainables.miniature import TEXTUAL_INVERSION
 from trainables.settings import BaseModelSettings, QualitySettings
 
 
@@ -13,8 +14,9 @@ def miniature() -> Experiment:
     return Experiment(
         name="miniature",
         preset="miniature",
-        budget=150,
-        quality=QualitySettings(every=15, samples=4, inference_steps=8),
+        method=MethodSettings(settings=dict(TEXTUAL_INVERSION)),
+        budget=180,
+        quality=QualitySettings(every=20, samples=4, inference_steps=8, guidance_scale=3.0),
         resources=Resources(checkpoint_seconds=5),
     )
 

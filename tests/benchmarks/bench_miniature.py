@@ -3,23 +3,19 @@
     python tests/benchmarks/bench_miniature.py [threads]
 
 Each is set beside the time that a large matrix product of the same number of operations takes here, in the same run,
-and batched work beside the same work one by one. Networks without trained weights take the same time.
+and batched work beside the same work one by one.
 """
 
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.base_model import load
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.miniature import concepts, is_trained, miniature_folder
-from trainables.miniature.models import FULL
-from trainables.miniature.pretraining.export import write_untrained
+from trainables.miniature import concepts, miniature_folder
 from trainables.miniature.world.renderer import render
 from trainables.settings import BaseModelSettings, FixedBatchSettings
 from trainables.training import Training
@@ -49,11 +45,8 @@ def main():
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
     rate = 2 * 1024**3 / milliseconds(lambda: a @ b)  # operations a millisecond
     print(f"{torch.get_num_threads()} threads, {rate / 1e6:.0f} GFLOP/s in a product of 1024 x 1024")
-    with tempfile.TemporaryDirectory() as name:
-        folder = miniature_folder() if is_trained() else Path(name)
-        if not is_trained():
-            write_untrained(folder, FULL, 0)
-        base = load(folder, BaseModelSettings(str(folder)))
+    folder = miniature_folder()
+    base = load(folder, BaseModelSettings())
     (concept,) = concepts.load(["robot_1"])
     training = Training(base, TextualInversion(batch_size=4), concept, fixed_batch=FixedBatchSettings(size=8))
     latents = torch.randn(8, base.unet.config.in_channels, 16, 16)

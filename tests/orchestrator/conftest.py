@@ -35,7 +35,7 @@ def plugin_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def cluster(own_cache, plugin_folder):
+def cluster(plugin_folder):
     """A Ray cluster of two CPUs whose workers see the plugins."""
     import os
 
@@ -43,7 +43,7 @@ def cluster(own_cache, plugin_folder):
 
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    environment = {"PYTHONPATH": str(plugin_folder), "DVAR_CACHE": os.environ["DVAR_CACHE"]}
+    environment = {"PYTHONPATH": str(plugin_folder)}
     ray.init(
         num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
         runtime_env={"env_vars": environment},

@@ -8,7 +8,6 @@ from PIL import Image
 
 from trainables.base_model import load
 from trainables.errors import InvalidInput
-from trainables.miniature import miniature_folder
 from trainables.model_files import check_folder, fingerprint, resolve
 from trainables.settings import BaseModelSettings
 
@@ -71,14 +70,6 @@ def test_the_fingerprint_is_of_contents_alone(folder, tiny_path):
     config = folder / "scheduler" / "scheduler_config.json"
     config.write_text(config.read_text().replace("0.012", "0.013"))
     assert fingerprint(folder) != fingerprint(tiny_path)
-
-
-def test_the_miniature_is_built_once_and_the_same_from_its_seed(miniature_path, tmp_path, monkeypatch):
-    assert miniature_folder() == miniature_path
-    monkeypatch.setenv("DVAR_CACHE", str(tmp_path))
-    again = miniature_folder()
-    assert again != miniature_path
-    assert fingerprint(again) == fingerprint(miniature_path)
 
 
 def test_dtype_and_resolution(tiny_path):

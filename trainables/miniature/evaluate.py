@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from trainables.base_model import BaseModel, load
 from trainables.concept import Concept
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.miniature import concepts, miniature_folder
+from trainables.miniature import TEXTUAL_INVERSION, concepts, miniature_folder
 from trainables.miniature.world.captions import full_caption
 from trainables.miniature.world.colours import COLOURS
 from trainables.miniature.world.renderer import render_images
@@ -240,7 +240,7 @@ def personalize(
     base: BaseModel, scorer: ClipScorer, concept: Concept, budget: int, every: int, settings: QualitySettings
 ) -> Course:
     """Run Textual Inversion for a whole budget, with a snapshot every few steps."""
-    training = Training(base, TextualInversion(learning_rate=5e-3, batch_size=4), concept)
+    training = Training(base, TextualInversion(**TEXTUAL_INVERSION), concept)
     try:
         probe = QualityProbe(base, concept, settings, scorer)
         snapshots = [(0, *probe.measure())]
@@ -333,11 +333,11 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="what to measure (default: all)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
     parser.add_argument("--count", type=int, default=COUNT, help=f"held-out images (default {COUNT})")
-    parser.add_argument("--steps", type=int, default=25, help="DDIM steps of a sample (default 25)")
+    parser.add_argument("--steps", type=int, default=12, help="DDIM steps of a sample (default 12)")
     parser.add_argument("--guidance", type=float, default=3.0, help="classifier-free guidance of samples (default 3)")
     parser.add_argument("--concepts", nargs="+", default=concepts.TUNING, help="to invert (default: the tuning ones)")
     parser.add_argument("--budget", type=int, default=300, help="steps of an inversion (default 300)")
-    parser.add_argument("--every", type=int, default=10, help="steps between its snapshots (default 10)")
+    parser.add_argument("--every", type=int, default=15, help="steps between its snapshots (default 15)")
     parser.add_argument("--samples", type=int, default=8, help="samples of a snapshot (default 8)")
     parser.add_argument("--sheet", type=Path, help="write a picture of what was learned here")
     arguments = parser.parse_args()

@@ -54,10 +54,10 @@ class Settings:
     sizes: Sizes = models.FULL
     schedules: dict[str, Schedule] = field(
         default_factory=lambda: {
-            "vae": Schedule(steps=20_000, batch=128, learning_rate=8e-4, average=0.999, weight_decay=0.0),
+            "vae": Schedule(steps=15_000, batch=128, learning_rate=8e-4, average=0.999, weight_decay=0.0),
             "clip": Schedule(steps=2_000, batch=1024, learning_rate=1e-3, average=0.998, weight_decay=0.1),
             "dino": Schedule(steps=2_500, batch=512, learning_rate=5e-4, average=0.998, weight_decay=0.04),
-            "unet": Schedule(steps=45_000, batch=512, learning_rate=1e-3, average=0.9995),
+            "unet": Schedule(steps=34_000, batch=512, learning_rate=1e-3, average=0.9995),
         }
     )
 
