@@ -226,9 +226,9 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
     values = _read(file) if file else {}
     name = preset or str(values.get("preset") or MINIATURE)
     merged = presets.load(name).model_dump()
-    _merge(merged, values)
-    for key, value in overrides:
-        _merge(merged, _nested(key, value))
+    for changes in (values, *(_nested(key, value) for key, value in overrides)):
+        _forget_other_methods_settings(merged, changes)
+        _merge(merged, changes)
     merged["preset"] = name
     try:
         return Experiment.model_validate(merged)
@@ -253,6 +253,13 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
         value = {part: value}
     assert isinstance(value, dict)
     return value
+
+
+def _forget_other_methods_settings(merged: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Drop a method's settings where another method takes its place: its constructor knows others."""
+    method = changes.get("method")
+    if isinstance(method, Mapping) and method.get("name", merged["method"]["name"]) != merged["method"]["name"]:
+        merged["method"]["settings"] = {}
 
 
 def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:

@@ -116,11 +116,12 @@ class Study:
 
     def evaluate(self, params: Params) -> Evaluated:
         """Replay one setting over every recording."""
+        params = {name: round(value, 9) for name, value in params.items()}  # 71 steps of 0.01 are 0.7100000000000001
         criterion = criteria.load(self._name, **params)
         outcomes = tuple(replay(criterion, recording, self._measure) for recording in self._recordings)
         summary = Summary.of(outcomes)
         assert summary.quality_kept is not None
-        return Evaluated(criterion, dict(params), outcomes, summary, summary.quality_kept.mean >= self._quality_kept)
+        return Evaluated(criterion, params, outcomes, summary, summary.quality_kept.mean >= self._quality_kept)
 
     def search(
         self,

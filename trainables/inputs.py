@@ -73,6 +73,7 @@ class InputSource:
     def __init__(self, base: BaseModel, concept: Concept, templates: Sequence[str], flip_probability: float) -> None:
         self.base = base
         self._captions = tuple(template.format(concept.placeholder) for template in templates)
+        self._input_ids_cl = base.tokenize(self._captions)
         self._flip_probability = flip_probability
         self._latents = LatentDistributions(base, concept)
 
@@ -88,7 +89,7 @@ class InputSource:
         return Inputs(
             images=tuple(images.tolist()),
             captions=captions,
-            input_ids_bl=self.base.tokenize(captions),
+            input_ids_bl=self._input_ids_cl[chosen.to(self.base.device)],
             timesteps_b=timesteps_b.to(self.base.device),
             noisy_latents_bchw=noisy,
             target_bchw=target,

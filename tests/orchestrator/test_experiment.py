@@ -24,6 +24,16 @@ def test_flags_override_the_file_and_the_file_the_preset(tmp_path):
     assert (made.budget, made.quality.samples, made.quality.every) == (300, 3, 7)
 
 
+def test_another_method_does_not_get_the_settings_of_the_presets_own(tmp_path):
+    assert experiment.build("miniature", None, []).method.settings
+    file = tmp_path / "x.yaml"
+    file.write_text("method: {name: mine:Method, settings: {depth: 2}}\n")
+    assert experiment.build("miniature", file, []).method.settings == {"depth": 2}
+    given = [("method.name", "mine:Method"), ("method.settings.depth", 3)]
+    assert experiment.build("miniature", None, given).method.settings == {"depth": 3}
+    assert experiment.build("miniature", file, [("method.name", "textual_inversion")]).method.settings == {}
+
+
 @pytest.mark.parametrize("name", list(presets.PRESETS))
 def test_what_show_prints_is_read_back_as_it_was(tmp_path, name):
     made = presets.load(name)

@@ -14,7 +14,7 @@ from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.inputs import Inputs
 from trainables.methods.base import Method
-from trainables.prompts import OBJECT_TEMPLATES
+from trainables.prompts import OBJECT_TEMPLATES, SAMPLE_TEMPLATE
 
 EXPORT_NAME = "learned_embeds.safetensors"
 
@@ -79,12 +79,16 @@ class TextualInversion(Method):
         is_word = len(tokenizer(concept.placeholder, add_special_tokens=False)["input_ids"]) == 1
         # diffusers' names for the tokens of one placeholder: its pipelines and `BaseModel.tokenize` write them out.
         tokens = [concept.placeholder, *(f"{concept.placeholder}_{i}" for i in range(1, self.num_vectors))]
-        if is_word or tokenizer.add_tokens(tokens) != self.num_vectors:
+        # One name more: pipelines would take a token that goes on counting for one more vector.
+        vocabulary = tokenizer.get_vocab()
+        known = [token for token in (*tokens, f"{concept.placeholder}_{self.num_vectors}") if token in vocabulary]
+        if is_word or known:
             raise InvalidInput(
-                f"placeholder {concept.placeholder!r} of concept {concept.name!r} is a word of the tokenizer already; "
-                "choose another one in concept.yaml"
+                f"placeholder {concept.placeholder!r} of concept {concept.name!r} is a word of the tokenizer already"
+                f"{f' ({known[0]})' if known else ''}; choose another one in concept.yaml"
             )
-        self._check_length(tokenizer, tokens)
+        tokenizer.add_tokens(tokens)
+        self._check_length(tokenizer, tokens, concept)
         self._base, self._concept = base, concept
         self._original = (base.tokenizer, base.text_encoder.get_input_embeddings())
         table = self._original[1].weight
@@ -94,14 +98,15 @@ class TextualInversion(Method):
         first_id = tokenizer.convert_tokens_to_ids(concept.placeholder)
         base.text_encoder.set_input_embeddings(_EmbeddingWithConcept(self._original[1], self._vectors, first_id))
 
-    def _check_length(self, tokenizer: Any, tokens: Sequence[str]) -> None:
+    def _check_length(self, tokenizer: Any, tokens: Sequence[str], concept: Concept) -> None:
         """Refuse vectors for which a caption has no room."""
-        captions = [template.format(" ".join(tokens)) for template in self.templates]
+        templates = (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts)
+        captions = [template.format(" ".join(tokens)) for template in templates]
         longest = max(len(ids) for ids in tokenizer(captions)["input_ids"])
         if longest > tokenizer.model_max_length:
             raise InvalidInput(
                 f"with num_vectors {self.num_vectors} a caption has {longest} tokens, and the text encoder reads "
-                f"{tokenizer.model_max_length}; choose fewer vectors or shorter templates"
+                f"{tokenizer.model_max_length}; choose fewer vectors, or shorter templates and validation prompts"
             )
 
     def detach(self) -> None:
@@ -132,7 +137,14 @@ class TextualInversion(Method):
         return {"vectors": self._vectors.detach()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set the vectors."""
+        """Set the vectors.
+
+        Raises:
+            InvalidInput: the state has another number of vectors, or of another width.
+        """
+        if state["vectors"].shape != self._vectors.shape:
+            shapes = f"{tuple(state['vectors'].shape)}, expected {tuple(self._vectors.shape)}"
+            raise InvalidInput(f"learned vectors of shape {shapes}; was num_vectors another one?")
         with torch.no_grad():
             self._vectors.copy_(state["vectors"])
 

@@ -9,6 +9,7 @@ from typing import Any
 from trainables.errors import InvalidInput
 
 CARD = "card.json"
+REMEDY = "install dvar-tune again, or check the file out again"
 WEIGHTS = Path(__file__).parent / "weights"
 
 #: How Textual Inversion is run here, beside its defaults. One vector of this small text encoder holds one colour, and
@@ -37,10 +38,10 @@ def check(folder: Path) -> None:
     """
     card = folder / CARD
     if not card.is_file():
-        raise InvalidInput(f"the miniature lacks {card}; install dvar-tune again")
+        raise InvalidInput(f"the miniature lacks {card}; {REMEDY}")
     for name, expected in json.loads(card.read_text(encoding="utf-8"))["sha256"].items():
         path = folder / name
         if not path.is_file():
-            raise InvalidInput(f"the miniature lacks {path}; install dvar-tune again")
+            raise InvalidInput(f"the miniature lacks {path}; {REMEDY}")
         if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-            raise InvalidInput(f"the miniature's file {path} is damaged; install dvar-tune again")
+            raise InvalidInput(f"the miniature's file {path} is damaged; {REMEDY}")

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from trainables.base_model import BaseModel, load
 from trainables.concept import Concept
+from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.miniature import TEXTUAL_INVERSION, concepts, miniature_folder
 from trainables.miniature.world.captions import full_caption
@@ -341,8 +342,13 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8, help="samples of a snapshot (default 8)")
     parser.add_argument("--sheet", type=Path, help="write a picture of what was learned here")
     arguments = parser.parse_args()
+    if arguments.sheet and "inversion" not in arguments.parts:
+        parser.error("--sheet shows what --parts inversion has learned; add that part")
     quiet_libraries()
-    _report(arguments)
+    try:
+        _report(arguments)
+    except InvalidInput as error:
+        parser.error(str(error))
 
 
 def _report(arguments: Any) -> None:

@@ -77,9 +77,6 @@ class Pretraining:
         device: where to compute.
         deadline: `time.monotonic()` at which to stop.
         say: takes a line about the progress.
-
-    Raises:
-        InvalidInput: the folder was begun with other settings.
     """
 
     def __init__(
@@ -88,23 +85,38 @@ class Pretraining:
         self._settings, self._folder, self._device = settings, folder, device
         self._deadline, self._say = deadline, say
         folder.mkdir(parents=True, exist_ok=True)
-        self._check_settings()
 
     def _check_settings(self) -> None:
-        """Refuse to go on with other settings than a folder was begun with; a schedule may grow longer."""
+        """Refuse to go on with other settings than a folder was begun with; the last network's steps may grow."""
         about: dict[str, Any] = json.loads(json.dumps(asdict(self._settings)))
         for schedule in about["schedules"].values():
             del schedule["steps"]
         path = self._folder / SETTINGS_FILE
         if not path.exists():
-            path.write_text(json.dumps(about, indent=1), encoding="utf-8")
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(about, indent=1), encoding="utf-8")
+            partial.replace(path)
         begun = json.loads(path.read_text(encoding="utf-8"))
         other = [name for name in about if begun.get(name) != about[name]]
         if other:
             raise InvalidInput(f"{self._folder} was begun with another {', '.join(other)}; give another --folder")
+        begun_networks = [name for name in NETWORKS if (self._folder / f"{name}.json").exists()]
+        for name in begun_networks:
+            done = json.loads((self._folder / f"{name}.json").read_text())["steps"]
+            asked = self._settings.schedules[name].steps
+            if asked < done or (asked > done and name != begun_networks[-1]):
+                raise InvalidInput(
+                    f"{name} has {done} steps in {self._folder} and {asked} are asked for: steps can only be added, "
+                    "and only to the network trained last; give another --folder"
+                )
 
     def run(self) -> bool:
-        """Do as much as the deadline allows; return whether all is done."""
+        """Do as much as the deadline allows; return whether all is done.
+
+        Raises:
+            InvalidInput: the folder was begun with other settings.
+        """
+        self._check_settings()
         begun = time.perf_counter()
         ahead = self._compile_ahead()
         data = self._data()
@@ -120,7 +132,11 @@ class Pretraining:
 
     def _compile_ahead(self) -> subprocess.Popen[bytes] | None:
         """Fill the compiler's cache in another process while the GPU renders; it takes minutes."""
-        if self._device.type != "cuda" or (self._folder / dataset.DATA_FILE).exists():
+        if (
+            self._device.type != "cuda"
+            or self._settings.sizes != models.FULL
+            or (self._folder / dataset.DATA_FILE).exists()
+        ):
             return None
         command = [sys.executable, "-m", "trainables.miniature.pretrain", "--folder", str(self._folder), "--compile"]
         return subprocess.Popen(command)
@@ -239,7 +255,7 @@ def main() -> None:
     settings = tiny() if arguments.tiny else Settings()
     for given in arguments.steps:
         name, _, steps = given.partition("=")
-        if name not in NETWORKS or not steps.isdecimal() or steps == "0":
+        if name not in NETWORKS or not steps.isdecimal() or int(steps) < 1:
             parser.error(f"--steps {given}: say for example unet=45000; networks are {', '.join(NETWORKS)}")
         settings.schedules[name] = replace(settings.schedules[name], steps=int(steps))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = True

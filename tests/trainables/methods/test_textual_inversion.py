@@ -1,6 +1,7 @@
-"""Textual Inversion: one row trains, everything else stays, and diffusers loads what it exports."""
+"""Textual Inversion: a word's vectors train, everything else stays, and diffusers loads what it exports."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -28,10 +29,10 @@ def test_every_other_weight_stays_bit_identical(base, toy_concepts):
     before = weights(base)
     tokenizer = base.tokenizer
     training = Training(base, TextualInversion(weight_decay=0.5), toy_concepts[0])
-    row = training.state_dict()["method.vectors"]
+    vectors = training.state_dict()["method.vectors"].clone()
     for _ in range(3):
         training.step()
-    assert not torch.equal(row, training.state_dict()["method.vectors"])
+    assert not torch.equal(vectors, training.state_dict()["method.vectors"])
     training.close()
     after = weights(base)
     assert before.keys() == after.keys()
@@ -39,7 +40,7 @@ def test_every_other_weight_stays_bit_identical(base, toy_concepts):
     assert base.tokenizer is tokenizer
 
 
-def test_only_the_row_gets_a_gradient(base, toy_concepts):
+def test_only_the_vectors_get_a_gradient(base, toy_concepts):
     training = Training(base, TextualInversion(), toy_concepts[0])
     trains = [p for group in training.method.parameter_groups() for p in group["params"]]
     training.step()
@@ -103,12 +104,27 @@ def test_the_placeholder_means_its_vectors_in_a_plain_table_too(base, toy_concep
 
 
 def test_every_vector_trains(base, toy_concepts):
-    training = Training(base, TextualInversion(num_vectors=3), toy_concepts[0])
-    before = training.state_dict()["method.vectors"].clone()
+    training = Training(base, TextualInversion(num_vectors=3, weight_decay=0.0), toy_concepts[0])
     training.step()
-    moved = (training.state_dict()["method.vectors"] - before).abs().sum(dim=1)
-    assert moved.shape == (3,)
-    assert moved.min() > 0
+    (group,) = training.method.parameter_groups()
+    assert group["params"][0].grad.abs().sum(dim=1).min() > 0
+    assert len(training.state_dict()["method.vectors"].unique(dim=0)) == 3  # they started alike
+
+
+def test_a_state_with_another_number_of_vectors_is_refused(base, toy_concepts):
+    method = TextualInversion(num_vectors=2)
+    method.attach(base, toy_concepts[0])
+    with pytest.raises(InvalidInput, match=r"of shape \(1, 32\), expected \(2, 32\)"):
+        method.load_state_dict({"vectors": torch.zeros(1, 32)})
+
+
+@pytest.mark.parametrize("ending", ["_1", "_3"])
+def test_a_token_that_pipelines_would_take_for_a_vector_is_refused(base, toy_concepts, ending):
+    concept = toy_concepts[0]
+    base.tokenizer = base.with_own_tokenizer()
+    base.tokenizer.add_tokens([concept.placeholder + ending])
+    with pytest.raises(InvalidInput, match=f"already .{concept.placeholder}{ending}.; choose another"):
+        TextualInversion(num_vectors=3).attach(base, concept)
 
 
 def test_vectors_without_room_in_a_caption_are_refused(base, toy_concepts):
@@ -117,14 +133,14 @@ def test_vectors_without_room_in_a_caption_are_refused(base, toy_concepts):
 
 
 LOAD_ELSEWHERE = """
-import sys, torch
+import json, sys, torch
 from diffusers import StableDiffusionPipeline
 pipeline = StableDiffusionPipeline.from_pretrained(sys.argv[1], torch_dtype=torch.float32, local_files_only=True)
 pipeline.set_progress_bar_config(disable=True)
 pipeline.load_textual_inversion(sys.argv[2])
-images = pipeline(sys.argv[3], height=64, width=64, num_inference_steps=4, output_type="np",
-                  generator=torch.Generator().manual_seed(0)).images
-print(repr(float(images.mean())))
+image = pipeline(sys.argv[3], height=64, width=64, num_inference_steps=4, output_type="np",
+                  generator=torch.Generator().manual_seed(0)).images[0]
+print(json.dumps(image[::8, ::8].flatten().tolist()))
 """
 
 
@@ -146,14 +162,15 @@ def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, tiny_
         done = subprocess.run(
             [sys.executable, "-c", LOAD_ELSEWHERE, *arguments], capture_output=True, text=True, check=True
         )
-        return float(done.stdout.strip().splitlines()[-1])
+        return torch.tensor(json.loads(done.stdout.strip().splitlines()[-1]))
 
     ours = base.pipeline()(
         prompt, height=64, width=64, num_inference_steps=4, output_type="np",
         generator=torch.Generator().manual_seed(0),
-    ).images  # fmt: skip
-    assert sample("late") == pytest.approx(float(ours.mean()), abs=1e-3)
-    assert sample("early") != sample("late")
+    ).images[0]  # fmt: skip
+    late, early = sample("late"), sample("early")
+    assert torch.allclose(late, torch.tensor(ours[::8, ::8].flatten()), atol=1e-5)
+    assert (late - early).abs().max() > 1e-3
 
 
 def test_half_precision_models_are_sampled_and_train_in_float32(tiny_path, toy_concepts):

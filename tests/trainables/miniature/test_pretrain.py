@@ -73,14 +73,23 @@ def test_a_finished_pretraining_does_nothing_again(pretrained):
 def test_another_folder_is_asked_for_where_the_settings_are_others(pretrained, capsys, monkeypatch):
     _, folder, _ = pretrained
     with pytest.raises(InvalidInput, match="was begun with another seed, views; give another --folder"):
-        Pretraining(replace(tiny(), views=3, seed=1), folder, CPU, time.monotonic(), print)
+        Pretraining(replace(tiny(), views=3, seed=1), folder, CPU, time.monotonic(), print).run()
     monkeypatch.setattr("sys.argv", ["pretrain", "--folder", str(folder), "--device", "cpu"])
     with pytest.raises(SystemExit):
         pretrain.main()
     assert "was begun with another toys, views, sizes, schedules" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("given", ["unet", "unet=0", "unet=many", "gan=7"])
+@pytest.mark.parametrize(("name", "steps"), [("vae", 5), ("clip", 3), ("unet", 3)])
+def test_steps_that_others_build_on_are_neither_added_nor_taken_away(pretrained, name, steps):
+    _, folder, _ = pretrained
+    settings = tiny()
+    settings.schedules[name] = replace(settings.schedules[name], steps=steps)
+    with pytest.raises(InvalidInput, match=f"{name} has 4 steps in .* and {steps} are asked for"):
+        Pretraining(settings, folder, CPU, time.monotonic(), print).run()
+
+
+@pytest.mark.parametrize("given", ["unet", "unet=00", "unet=many", "gan=7"])
 def test_steps_that_cannot_be_read_are_refused(given, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["pretrain", "--folder", str(tmp_path / "new"), "--tiny", "--steps", given])
     with pytest.raises(SystemExit):

@@ -20,6 +20,7 @@ def test_the_weights_are_whole_and_the_card_lists_each_file():
     listed = json.loads((WEIGHTS / CARD).read_text())["sha256"]
     there = {path.relative_to(WEIGHTS).as_posix() for path in WEIGHTS.rglob("*") if path.is_file()}
     assert there == {*listed, CARD, "README.md"}
+    assert "## Limits" in (WEIGHTS / "README.md").read_text()
 
 
 def test_the_weights_are_small_halves():
