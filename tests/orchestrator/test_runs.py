@@ -97,7 +97,7 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_exp
     _, concepts, recordings = recorded
     made = make_experiment()
     (job,) = runs.jobs(made, concepts[:1])
-    method = MethodSpec("trainables.methods.textual_inversion")
+    method = MethodSpec("trainables.methods.textual_inversion", made.method.settings)
     plan = Plan(made.base_model, method, made.budget, quality=made.quality, report_steps=9, checkpoint_seconds=0)
     torch.set_num_threads(1)  # as on the workers: sums are split by threads
     session = Session(Models.load(plan), plan, concepts[0], runs.recordings(made).recorder(job.identity))
