@@ -4,7 +4,6 @@ import functools
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from trainables.errors import InvalidInput
 
@@ -12,9 +11,9 @@ CARD = "card.json"
 REMEDY = "install dvar-tune again, or check the file out again"
 WEIGHTS = Path(__file__).parent / "weights"
 
-#: How Textual Inversion is run here, beside its defaults. One vector of this small text encoder holds one colour, and
-#: a toy has two.
-TEXTUAL_INVERSION: dict[str, Any] = {"batch_size": 4, "num_vectors": 4}
+#: Vectors a word of Textual Inversion: one vector of this small text encoder holds one colour, and a toy has several
+#: properties.
+NUM_VECTORS = 8
 
 
 def miniature_folder() -> Path:

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from trainables.base_model import BaseModel, load
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.miniature import TEXTUAL_INVERSION, concepts, miniature_folder
+from trainables.miniature import NUM_VECTORS, concepts, miniature_folder
 from trainables.miniature.world.captions import full_caption
 from trainables.miniature.world.colours import COLOURS
 from trainables.miniature.world.renderer import render_images
@@ -36,7 +35,10 @@ from trainables.training import Training
 
 SEED = 1  # of held-out toys, scenes and captions: the training world has streams of its own
 COUNT = 256
-WINDOWS, THRESHOLDS = (8, 10, 15, 20, 30, 40, 60, 80), (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+#: A low rate, so that L_det and the score move smoothly, and a budget after whose first third little is gained.
+INVERSION: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-3, "num_vectors": NUM_VECTORS}
+WINDOW_SHARES = [0.01 * share for share in range(1, 45)]  # of the budget; the paper's are 0.05 to 0.44
+THRESHOLDS = [0.01 * hundredths for hundredths in range(1, 96)]
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ def personalize(
     base: BaseModel, scorer: ClipScorer, concept: Concept, budget: int, every: int, settings: QualitySettings
 ) -> Course:
     """Run Textual Inversion for a whole budget, with a snapshot every few steps."""
-    training = Training(base, TextualInversion(**TEXTUAL_INVERSION), concept)
+    training = Training(base, TextualInversion(**INVERSION), concept)
     try:
         probe = QualityProbe(base, concept, settings, scorer)
         snapshots = [(0, *probe.measure())]
@@ -282,27 +284,40 @@ def _figures(courses: Sequence[Course]) -> Iterator[Figure]:
 
 
 def best_stop(courses: Sequence[Course]) -> tuple[int, float, float, float]:
-    """Return the earliest of some DVAR settings that keeps 95 % of the best score, else the one that keeps most.
+    """Return the earliest of many DVAR settings that keeps 95 % of the best score, else the one that keeps most.
 
     Returns:
         Window, threshold, mean share of the budget, mean share of the best score.
     """
     found = []
-    for window, threshold in product(WINDOWS, THRESHOLDS):
-        stops = [first_stop(course.l_det, window, threshold) for course in courses]
-        share = sum(stop / len(c.l_det) for stop, c in zip(stops, courses, strict=True)) / len(courses)
-        kept = sum(course.kept(stop) for stop, course in zip(stops, courses, strict=True)) / len(courses)
-        found.append((window, threshold, share, kept))
+    for window in sorted({max(2, round(share * len(courses[0].l_det))) for share in WINDOW_SHARES}):
+        ratios = [variance_ratios(course.l_det, window) for course in courses]
+        for threshold in THRESHOLDS:
+            stops = [first_stop(ratio, window, threshold) for ratio in ratios]
+            share = sum(stop / len(c.l_det) for stop, c in zip(stops, courses, strict=True)) / len(courses)
+            kept = sum(course.kept(stop) for stop, course in zip(stops, courses, strict=True)) / len(courses)
+            found.append((window, threshold, share, kept))
     good = [one for one in found if one[3] >= 0.95]
     return min(good, key=lambda one: one[2]) if good else max(found, key=lambda one: one[3])
 
 
-def first_stop(values: Tensor, window: int, threshold: float) -> int:
-    """Return the step at which DVAR stops, the last one if it never does (paper, equation 4), by definition."""
-    for step in range(window + 1, len(values) + 1):
-        if values[step - window : step].var(correction=0) < threshold * values[:step].var(correction=0):
-            return step
-    return len(values)
+def variance_ratios(values: Tensor, window: int) -> Tensor:
+    """Return the variance of the last `window` values over that of all so far, for every step after the window."""
+    centred = values - values.mean()  # squares of values far from zero would cancel
+    sums = F.pad(torch.stack([centred, centred**2]).cumsum(dim=1), (1, 0))
+    steps = torch.arange(window + 1, len(values) + 1)
+
+    def variance(total: Tensor, count: Tensor | int) -> Tensor:
+        variances: Tensor = total[1] / count - (total[0] / count) ** 2
+        return variances
+
+    return variance(sums[:, steps] - sums[:, steps - window], window) / variance(sums[:, steps], steps)
+
+
+def first_stop(ratios: Tensor, window: int, threshold: float) -> int:
+    """Return the step at which DVAR stops, the last one if it never does (paper, equation 4)."""
+    fired = (ratios < threshold).nonzero()
+    return window + 1 + int(fired[0]) if len(fired) else window + len(ratios)
 
 
 def sheet(courses: Sequence[Course]) -> Image.Image:
@@ -311,7 +326,7 @@ def sheet(courses: Sequence[Course]) -> Image.Image:
     columns = {"the concept": 4, "before": 3, "at the stop": 4, "at the full budget": 4, "new contexts, at the stop": 4}
     rows = []
     for course in courses:
-        stop = first_stop(course.l_det, window, threshold)
+        stop = first_stop(variance_ratios(course.l_det, window), window, threshold)
         index = course.snapshot(stop)
         half = len(course.images[0]) // 2
         groups = (
@@ -334,12 +349,12 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="what to measure (default: all)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
     parser.add_argument("--count", type=int, default=COUNT, help=f"held-out images (default {COUNT})")
-    parser.add_argument("--steps", type=int, default=12, help="DDIM steps of a sample (default 12)")
+    parser.add_argument("--steps", type=int, default=10, help="DDIM steps of a sample (default 10)")
     parser.add_argument("--guidance", type=float, default=3.0, help="classifier-free guidance of samples (default 3)")
     parser.add_argument("--concepts", nargs="+", default=concepts.TUNING, help="to invert (default: the tuning ones)")
-    parser.add_argument("--budget", type=int, default=300, help="steps of an inversion (default 300)")
-    parser.add_argument("--every", type=int, default=15, help="steps between its snapshots (default 15)")
-    parser.add_argument("--samples", type=int, default=8, help="samples of a snapshot (default 8)")
+    parser.add_argument("--budget", type=int, default=1000, help="steps of an inversion (default 1000)")
+    parser.add_argument("--every", type=int, default=50, help="steps between its snapshots (default 50)")
+    parser.add_argument("--samples", type=int, default=12, help="samples of a snapshot (default 12)")
     parser.add_argument("--sheet", type=Path, help="write a picture of what was learned here")
     arguments = parser.parse_args()
     if arguments.sheet and "inversion" not in arguments.parts:

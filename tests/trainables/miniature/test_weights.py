@@ -39,7 +39,24 @@ def test_the_networks_reach_their_targets(evaluation, part):
     assert [str(one) for one in figures if not one.is_met] == []
 
 
-def test_textual_inversion_goes_most_of_the_way(evaluation):
+def test_textual_inversion_goes_most_of_the_way(evaluation, monkeypatch):
+    """At a rate at which few steps suffice."""
+    monkeypatch.setitem(evaluate.INVERSION, "learning_rate", 1e-2)
+    monkeypatch.setitem(evaluate.INVERSION, "batch_size", 4)
     _, (course,) = evaluation.inversion([concepts.FEW[0]], budget=60, every=30, say=print)
     assert course.covered > 0.5
     assert course.l_det[-1] < course.l_det[0]
+
+
+def test_the_earliest_stop_is_that_of_the_definition():
+    """The ratio of variances from prefix sums, also for values far from zero, against `var` itself."""
+    steps = torch.arange(200, dtype=torch.float64)
+    values = 1e3 + torch.exp(-steps / 30) + 0.05 * torch.randn(200, generator=torch.Generator().manual_seed(0))
+    for window, threshold in ((10, 0.1), (40, 0.2), (150, 0.9), (20, 1e-4)):
+        by_hand = [
+            step
+            for step in range(window + 1, 201)
+            if values[step - window : step].var(correction=0) < threshold * values[:step].var(correction=0)
+        ]
+        ratios = evaluate.variance_ratios(values, window)
+        assert evaluate.first_stop(ratios, window, threshold) == (by_hand[0] if by_hand else 200)
