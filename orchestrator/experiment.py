@@ -35,6 +35,8 @@ class MethodSettings(Settings):
 
     name: str = "textual_inversion"
     """A method's name, or "module:Class"."""
+    recipe: str | None = None
+    """One of the method's named recipes (`dvar methods` lists them); None takes its defaults."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the method's constructor."""
 
@@ -256,10 +258,10 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def _forget_other_methods_settings(merged: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Drop a method's settings where another method takes its place: its constructor knows others."""
+    """Drop a method's settings and recipe where another method takes its place: its constructor knows others."""
     method = changes.get("method")
     if isinstance(method, Mapping) and method.get("name", merged["method"]["name"]) != merged["method"]["name"]:
-        merged["method"]["settings"] = {}
+        merged["method"] |= {"settings": {}, "recipe": None}
 
 
 def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:

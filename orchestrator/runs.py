@@ -145,7 +145,8 @@ def live(
 def _plan(experiment: Experiment, quality: QualitySettings, criterion: Criterion | None) -> "Plan":
     from trainables.session import Plan  # it brings torch, which a driver that only replays does without
 
-    method = MethodSpec(plugins.METHODS.spec(experiment.method.name), experiment.method.settings)
+    chosen = experiment.method
+    method = MethodSpec(plugins.METHODS.spec(chosen.name), chosen.settings, chosen.recipe)
     method()  # a wrong setting is found here, not on every worker
     return Plan(
         base_model=experiment.base_model,

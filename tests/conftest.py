@@ -1,5 +1,6 @@
 """Fixtures for all tests: the smallest networks, and a few concepts."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -33,3 +34,26 @@ def toy_concepts():
     from trainables.miniature.concepts import FEW, load
 
     return load(FEW)
+
+
+@pytest.fixture(scope="session")
+def one_thread():
+    """Sums are split by threads: one thread makes series comparable bit for bit."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def loaded_base(tiny_path, one_thread):
+    """The smallest base model; tests take `base`, which they may change."""
+    from trainables.base_model import load
+    from trainables.settings import BaseModelSettings
+
+    return load(tiny_path, BaseModelSettings())
+
+
+@pytest.fixture
+def base(loaded_base):
+    """A base model that a test may change."""
+    return copy.deepcopy(loaded_base)

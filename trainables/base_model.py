@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainables.errors import InvalidInput
-from trainables.model_files import check_folder
+from trainables.model_files import check_folder, fingerprint
 from trainables.quiet import quiet_libraries
 from trainables.settings import BaseModelSettings
 
@@ -26,6 +26,7 @@ class BaseModel:
         text_encoder, vae, unet: transformers' and diffusers' modules, in evaluation mode, without gradients.
         schedule: the noise schedule of training (DDPM).
         resolution: side of training images and samples in pixels.
+        folder: where it was loaded from.
     """
 
     tokenizer: Any
@@ -34,6 +35,12 @@ class BaseModel:
     unet: Any
     schedule: Any
     resolution: int
+    folder: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the files that it was loaded from (see `trainables.model_files.fingerprint`)."""
+        return fingerprint(self.folder)
 
     @property
     def device(self) -> torch.device:
@@ -96,6 +103,12 @@ class BaseModel:
         encoded = self.tokenizer(written, padding="max_length", truncation=True, max_length=length)
         return torch.tensor(encoded["input_ids"], device=self.device)
 
+    def encode_text(self, input_ids_bl: Tensor) -> Tensor:
+        """Return the states of captions, shape (batch, tokens, width), in the model's precision."""
+        states = self.text_encoder(input_ids_bl)[0]
+        assert isinstance(states, Tensor)
+        return states
+
     def denoise(self, noisy_latents_bchw: Tensor, timesteps_b: Tensor, text_bld: Tensor) -> Tensor:
         """Return the U-Net's prediction, shape of the latents."""
         prediction = self.unet(noisy_latents_bchw, timesteps_b, encoder_hidden_states=text_bld).sample
@@ -145,6 +158,7 @@ def load(folder: Path, settings: BaseModelSettings, device: torch.device | str =
             unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, **weights),
             schedule=DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
             resolution=settings.resolution,
+            folder=folder,
         )
     except Exception as error:  # the loaders raise many kinds; every one of them means that the folder is unusable
         raise InvalidInput(f"base model {folder} cannot be loaded: {error}") from error

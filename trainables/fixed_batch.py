@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainables.base_model import BaseModel
 from trainables.errors import InvalidInput
 from trainables.inputs import SOURCES, Inputs, InputSource
 from trainables.methods.base import Method
@@ -29,12 +30,12 @@ class FixedBatch:
         self.inputs: Inputs = source.draw(settings.size, streams, _timesteps(source, settings, streams))
 
     @torch.no_grad()
-    def losses(self, method: Method) -> Tensor:
+    def losses(self, base: BaseModel, method: Method) -> Tensor:
         """Return the loss of every input, shape (inputs,), float64 on the CPU.
 
         Plain mean squared error in float32 (no mask, no prior term). It draws no random number and changes nothing.
         """
-        prediction = method.denoise(self.inputs)
+        prediction = method.denoise(base, self.inputs)
         errors = F.mse_loss(prediction.float(), self.inputs.target_bchw, reduction="none")
         return errors.mean(dim=(1, 2, 3)).cpu().double()
 

@@ -1,16 +1,19 @@
 """The inputs of the denoising loss: images, captions, latents, timesteps and noise, each from its own stream."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from trainables.base_model import BaseModel
-from trainables.concept import Concept
+from trainables.framing import PREFIXES, Framing, draw_framing
 from trainables.randomness import Streams
 
-SOURCES = ("images", "captions", "flips", "latents", "timesteps", "noise")
+SOURCES = ("images", "captions", "flips", "framings", "latents", "timesteps", "noise")
 
 
 @dataclass(frozen=True)
@@ -18,81 +21,229 @@ class Inputs:
     """A batch of denoising problems (paper, equation 2).
 
     Attributes:
-        images: which of the concept's images each input shows.
+        images: which of the images each input shows.
         captions: what the text encoder reads.
         input_ids_bl: the captions as tokens, shape (batch, tokens), on the model's device.
+        text_bld: the captions' text states where these never change, else None.
         timesteps_b: diffusion timesteps t, shape (batch,), int64, on the model's device.
         noisy_latents_bchw: z_t, in the model's precision, on its device.
         target_bchw: what the model should predict (the noise, or the velocity), float32, on its device.
+        mask_b1hw: where the image is, of 0 and 1, float32, on the device; None where it is everywhere.
+        prior_count: how many of the inputs, the last ones, show the class rather than the concept.
     """
 
     images: tuple[int, ...]
     captions: tuple[str, ...]
     input_ids_bl: Tensor
+    text_bld: Tensor | None
     timesteps_b: Tensor
     noisy_latents_bchw: Tensor
     target_bchw: Tensor
+    mask_b1hw: Tensor | None = None
+    prior_count: int = 0
+
+
+def join(concept: Inputs, prior: Inputs) -> Inputs:
+    """Return one batch of a concept's inputs and, after them, a class's; the mask stays the concept's alone."""
+
+    def both(a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([a, b])
+
+    text = None
+    if concept.text_bld is not None and prior.text_bld is not None:
+        text = both(concept.text_bld, prior.text_bld)
+    return replace(
+        concept,
+        images=concept.images + prior.images,
+        captions=concept.captions + prior.captions,
+        input_ids_bl=both(concept.input_ids_bl, prior.input_ids_bl),
+        text_bld=text,
+        timesteps_b=both(concept.timesteps_b, prior.timesteps_b),
+        noisy_latents_bchw=both(concept.noisy_latents_bchw, prior.noisy_latents_bchw),
+        target_bchw=both(concept.target_bchw, prior.target_bchw),
+        prior_count=len(prior.images),
+    )
+
+
+def predict(base: BaseModel, inputs: Inputs) -> Tensor:
+    """Encode the captions, unless their states are kept, and return the U-Net's prediction, shape of the latents."""
+    text_bld = base.encode_text(inputs.input_ids_bl) if inputs.text_bld is None else inputs.text_bld
+    return base.denoise(inputs.noisy_latents_bchw, inputs.timesteps_b, text_bld)
+
+
+def denoising_loss(prediction_bchw: Tensor, inputs: Inputs, prior_weight: float = 0.0) -> Tensor:
+    """Return the mean squared error (paper, equation 2) in float32, and the class's with its weight added.
+
+    With a mask, errors are summed over channels and averaged over the masked places of each input, as the original
+    code and diffusers' example of Custom Diffusion do: that is the channels' number times a plain mean.
+    """
+    prediction, target = prediction_bchw.float(), inputs.target_bchw
+    count = len(prediction) - inputs.prior_count
+    if inputs.mask_b1hw is None:
+        loss = F.mse_loss(prediction[:count], target[:count])
+    else:
+        errors = F.mse_loss(prediction[:count], target[:count], reduction="none") * inputs.mask_b1hw
+        loss = (errors.sum(dim=(1, 2, 3)) / inputs.mask_b1hw.sum(dim=(1, 2, 3))).mean()
+    if inputs.prior_count:
+        loss = loss + prior_weight * F.mse_loss(prediction[count:], target[count:])
+    return loss
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How an image is varied before it is encoded.
+
+    Attributes:
+        flip_probability: chance that it is mirrored, 0..1.
+        random_crop: whether a random square is cut out, rather than the central one.
+        random_scale: whether it is shrunk on a grey ground or magnified (Kumari et al., 2023).
+    """
+
+    flip_probability: float = 0.0
+    random_crop: bool = False
+    random_scale: bool = False
+
+    def is_discrete(self, images: Sequence[Image.Image]) -> bool:
+        """Whether an image has no more than its two sides, so that each can be encoded once."""
+        are_square = all(image.width == image.height for image in images)
+        return not self.random_scale and (are_square or not self.random_crop)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Latents of drawn images, with what is known of each.
+
+    Attributes:
+        latents_bchw: a sample of the VAE's posterior, scaled, float32 on the CPU.
+        mask_b1hw: where the image is; None where it is everywhere.
+        prefixes: index into `framing.PREFIXES` of what its caption begins with.
+    """
+
+    latents_bchw: Tensor
+    mask_b1hw: Tensor | None
+    prefixes: tuple[int, ...]
+
+
+class LatentSource(Protocol):
+    """Draws views of a set of images."""
+
+    def sample(self, images: Tensor, flips: Tensor, streams: Streams) -> Views:
+        """Draw one view for each pair of image and flip (0 or 1)."""
 
 
 class LatentDistributions:
-    """The VAE's posterior of every image of a concept, plain and mirrored; computed once.
+    """The VAE's posterior of every image, plain and mirrored; computed once.
 
     The latent itself is sampled anew for every input, so the distribution of training inputs is that of a loop
     that encodes the image at every step.
 
     Args:
         base: model whose VAE encodes.
-        concept: its images, cut to their central square and scaled to `base.resolution`.
+        images: cut to their central square and scaled to `base.resolution`.
     """
 
-    def __init__(self, base: BaseModel, concept: Concept) -> None:
-        pixels = torch.stack([base.preprocess(image) for image in concept.decode()])
+    def __init__(self, base: BaseModel, images: Sequence[Image.Image]) -> None:
+        pixels = torch.stack([base.preprocess(image) for image in images])
         moments = [base.encode(side) for side in (pixels, pixels.flip(-1))]
         self.mean_nfchw = torch.stack([mean for mean, _ in moments], dim=1)
         self.std_nfchw = torch.stack([std for _, std in moments], dim=1)
 
-    def __len__(self) -> int:
-        return len(self.mean_nfchw)
-
-    def sample(self, images: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw one latent for each pair of image and flip (0 or 1): shape (batch, channels, height, width)."""
+    def sample(self, images: Tensor, flips: Tensor, streams: Streams) -> Views:
+        """Draw one latent for each pair of image and flip (0 or 1)."""
         mean, std = self.mean_nfchw[images, flips], self.std_nfchw[images, flips]
-        return mean + std * torch.randn(mean.shape, generator=generator)
+        latents = mean + std * torch.randn(mean.shape, generator=streams["latents"])
+        return Views(latents, None, (0,) * len(images))
+
+
+class FramedImages:
+    """Images that are framed anew and encoded for every input, for augmentations that never repeat.
+
+    Args:
+        base: model whose VAE encodes.
+        images: decoded once.
+        augmentation: how each is framed.
+    """
+
+    def __init__(self, base: BaseModel, images: Sequence[Image.Image], augmentation: Augmentation) -> None:
+        self._base, self._images, self._augmentation = base, images, augmentation
+
+    def sample(self, images: Tensor, flips: Tensor, streams: Streams) -> Views:
+        """Frame, encode and draw one latent for each pair of image and flip (0 or 1)."""
+        framings = [self._framing(index, streams) for index in images.tolist()]
+        pixels = [
+            framing.apply(self._images[index], self._base.resolution, is_mirrored=bool(flip))
+            for framing, index, flip in zip(framings, images.tolist(), flips.tolist(), strict=True)
+        ]
+        mean, std = self._base.encode(torch.stack(pixels))
+        latents = mean + std * torch.randn(mean.shape, generator=streams["latents"])
+        mask = None
+        if self._augmentation.random_scale:
+            side = latents.shape[-1]
+            mask = torch.stack([framing.mask(self._base.resolution, side)[None] for framing in framings])
+        return Views(latents, mask, tuple(framing.prefix for framing in framings))
+
+    def _framing(self, index: int, streams: Streams) -> Framing:
+        return draw_framing(
+            self._images[index].size,
+            self._base.resolution,
+            crop=self._augmentation.random_crop,
+            scale=self._augmentation.random_scale,
+            generator=streams["framings"],
+        )
 
 
 class InputSource:
-    """Draws inputs for one concept.
+    """Draws inputs from a set of images and captions.
 
     Args:
         base: the base model, with the placeholder already among its words.
-        concept: whose images and placeholder are used.
-        templates: captions with one `{}` for the placeholder, drawn uniformly.
-        flip_probability: chance that an image is mirrored, 0..1.
+        images: what is shown.
+        captions: drawn uniformly.
+        augmentation: how images are varied.
+        keeps_text: whether the captions' text states never change, so that each is encoded once.
     """
 
-    def __init__(self, base: BaseModel, concept: Concept, templates: Sequence[str], flip_probability: float) -> None:
+    def __init__(
+        self,
+        base: BaseModel,
+        images: Sequence[Image.Image],
+        captions: Sequence[str],
+        augmentation: Augmentation,
+        *,
+        keeps_text: bool,
+    ) -> None:
         self.base = base
-        self._captions = tuple(template.format(concept.placeholder) for template in templates)
-        self._input_ids_cl = base.tokenize(self._captions)
-        self._flip_probability = flip_probability
-        self._latents = LatentDistributions(base, concept)
+        self._captions, self._count = tuple(captions), len(images)
+        prefixes = PREFIXES if augmentation.random_scale else PREFIXES[:1]
+        self._written = tuple(prefix + caption for prefix in prefixes for caption in captions)
+        self._input_ids_cl = base.tokenize(self._written)
+        self._text_cld = torch.cat([base.encode_text(ids[None]) for ids in self._input_ids_cl]) if keeps_text else None
+        self._flip_probability = augmentation.flip_probability
+        self._latents: LatentSource = (
+            LatentDistributions(base, images)
+            if augmentation.is_discrete(images)
+            else FramedImages(base, images, augmentation)
+        )
 
     def draw(self, size: int, streams: Streams, timesteps_b: Tensor) -> Inputs:
         """Draw `size` inputs at the given timesteps; every other source comes from its stream."""
-        images = torch.randint(len(self._latents), (size,), generator=streams["images"])
+        images = torch.randint(self._count, (size,), generator=streams["images"])
         flips = (torch.rand(size, generator=streams["flips"]) < self._flip_probability).long()
-        chosen = torch.randint(len(self._captions), (size,), generator=streams["captions"])
-        captions = tuple(self._captions[i] for i in chosen.tolist())
-        latents = self._latents.sample(images, flips, streams["latents"])
-        noise = torch.randn(latents.shape, generator=streams["noise"])
-        noisy, target = self.base.diffuse(latents, noise, timesteps_b)
+        drawn = torch.randint(len(self._captions), (size,), generator=streams["captions"])
+        views = self._latents.sample(images, flips, streams)
+        chosen = torch.tensor(views.prefixes) * len(self._captions) + drawn
+        noise = torch.randn(views.latents_bchw.shape, generator=streams["noise"])
+        noisy, target = self.base.diffuse(views.latents_bchw, noise, timesteps_b)
+        device = self.base.device
         return Inputs(
             images=tuple(images.tolist()),
-            captions=captions,
-            input_ids_bl=self._input_ids_cl[chosen.to(self.base.device)],
-            timesteps_b=timesteps_b.to(self.base.device),
+            captions=tuple(self._written[i] for i in chosen.tolist()),
+            input_ids_bl=self._input_ids_cl[chosen.to(device)],
+            text_bld=None if self._text_cld is None else self._text_cld[chosen.to(device)],
+            timesteps_b=timesteps_b.to(device),
             noisy_latents_bchw=noisy,
             target_bchw=target,
+            mask_b1hw=None if views.mask_b1hw is None else views.mask_b1hw.to(device),
         )
 
     def draw_training(self, size: int, streams: Streams) -> Inputs:

@@ -44,6 +44,11 @@ def resolve(settings: BaseModelSettings) -> Path:
     return folder
 
 
+def commit(folder: Path) -> str | None:
+    """Return the commit of a folder in the hub's cache, whatever branch or tag asked for it; None of other folders."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
 def _download(settings: BaseModelSettings) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -66,15 +66,24 @@ class QualityProbe:
         concept: whose images are the reference.
         settings: how many samples, and how they are drawn.
         scorer: the CLIP that scores.
+        phrase: what stands for the concept in prompts; None takes its placeholder.
     """
 
-    def __init__(self, base: BaseModel, concept: Concept, settings: QualitySettings, scorer: ClipScorer) -> None:
+    def __init__(
+        self,
+        base: BaseModel,
+        concept: Concept,
+        settings: QualitySettings,
+        scorer: ClipScorer,
+        phrase: str | None = None,
+    ) -> None:
+        phrase = phrase or concept.placeholder
         self._base, self._settings, self._scorer = base, settings, scorer
         self._references = scorer.embed_images(concept.decode())
-        self._train_prompt = SAMPLE_TEMPLATE.format(concept.placeholder)
+        self._train_prompt = SAMPLE_TEMPLATE.format(phrase)
         templates = concept.validation_prompts
         chosen = [templates[i % len(templates)] for i in range(settings.samples)] if templates else []
-        self._validation_prompts = [template.format(concept.placeholder) for template in chosen]
+        self._validation_prompts = [template.format(phrase) for template in chosen]
         # CLIP does not know the placeholder: its text is scored with the class noun in its place.
         self._validation_texts = scorer.embed_texts([t.format(concept.class_noun) for t in chosen]) if chosen else None
 

@@ -16,7 +16,7 @@ from trainables.base_model import BaseModel, load
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
-from trainables.model_files import resolve
+from trainables.model_files import commit, resolve
 from trainables.pictures import contact_sheet
 from trainables.quality import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, FixedBatchSettings, QualitySettings
@@ -123,7 +123,8 @@ class Session:
         self._probe: QualityProbe | None = None
         if plan.quality and models.scorer:
             try:
-                self._probe = QualityProbe(models.base, concept, plan.quality, models.scorer)
+                phrase = self.training.method.phrase_for(concept)
+                self._probe = QualityProbe(models.base, concept, plan.quality, models.scorer, phrase)
             except BaseException:  # the next session must find the base model as it was
                 self.training.close()
                 raise
@@ -149,7 +150,8 @@ class Session:
             "device": gpu or "CPU",
             "threads": torch.get_num_threads(),
             "method": dict(self.training.method.settings()),
-            "versions": _versions("dvar-tune", "torch", "diffusers", "transformers"),
+            "base_model_commit": commit(base.folder),
+            "versions": _versions("dvar-tune", "torch", "diffusers", "transformers", "peft"),
         }
 
     def _restart(self, values: list[float]) -> None:
@@ -233,7 +235,8 @@ class Session:
         seconds = time.perf_counter() - start
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            self.training.method.export(folder)
+            if self.training.method.has_small_export or self.state != "running":
+                self.training.method.export(folder)
             contact_sheet(images).save(folder / SAMPLES_FILE)
             self._sink.snapshot(self.training.steps_done, scores, seconds, folder)
         return scores

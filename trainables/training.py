@@ -2,15 +2,17 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
+from PIL import Image
 from torch import Tensor
 
+from trainables import prior
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.fixed_batch import FixedBatch
-from trainables.inputs import SOURCES, InputSource
+from trainables.inputs import SOURCES, Augmentation, Inputs, InputSource, join
 from trainables.methods.base import Method
 from trainables.randomness import Streams
 from trainables.settings import FixedBatchSettings
@@ -53,14 +55,29 @@ class Training:
         self.base, self.method, self.concept = base, method, concept
         self.steps_done = 0
         self._streams = Streams(seed, "training", SOURCES)
+        self._prior_streams = Streams(seed, "training on the class", SOURCES)
+        # Before the method changes anything: the base model draws its own class.
+        of_class = prior.class_images(base, concept.class_noun, method.prior) if method.prior else []
         method.attach(base, concept)
         try:
-            self._source = InputSource(base, concept, method.templates, method.flip_probability)
+            captions = [template.format(method.phrase_for(concept)) for template in method.templates]
+            keeps_text = not method.trains_text
+            self._source = InputSource(base, concept.decode(), captions, method.augmentation, keeps_text=keeps_text)
+            self._prior_source = self._source_of_class(of_class, keeps_text) if of_class else None
             self.fixed_batch = FixedBatch(self._source, fixed_batch) if fixed_batch else None
         except BaseException:
             method.detach()
             raise
-        self._optimizer = torch.optim.AdamW(method.parameter_groups())
+        groups = method.parameter_groups()
+        self._parameters = [parameter for group in groups for parameter in group["params"]]
+        self._optimizer = torch.optim.AdamW(groups)
+        # Gradients that pass through float16 would vanish; the other precisions have float32's range.
+        self._scaler = torch.amp.GradScaler(base.device.type, enabled=base.dtype == torch.float16)
+
+    def _source_of_class(self, images: Sequence[Image.Image], keeps_text: bool) -> InputSource:
+        augmentation = Augmentation(self.method.flip_probability)
+        captions = [prior.caption(self.concept.class_noun)]
+        return InputSource(self.base, images, captions, augmentation, keeps_text=keeps_text)
 
     def step(self) -> StepRow:
         """Do one optimizer step, then measure L_det.
@@ -72,7 +89,7 @@ class Training:
         train_loss, grad_norm = self._update()
         self.steps_done += 1
         trained = self._clock()
-        losses = self.fixed_batch.losses(self.method) if self.fixed_batch else None
+        losses = self.fixed_batch.losses(self.base, self.method) if self.fixed_batch else None
         measured = self._clock()
         row = StepRow(
             step=self.steps_done,
@@ -87,15 +104,24 @@ class Training:
         return row
 
     def _update(self) -> tuple[float, float]:
-        inputs = self._source.draw_training(self.method.batch_size, self._streams)
-        loss = self.method.loss(inputs)
+        loss = self.method.loss(self.base, self._draw())
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        grad_norm = torch.nn.utils.get_total_norm(
-            [p.grad for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
-        )
-        self._optimizer.step()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self._optimizer)
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        grad_norm = torch.nn.utils.get_total_norm(gradients)
+        if self.method.max_grad_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self.method.max_grad_norm, grad_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         return loss.item(), grad_norm.item()
+
+    def _draw(self) -> Inputs:
+        size = self.method.batch_size
+        inputs = self._source.draw_training(size, self._streams)
+        if self._prior_source is None:
+            return inputs
+        return join(inputs, self._prior_source.draw_training(size, self._prior_streams))
 
     def _check_finite(self, row: StepRow) -> None:
         for name, value in (("L_det", row.l_det), ("the training loss", row.train_loss)):
@@ -115,6 +141,8 @@ class Training:
         state = {"steps_done": torch.tensor(self.steps_done)}
         state |= {f"method.{name}": value for name, value in self.method.state_dict().items()}
         state |= {f"stream.{name}": value for name, value in self._streams.state_dict().items()}
+        state |= {f"class_stream.{name}": value for name, value in self._prior_streams.state_dict().items()}
+        state |= {f"scaler.{name}": torch.tensor(value) for name, value in self._scaler.state_dict().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         return {name: value.detach().clone() for name, value in state.items()}
@@ -128,12 +156,20 @@ class Training:
         self.steps_done = int(state["steps_done"])
         self.method.load_state_dict(part(state, "method."))
         self._streams.load_state_dict(part(state, "stream."))
+        self._prior_streams.load_state_dict(part(state, "class_stream."))
+        self._scaler.load_state_dict({name: value.item() for name, value in part(state, "scaler.").items()})
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in part(state, "optimizer.").items():
             index, moment = name.split(".", 1)
             moments.setdefault(int(index), {})[moment] = value
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+    def __enter__(self) -> "Training":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Leave the base model as it was before this training."""

@@ -53,7 +53,7 @@ def main():
     decode = torch.no_grad()(lambda: base.vae.decode(latents))
     parts = {
         "a Textual Inversion step of batch 4": training._update,
-        "L_det of 8 inputs": lambda: training.fixed_batch.losses(training.method),
+        "L_det of 8 inputs": lambda: training.fixed_batch.losses(training.base, training.method),
         "decoding 8 samples": decode,
     }
     for what, function in parts.items():

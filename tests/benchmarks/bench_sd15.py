@@ -1,4 +1,4 @@
-"""Textual Inversion on Stable Diffusion 1.5's true architecture with random weights: ms a step and peak memory.
+"""Every method on Stable Diffusion 1.5's true architecture with random weights: ms a step and peak memory.
 
     python tests/benchmarks/bench_sd15.py [--steps 10] [--dtype bfloat16] [--tiny]
 
@@ -21,11 +21,12 @@ from orchestrator.store import RecordingStore
 from trainables.base_model import load
 from trainables.concept import concept_from_images
 from trainables.methods import MethodSpec
+from trainables.methods.base import Method
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.model_files import fingerprint
 from trainables.session import Models, Plan, Session
 from trainables.settings import BaseModelSettings
-from trainables.training import Training
+from trainables.training import PAPER_BATCH, Training
 
 # Operations of SD 1.5's U-Net at 512 px an image: forward, and forward with the backward pass to the text (TFLOP).
 FORWARD, FORWARD_BACKWARD = 0.82, 1.75
@@ -116,23 +117,44 @@ def run_preset(folder: Path, concept, tiny: bool) -> None:
     print(f"  samples and scores at the end took {recording.quality.seconds[-1]:.1f} s (meaningless: {scores})")
 
 
-def measure(base, concept, batch: int, steps: int) -> dict[str, float]:
+def measure(base, concept, method: Method, steps: int, fixed_batch=PAPER_BATCH) -> dict[str, float]:
     """Train some steps after three of warm-up; return medians in ms and the peak memory in GiB."""
     cuda = base.device.type == "cuda"
     if cuda:
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    training = Training(base, TextualInversion(batch_size=batch), concept)
-    for _ in range(3):
-        training.step()
-    rows = [training.step() for _ in range(steps)]
-    training.close()
+    with Training(base, method, concept, fixed_batch=fixed_batch) as training:
+        for _ in range(3):
+            training.step()
+        rows = [training.step() for _ in range(steps)]
+        count = sum(parameter.numel() for parameter in method.parameters())
     return {
         "step": 1e3 * statistics.median(row.seconds for row in rows),
         "l_det": 1e3 * statistics.median(row.l_det_seconds for row in rows),
         "peak": torch.cuda.max_memory_allocated() / 2**30 if cuda else float("nan"),
-        "first": rows[0].l_det,
-        "last": rows[-1].l_det,
+        "trained": count / 1e6,
     }
+
+
+def measure_methods(base, concept, steps: int) -> None:
+    """Print every method's time and memory, with L_det and without it."""
+    few = {"images": 4, "inference_steps": 2}
+    variants = [
+        ("textual_inversion", {}), ("dreambooth_lora", {}), ("dreambooth", {}), ("dreambooth", {"prior": few}),
+        ("custom_diffusion", {"prior": few}), ("p_plus", {"batch_size": 2}), ("svdiff", {}),
+    ]  # fmt: skip
+    print(
+        "method                     batch  trained M  step ms  L_det(8) ms  peak GiB | without L_det: step ms  peak GiB"
+    )
+    for name, settings in variants:
+        spec = MethodSpec(f"trainables.methods.{name}", settings)
+        on, off = (measure(base, concept, spec(), steps, batch) for batch in (PAPER_BATCH, None))
+        label = f"{name}{' + class' if settings.get('prior') else ''}"
+        print(
+            f"{label:<26} {spec().batch_size:>5}  {on['trained']:>9.3f}  {on['step']:>7.1f}  {on['l_det']:>11.1f}  "
+            f"{on['peak']:>8.2f} | {off['step']:>22.1f}  {off['peak']:>8.2f}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -160,18 +182,25 @@ def main() -> None:
         print(f"fingerprint {digest} in {hashed - start:.1f} s, loaded in {time.perf_counter() - hashed:.1f} s")
         build_clip(folder / "clip", options.tiny)
         run_preset(folder, concept, options.tiny)
+        report(base, concept, options)
+
+
+def report(base, concept, options: argparse.Namespace) -> None:
+    """Print the tables."""
+    device, resolution = base.device.type, base.resolution
     unet = sum(p.numel() for p in base.unet.parameters()) / 1e6
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, U-Net of {unet:.0f} M parameters, {resolution} px, {options.dtype}")
-    print("batch  step ms  floor  ratio  L_det(8) ms  floor  ratio  peak GiB  L_det")
+    print("batch  step ms  floor  ratio  L_det(8) ms  floor  ratio  peak GiB")
     for batch in (1, 2, 4):
-        figures = measure(base, concept, batch, options.steps)
+        figures = measure(base, concept, TextualInversion(batch_size=batch), options.steps)
         floor, det_floor = 1e3 * batch * FORWARD_BACKWARD / DENSE_BF16, 1e3 * 8 * FORWARD / DENSE_BF16
         step, l_det = figures["step"], figures["l_det"]
         print(
             f"{batch:>5}  {step:>7.1f}  {floor:>5.1f}  {step / floor:>5.1f}  {l_det:>11.1f}  {det_floor:>5.1f}  "
-            f"{l_det / det_floor:>5.1f}  {figures['peak']:>8.2f}  {figures['first']:.5f} -> {figures['last']:.5f}"
+            f"{l_det / det_floor:>5.1f}  {figures['peak']:>8.2f}"
         )
+    measure_methods(base, concept, options.steps)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ class Exploding(TextualInversion):
 
     calls = 0
 
-    def loss(self, inputs):
+    def loss(self, base, inputs):
         self.calls += 1
         if self.calls == 5 and self._concept.name.startswith("robot"):
             self.load_state_dict({"vectors": self.state_dict()["vectors"] * float("nan")})
-        return super().loss(inputs)
+        return super().loss(base, inputs)
 '''
 
 

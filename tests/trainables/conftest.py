@@ -1,34 +1,19 @@
-"""Fixtures with torch: one thread, and a base model that every test gets back as it was."""
+"""Fixtures with torch: sessions and their sinks."""
 
-import copy
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
-import torch
 
-from trainables.base_model import load
 from trainables.methods import MethodSpec
 from trainables.session import Models, Plan, Session
 from trainables.settings import BaseModelSettings, QualitySettings
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Sums are split by threads: one thread makes series comparable bit for bit."""
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def loaded_base(tiny_path):
-    return load(tiny_path, BaseModelSettings())
-
-
-@pytest.fixture
-def base(loaded_base):
-    """A base model that a test may change."""
-    return copy.deepcopy(loaded_base)
+def every_test_has_one_thread(one_thread):
+    """Series are compared bit for bit."""
 
 
 class MemorySink:

@@ -56,12 +56,12 @@ def test_l_det_is_the_mean_of_the_inputs_losses(base, toy_concepts):
     training = Training(base, TextualInversion(), toy_concepts[0])
     row = training.step()
     assert row.l_det == np.mean(row.input_losses)
-    prediction = training.method.denoise(training.fixed_batch.inputs).double()
+    prediction = training.method.denoise(base, training.fixed_batch.inputs).double()
     by_hand = ((prediction - training.fixed_batch.inputs.target_bchw) ** 2).mean(dim=(1, 2, 3))
     assert row.input_losses == pytest.approx(by_hand.tolist(), rel=1e-5)
 
 
 def test_measuring_twice_gives_the_same(base, toy_concepts):
     training = Training(base, TextualInversion(), toy_concepts[0])
-    first, second = (training.fixed_batch.losses(training.method) for _ in range(2))
+    first, second = (training.fixed_batch.losses(training.base, training.method) for _ in range(2))
     assert torch.equal(first, second)

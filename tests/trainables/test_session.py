@@ -13,11 +13,11 @@ QUALITY = QualitySettings(every=4, samples=1, inference_steps=2)
 class Exploding(TextualInversion):
     """Textual Inversion whose embedding becomes NaN in the third step."""
 
-    def loss(self, inputs):
+    def loss(self, base, inputs):
         self.calls = getattr(self, "calls", 0) + 1
         if self.calls == 3:
             self.load_state_dict({"vectors": self.state_dict()["vectors"] * float("nan")})
-        return super().loss(inputs)
+        return super().loss(base, inputs)
 
 
 class StopAt:

@@ -18,24 +18,30 @@ class MethodSpec:
 
     Attributes:
         spec: "module:Class", or "module" for the one method that a module defines.
-        settings: arguments of the method's constructor that differ from its defaults.
+        settings: arguments of the method's constructor that differ from its defaults, and from the recipe.
+        recipe: one of the method's named recipes; None takes its defaults.
     """
 
     spec: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str | None = None
 
     def __call__(self) -> "Method":
         """Make the method.
 
         Raises:
-            InvalidInput: the spec names no method, or a setting is unknown.
+            InvalidInput: the spec names no method, or a setting or the recipe is unknown.
         """
         method = self._load()
+        if self.recipe is not None and self.recipe not in method.recipes:
+            recipes = ", ".join(method.recipes) or "none"
+            raise InvalidInput(f"{method.__name__} has no recipe {self.recipe!r}; available: {recipes}")
+        recipe = method.recipes[self.recipe] if self.recipe else {}
         known = inspect.signature(method).parameters
         for name in self.settings:
             if name not in known:
                 raise InvalidInput(f"{method.__name__} has no setting {name!r}; available: {', '.join(known)}")
-        return method(**self.settings)
+        return method(**{**recipe, **self.settings})
 
     def _load(self) -> "type[Method]":
         from trainables.methods.base import Method

@@ -2,39 +2,115 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
-from trainables.inputs import Inputs
+from trainables.errors import InvalidInput
+from trainables.inputs import Augmentation, Inputs, denoising_loss, predict
+from trainables.prior import PriorSettings
+from trainables.prompts import OBJECT_TEMPLATES
 
 
+@dataclass(eq=False, kw_only=True)
 class Method(ABC):
     """Makes some parameters of a base model trainable, and knows their loss and their export.
 
-    A method is made with its settings alone, is attached to a base model for one concept, and leaves the base
-    model as it found it when it is detached.
+    A method is made with its settings alone, which are the fields of its dataclass; it is attached to a base model for
+    one concept, and leaves the base model as it found it when it is detached. Every method has the settings below;
+    its own come beside them.
 
     Attributes:
-        batch_size: inputs of a training step.
-        templates: captions of training images, each with one `{}` for the placeholder.
-        flip_probability: chance that a training image is mirrored, 0..1.
+        learning_rate: of AdamW, positive.
+        weight_decay: of AdamW, not negative.
+        batch_size: inputs a step.
+        templates: captions of training images, one `{}` each, where the phrase goes.
+        phrase: what stands for the concept in captions and prompts, made of `{placeholder}` and `{class_noun}`.
+        flip_probability: chance that an image is mirrored, 0..1.
+        random_crop: whether a random square is cut out of an image; otherwise the central one is.
+        random_scale: whether images are shrunk and magnified, with captions that say so, and the loss is confined to
+            them (Kumari et al., 2023).
+        max_grad_norm: to which the norm of the gradient is clipped; None does not clip.
+        prior: generated images of the class, whose loss is added (Ruiz et al., 2023); None does without.
     """
 
-    batch_size: int
-    templates: Sequence[str]
-    flip_probability: float
+    trains: ClassVar[str]
+    """What trains, in a few words, for tables."""
+    budget: ClassVar[int] = 1000
+    """Optimizer steps that are usual."""
+    window: ClassVar[int] = 100
+    """DVAR's N for that budget."""
+    threshold: ClassVar[float] = 0.15
+    """DVAR's alpha."""
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named settings; what a recipe does not name has its default."""
+    has_small_export: ClassVar[bool] = True
+    """Whether the export is kept with every snapshot rather than at the end alone."""
 
-    @abstractmethod
+    learning_rate: float
+    weight_decay: float = 1e-2
+    batch_size: int = 1
+    templates: Sequence[str] = OBJECT_TEMPLATES
+    phrase: str = "{placeholder}"
+    flip_probability: float = 0.5
+    random_crop: bool = False
+    random_scale: bool = False
+    max_grad_norm: float | None = None
+    prior: PriorSettings | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            InvalidInput: one is out of its range.
+        """
+        if isinstance(self.prior, Mapping):  # as an experiment's file brings it
+            self.prior = PriorSettings.from_mapping(self.prior)
+        if not self.learning_rate > 0:
+            raise InvalidInput(f"learning_rate must be positive, got {self.learning_rate}")
+        if not self.weight_decay >= 0:
+            raise InvalidInput(f"weight_decay must not be negative, got {self.weight_decay}")
+        if self.batch_size < 1:
+            raise InvalidInput(f"batch_size must be at least 1, got {self.batch_size}")
+        if not 0 <= self.flip_probability <= 1:
+            raise InvalidInput(f"flip_probability must lie between 0 and 1, got {self.flip_probability}")
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise InvalidInput(f"max_grad_norm must be positive, got {self.max_grad_norm}; null does not clip")
+        if not self.templates or any(template.count("{}") != 1 for template in self.templates):
+            raise InvalidInput(f"templates must be captions with exactly one {{}} each, got {list(self.templates)}")
+        try:
+            self.phrase.format(placeholder="", class_noun="")
+        except (KeyError, IndexError, ValueError) as error:
+            known = "{placeholder} and {class_noun}"
+            raise InvalidInput(f"phrase {self.phrase!r} is not understood; it may hold {known}") from error
+
     def settings(self) -> Mapping[str, Any]:
-        """Return every setting that influences training, as plain JSON: part of a recording's key."""
+        """Return every setting, as plain JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        prior = self.prior.as_mapping() if self.prior else None
+        return values | {"templates": list(self.templates), "prior": prior}
+
+    def phrase_for(self, concept: Concept) -> str:
+        """Return what stands for a concept in captions and prompts."""
+        return self.phrase.format(placeholder=concept.placeholder, class_noun=concept.class_noun)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How an image is varied before it is encoded."""
+        return Augmentation(self.flip_probability, self.random_crop, self.random_scale)
+
+    @property
+    @abstractmethod
+    def trains_text(self) -> bool:
+        """Whether the text encoder's states change in training; otherwise each caption is encoded once."""
 
     @abstractmethod
     def attach(self, base: BaseModel, concept: Concept) -> None:
-        """Make the trainable parameters in `base` and freeze everything else.
+        """Make the trainable parameters in `base`, and leave everything else frozen.
 
         Raises:
             InvalidInput: the concept does not fit the base model (such as a placeholder that is a word already).
@@ -45,20 +121,29 @@ class Method(ABC):
         """Undo `attach`: the base model is bit for bit what it was before."""
 
     @abstractmethod
+    def parameters(self) -> Sequence[Tensor]:
+        """Return what trains, float32."""
+
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return what trains, with its learning rates, in the form that `torch.optim` takes."""
+        """Return what trains, with its learning rate, in the form that `torch.optim` takes."""
+        return [{"params": [*self.parameters()], "lr": self.learning_rate, "weight_decay": self.weight_decay}]
 
-    @abstractmethod
-    def denoise(self, inputs: Inputs) -> Tensor:
+    def denoise(self, base: BaseModel, inputs: Inputs) -> Tensor:
         """Return the model's prediction for `inputs`, shape (batch, channels, height, width)."""
+        return predict(base, inputs)
 
-    @abstractmethod
-    def loss(self, inputs: Inputs) -> Tensor:
+    def loss(self, base: BaseModel, inputs: Inputs) -> Tensor:
         """Return the method's own stochastic objective for a training batch, a scalar in float32."""
+        return denoising_loss(self.denoise(base, inputs), inputs, self.prior.weight if self.prior else 0.0)
 
     @abstractmethod
     def export(self, folder: Path) -> None:
-        """Write the files that diffusers itself loads into `folder`, which exists."""
+        """Write what was learned into `folder`, which exists, for `load_into` and wherever possible for others."""
+
+    @classmethod
+    @abstractmethod
+    def load_into(cls, pipeline: Any, folder: Path) -> None:
+        """Load an export into a diffusers pipeline of the same base model."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:

@@ -1,0 +1,88 @@
+"""Images of the class: drawn once by the base model, kept by everything that determines them."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from trainables import prior, quality
+from trainables.errors import InvalidInput
+from trainables.methods.dreambooth import DreamBooth
+from trainables.prior import PriorSettings, class_images
+from trainables.training import Training
+
+FEW = PriorSettings(images=3, inference_steps=1)
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """The prompts of every drawing, in a cache of the test's own."""
+    monkeypatch.setenv(prior.CACHE_VARIABLE, str(tmp_path))
+    seen, original = [], quality.draw_samples
+
+    def draw(pipeline, prompts, *rest):
+        seen.append(list(prompts))
+        return original(pipeline, prompts, *rest)
+
+    monkeypatch.setattr(quality, "draw_samples", draw)
+    return seen
+
+
+def test_they_are_drawn_once(base, calls):
+    first, second = (class_images(base, "robot", FEW) for _ in range(2))
+    assert calls == [["a photo of a robot"] * 3]
+    assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
+    assert len({image.tobytes() for image in first}) == 3
+
+
+@pytest.mark.parametrize(
+    ("noun", "changes", "count"),
+    [("car", {}, 2), ("robot", {"seed": 1}, 2), ("robot", {"images": 2}, 2), ("robot", {"weight": 0.5}, 1)],
+)
+def test_whatever_determines_them_is_part_of_the_key(base, calls, noun, changes, count):
+    class_images(base, "robot", FEW)
+    class_images(base, noun, dataclasses.replace(FEW, **changes))
+    assert len(calls) == count
+
+
+def test_two_that_ask_at_once_draw_once(base, calls):
+    with ThreadPoolExecutor(2) as pool:
+        found = [*pool.map(lambda _: class_images(base, "robot", FEW), range(2))]
+    assert len(calls) == 1
+    assert [len(images) for images in found] == [3, 3]
+
+
+def test_an_interrupted_drawing_leaves_nothing(base, calls, monkeypatch, tmp_path):
+    monkeypatch.setattr(quality, "draw_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        class_images(base, "robot", FEW)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".png"]
+    monkeypatch.undo()
+    monkeypatch.setenv(prior.CACHE_VARIABLE, str(tmp_path))
+    assert len(class_images(base, "robot", FEW)) == 3
+
+
+def test_a_training_step_counts_the_class(base, toy_concepts, calls):
+    """The same steps with another weight of the class have another loss; L_det's inputs know no class."""
+
+    def first_loss(weight):
+        method = DreamBooth(prior=dataclasses.replace(FEW, weight=weight))
+        with Training(base, method, toy_concepts[0]) as training:
+            assert training.fixed_batch.inputs.prior_count == 0
+            return training.step().train_loss
+
+    light, heavy = first_loss(1e-6), first_loss(1.0)
+    assert heavy > 1.5 * light
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"images": 0}, "prior.images must be at least 1, got 0"),
+        ({"weight": 0}, "prior.weight must be positive, got 0"),
+        ({"count": 5}, "prior has no setting 'count'; available: weight, images"),
+    ],
+)
+def test_unusable_settings(settings, message):
+    with pytest.raises(InvalidInput, match=message):
+        DreamBooth(prior=settings)

@@ -1,0 +1,95 @@
+"""Custom Diffusion: keys and values of the U-Net's cross-attention, and a word (Kumari et al., 2023)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainables.base_model import BaseModel
+from trainables.concept import Concept
+from trainables.methods.base import Method
+from trainables.prior import PriorSettings
+from trainables.prompts import SAMPLE_TEMPLATE
+from trainables.tensors import part
+from trainables.weights import TrainedWeights
+from trainables.words import EMBEDDING_FILE, ConceptWord
+
+WEIGHTS_FILE = "custom_diffusion.safetensors"
+SUFFIXES = ("attn2.to_k.weight", "attn2.to_v.weight")
+
+
+@dataclass(eq=False, kw_only=True)
+class CustomDiffusion(Method):
+    """Trains the matrices by which the U-Net reads text, and the placeholder's embedding.
+
+    The defaults are the recipe that the paper's authors ran, but for the class images: the retrieval service that
+    they used is gone, so the base model draws them. L_det knows neither mask nor class images.
+    """
+
+    trains: ClassVar[str] = "cross-attention K and V, a word"
+    budget: ClassVar[int] = 500
+    window: ClassVar[int] = 180
+    threshold: ClassVar[float] = 0.15
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        # diffusers' example scales 1e-5 by the batch alone.
+        "diffusers": {"learning_rate": 2e-5},
+    }
+
+    learning_rate: float = 4e-5
+    batch_size: int = 2
+    templates: Sequence[str] = ("photo of a {}",)
+    phrase: str = "{placeholder} {class_noun}"
+    random_scale: bool = True
+    max_grad_norm: float | None = 1.0
+    prior: PriorSettings | None = field(default_factory=PriorSettings)
+
+    @property
+    def trains_text(self) -> bool:
+        """True: the placeholder is in every caption of the concept."""
+        return True
+
+    def attach(self, base: BaseModel, concept: Concept) -> None:
+        """Put trainable keys and values beside the frozen ones, and add the placeholder."""
+        self._word = ConceptWord(base, concept, (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts))
+        names = [name for name in base.unet.state_dict() if name.endswith(SUFFIXES)]
+        self._weights = TrainedWeights(base.unet, names)
+
+    def detach(self) -> None:
+        """Take both away."""
+        self._weights.remove()
+        self._word.remove()
+
+    def parameters(self) -> Sequence[Tensor]:
+        """Return keys, values and the placeholder's embedding."""
+        return [*self._weights.parameters, self._word.vectors]
+
+    def export(self, folder: Path) -> None:
+        """Write the U-Net's changed weights by its own names, in its precision, and `learned_embeds.safetensors`."""
+        save_file(self._weights.weights(), folder / WEIGHTS_FILE)
+        self._word.export(folder)
+
+    @classmethod
+    def load_into(cls, pipeline: Any, folder: Path) -> None:
+        """Put the weights into the pipeline's U-Net, and the word into its text encoder.
+
+        diffusers' own loader for this method loads nothing into a U-Net.
+        """
+        found = pipeline.unet.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
+        if found.unexpected_keys:
+            raise ValueError(f"{folder / WEIGHTS_FILE} is of another U-Net: it has no {found.unexpected_keys[0]}")
+        pipeline.load_textual_inversion(folder / EMBEDDING_FILE)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return keys, values and vectors, float32."""
+        return {f"unet.{name}": value for name, value in self._weights.state_dict().items()} | {
+            f"word.{name}": value for name, value in self._word.state_dict().items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Set keys, values and vectors."""
+        self._weights.load_state_dict(part(state, "unet."))
+        self._word.load_state_dict(part(state, "word."))

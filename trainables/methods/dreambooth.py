@@ -1,0 +1,103 @@
+"""DreamBooth: the whole U-Net, and the text encoder if wished (Ruiz et al., 2023)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainables.base_model import BaseModel
+from trainables.concept import Concept
+from trainables.methods.base import Method
+from trainables.tensors import part
+from trainables.weights import TrainedWeights
+
+FILES = {
+    "unet": ("diffusion_pytorch_model.safetensors", "config.json"),
+    "text_encoder": ("model.safetensors", "config.json"),
+}
+
+
+@dataclass(eq=False, kw_only=True)
+class DreamBooth(Method):
+    """Trains every weight of the U-Net in float32 beside the frozen ones; a rare word and the class noun name it.
+
+    The defaults are those of diffusers' example. The example does without class images unless told otherwise, and so
+    does this; the paper of the method uses 200 with weight 1: `prior: {}`.
+
+    Attributes:
+        trains_text_encoder: whether the text encoder trains too.
+    """
+
+    trains: ClassVar[str] = "the whole U-Net"
+    budget: ClassVar[int] = 1000
+    window: ClassVar[int] = 440
+    threshold: ClassVar[float] = 0.40
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"diffusers": {}, "prior": {"prior": {}}}
+    has_small_export: ClassVar[bool] = False
+
+    learning_rate: float = 5e-6
+    templates: Sequence[str] = ("a photo of {}",)
+    phrase: str = "sks {class_noun}"
+    flip_probability: float = 0.0
+    random_crop: bool = True
+    max_grad_norm: float | None = 1.0
+    trains_text_encoder: bool = False
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the text encoder trains."""
+        return self.trains_text_encoder
+
+    def attach(self, base: BaseModel, concept: Concept) -> None:
+        """Put trainable weights beside the frozen ones."""
+        self._modules = {"unet": base.unet}
+        if self.trains_text_encoder:
+            self._modules["text_encoder"] = base.text_encoder
+        self._configs = {name: module.config for name, module in self._modules.items()}
+        self._weights = {
+            name: TrainedWeights(module, [key for key, _ in module.named_parameters()])
+            for name, module in self._modules.items()
+        }
+
+    def detach(self) -> None:
+        """Take them away."""
+        for weights in self._weights.values():
+            weights.remove()
+
+    def parameters(self) -> Sequence[Tensor]:
+        """Return every weight that trains."""
+        return [parameter for weights in self._weights.values() for parameter in weights.parameters]
+
+    def export(self, folder: Path) -> None:
+        """Write `unet/` (and `text_encoder/`) in diffusers' format, in the base model's precision."""
+        for name, weights in self._weights.items():
+            (folder / name).mkdir()
+            save_file(weights.weights(), folder / name / FILES[name][0], metadata={"format": "pt"})
+            config = self._modules[name].config
+            text = (
+                config.to_json_string() if hasattr(config, "to_json_string") else self._modules[name].to_json_string()
+            )
+            (folder / name / FILES[name][1]).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load_into(cls, pipeline: Any, folder: Path) -> None:
+        """Put the weights into the pipeline; `UNet2DConditionModel.from_pretrained(folder / "unet")` reads them too."""
+        for name, (file, _) in FILES.items():
+            if (folder / name).is_dir():
+                getattr(pipeline, name).load_state_dict(load_file(folder / name / file))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return every weight that trains, float32."""
+        return {
+            f"{name}.{key}": value
+            for name, weights in self._weights.items()
+            for key, value in weights.state_dict().items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Set every weight that trains."""
+        for name, weights in self._weights.items():
+            weights.load_state_dict(part(state, f"{name}."))

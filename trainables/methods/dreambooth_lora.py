@@ -1,0 +1,139 @@
+"""DreamBooth-LoRA: low-rank updates of the U-Net's attention (Hu et al., 2022; Ruiz et al., 2023)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainables.base_model import BaseModel
+from trainables.concept import Concept
+from trainables.errors import InvalidInput
+from trainables.methods.base import Method
+from trainables.prompts import SAMPLE_TEMPLATE
+from trainables.tensors import part
+from trainables.words import EMBEDDING_FILE, ConceptWord
+
+ADAPTER = "concept"
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+@dataclass(eq=False, kw_only=True)
+class DreamBoothLoRA(Method):
+    """Adds a product of two small matrices to every query, key, value and output of the U-Net's attention.
+
+    The defaults are the recipe that the paper's authors ran, which also learns the placeholder's embedding.
+
+    Attributes:
+        rank: of the products.
+        alpha: their scale is alpha / rank; None takes the rank.
+        learns_word: whether the placeholder's embedding trains too.
+    """
+
+    trains: ClassVar[str] = "LoRA in attention, a word"
+    budget: ClassVar[int] = 1000
+    window: ClassVar[int] = 440
+    threshold: ClassVar[float] = 0.40
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        "diffusers": {
+            "learning_rate": 1e-4,
+            "batch_size": 1,
+            "templates": ("a photo of {}",),
+            "phrase": "sks {class_noun}",
+            "flip_probability": 0.0,
+            "random_crop": True,
+            "max_grad_norm": 1.0,
+            "learns_word": False,
+        },
+    }
+
+    learning_rate: float = 1e-3
+    batch_size: int = 2
+    rank: int = 4
+    alpha: int | None = None
+    learns_word: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            InvalidInput: one is out of its range.
+        """
+        super().__post_init__()
+        if self.rank < 1:
+            raise InvalidInput(f"rank must be at least 1, got {self.rank}")
+        if self.alpha is not None and self.alpha < 1:
+            raise InvalidInput(f"alpha must be at least 1, got {self.alpha}; null takes the rank")
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the placeholder's embedding trains."""
+        return self.learns_word
+
+    def attach(self, base: BaseModel, concept: Concept) -> None:
+        """Add the products, the first factor Gaussian and the second zero, and the placeholder."""
+        from peft import LoraConfig
+
+        self._base = base
+        captions = (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts)
+        self._word = ConceptWord(base, concept, captions) if self.learns_word else None
+        config = LoraConfig(
+            r=self.rank, lora_alpha=self.alpha or self.rank, init_lora_weights="gaussian", target_modules=[*TARGETS]
+        )
+        # peft draws the first factors from torch's global generator: the same ones for every run, and nothing else
+        # may notice.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            base.unet.add_adapter(config, adapter_name=ADAPTER)
+        self._factors = {name: p for name, p in base.unet.named_parameters() if f".{ADAPTER}." in name}
+        for factor in self._factors.values():
+            factor.data = factor.data.float()
+            factor.requires_grad_(True)
+
+    def detach(self) -> None:
+        """Take the products and the placeholder away."""
+        self._base.unet.unload_lora()
+        if self._word:
+            self._word.remove()
+
+    def parameters(self) -> Sequence[Tensor]:
+        """Return the factors, and the placeholder's embedding if it trains."""
+        return [*self._factors.values(), *([self._word.vectors] if self._word else [])]
+
+    def export(self, folder: Path) -> None:
+        """Write `pytorch_lora_weights.safetensors` for `load_lora_weights`, and `learned_embeds.safetensors`."""
+        from diffusers import StableDiffusionPipeline
+        from diffusers.utils import convert_state_dict_to_diffusers
+        from peft.utils import get_peft_model_state_dict
+
+        factors = get_peft_model_state_dict(self._base.unet, adapter_name=ADAPTER)
+        StableDiffusionPipeline.save_lora_weights(
+            folder, unet_lora_layers={k: v.cpu() for k, v in convert_state_dict_to_diffusers(factors).items()}
+        )
+        if self._word:
+            self._word.export(folder)
+
+    @classmethod
+    def load_into(cls, pipeline: Any, folder: Path) -> None:
+        """Load both by the pipeline's own loaders."""
+        pipeline.load_lora_weights(folder)
+        if (folder / EMBEDDING_FILE).is_file():
+            pipeline.load_textual_inversion(folder / EMBEDDING_FILE)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the factors and the vectors, float32."""
+        word = self._word.state_dict() if self._word else {}
+        return {f"lora.{name}": p.detach() for name, p in self._factors.items()} | {
+            f"word.{name}": value for name, value in word.items()
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Set the factors and the vectors."""
+        for name, value in self._factors.items():
+            value.copy_(state[f"lora.{name}"])
+        if self._word:
+            self._word.load_state_dict(part(state, "word."))

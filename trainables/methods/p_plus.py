@@ -1,0 +1,137 @@
+"""P+: a vector for the placeholder in each cross-attention layer of the U-Net (Voynov et al., 2023)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from trainables.base_model import BaseModel
+from trainables.concept import Concept
+from trainables.methods.base import Method
+from trainables.prompts import SAMPLE_TEMPLATE
+from trainables.words import ConceptWord
+
+VECTORS_FILE = "learned_embeds_per_layer.safetensors"
+
+
+class PerLayerText(nn.Module):
+    """A text encoder that reads each caption once a cross-attention layer, each time with that layer's vector.
+
+    The states of all layers lie side by side in the width, so that whoever calls text encoder and U-Net needs to know
+    nothing of it; before each layer, its part is cut out.
+
+    Args:
+        text_encoder: has the placeholder among its words, with as many vectors as there are layers.
+        unet: whose layers are served, until `remove`.
+        token_id: of the placeholder.
+    """
+
+    def __init__(self, text_encoder: Any, unet: nn.Module, token_id: int) -> None:
+        super().__init__()
+        self.text_encoder, self.token_id = text_encoder, token_id
+        layers = cross_attention(unet)
+        self.layers = len(layers)
+        self._hooks = [
+            layer.register_forward_pre_hook(self._cut(index), with_kwargs=True) for index, layer in enumerate(layers)
+        ]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:  # pipelines ask the text encoder for its dtype, device and config
+            if name == "text_encoder":  # not there yet: a copy is being made
+                raise
+            return getattr(self.text_encoder, name)
+
+    def _cut(self, index: int) -> Any:
+        def hook(module: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            states = options["encoder_hidden_states"]
+            return arguments, options | {"encoder_hidden_states": states.chunk(self.layers, dim=-1)[index]}
+
+        return hook
+
+    def forward(self, input_ids: Tensor, **options: Any) -> tuple[Tensor]:
+        """Return the states of all layers, shape (batch, tokens, layers * width), first of a tuple."""
+        is_word = input_ids == self.token_id
+        states = [
+            self.text_encoder(input_ids.masked_fill(is_word, self.token_id + index), **options)[0]
+            for index in range(self.layers)
+        ]
+        return (torch.cat(states, dim=-1),)
+
+    def remove(self) -> None:
+        """Leave the U-Net as it was."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+def cross_attention(unet: nn.Module) -> list[nn.Module]:
+    """Return the U-Net's cross-attention layers, in the order of their names."""
+    return [module for name, module in unet.named_modules() if name.endswith(".attn2")]
+
+
+@dataclass(eq=False, kw_only=True)
+class PPlus(Method):
+    """Optimises the placeholder's embedding for every cross-attention layer on its own.
+
+    The defaults are the original's: batch 8, AdamW at 5e-3, 500 steps.
+    """
+
+    trains: ClassVar[str] = "a word for each cross-attention"
+    budget: ClassVar[int] = 500
+    window: ClassVar[int] = 50
+    threshold: ClassVar[float] = 0.15
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"original": {}}
+
+    learning_rate: float = 5e-3
+    batch_size: int = 8
+
+    @property
+    def trains_text(self) -> bool:
+        """True: the placeholder is in every caption."""
+        return True
+
+    def attach(self, base: BaseModel, concept: Concept) -> None:
+        """Add the placeholder with a vector a layer, and hand each layer its own text states."""
+        captions = (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts)
+        self._base, self._text_encoder = base, base.text_encoder
+        layers = len(cross_attention(base.unet))
+        self._word = ConceptWord(base, concept, captions, layers, is_spelled_out=False)
+        base.text_encoder = PerLayerText(base.text_encoder, base.unet, self._word.first_id)
+        self._placeholder = concept.placeholder
+
+    def detach(self) -> None:
+        """Take both away."""
+        self._base.text_encoder.remove()
+        self._base.text_encoder = self._text_encoder
+        self._word.remove()
+
+    def parameters(self) -> Sequence[Tensor]:
+        """Return the vectors."""
+        return [self._word.vectors]
+
+    def export(self, folder: Path) -> None:
+        """Write the vectors under the placeholder's name, shape (layers, width)."""
+        save_file({self._placeholder: self._word.vectors.detach().cpu().clone()}, folder / VECTORS_FILE)
+
+    @classmethod
+    def load_into(cls, pipeline: Any, folder: Path) -> None:
+        """Give the pipeline a text encoder that serves each layer of its U-Net."""
+        ((placeholder, vectors),) = load_file(folder / VECTORS_FILE).items()
+        # Names that do not count as diffusers counts: it would write all of them out in a prompt.
+        tokens = [placeholder, *(f"{placeholder}-{i}" for i in range(1, len(vectors)))]
+        pipeline.load_textual_inversion([*vectors], token=tokens)
+        first_id = pipeline.tokenizer.convert_tokens_to_ids(placeholder)
+        pipeline.text_encoder = PerLayerText(pipeline.text_encoder, pipeline.unet, first_id)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the vectors, shape (layers, width), float32."""
+        return self._word.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Set the vectors."""
+        self._word.load_state_dict(state)

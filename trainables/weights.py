@@ -1,0 +1,79 @@
+"""Trains weights of a frozen module beside it: what is frozen stays as it is, and comes back untouched."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+
+class Float32(nn.Module):
+    """A float32 copy of a weight, which trains in its place; the module sees it in its own precision."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.value = nn.Parameter(weight.detach().float().clone())
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the copy in the frozen weight's precision."""
+        return self.value.to(weight.dtype)
+
+
+class TrainedWeights:
+    """Puts trainable substitutes in the place of some of a module's weights, until `remove`.
+
+    Args:
+        root: module whose weights are replaced.
+        names: of the weights, as in `root.state_dict()`.
+        substitute: makes the substitute of a weight: a module whose `forward(frozen)` returns what stands in for it,
+            and whose parameters train.
+
+    Attributes:
+        parameters: every parameter of every substitute, in order.
+    """
+
+    def __init__(
+        self, root: nn.Module, names: Sequence[str], substitute: Callable[[Tensor], nn.Module] = Float32
+    ) -> None:
+        self._root, self._names = root, tuple(names)
+        self._substitutes: dict[str, nn.Module] = {}
+        # Each weight is replaced as soon as its substitute is made, so that one large weight at a time is doubled.
+        for name in self._names:
+            module, attribute = self._owner(name)
+            one = substitute(getattr(module, attribute))
+            parametrize.register_parametrization(module, attribute, one)
+            self._substitutes[name] = one
+        self.parameters = [p for one in self._substitutes.values() for p in one.parameters()]
+
+    def _owner(self, name: str) -> tuple[nn.Module, str]:
+        path, _, attribute = name.rpartition(".")
+        return self._root.get_submodule(path), attribute
+
+    def remove(self) -> None:
+        """Put the frozen weights back."""
+        for name in self._names:
+            parametrize.remove_parametrizations(*self._owner(name), leave_parametrized=False)
+
+    @torch.no_grad()
+    def weights(self) -> dict[str, Tensor]:
+        """Return what the module computes with, by the names of the weights, on the CPU."""
+        return {name: getattr(*self._owner(name)).detach().cpu().contiguous().clone() for name in self._names}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return every parameter, exactly."""
+        return {f"{name}/{key}": p.detach() for name, one in self._substitutes.items() for key, p in _named(one)}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Set every parameter.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        for name, one in self._substitutes.items():
+            for key, parameter in _named(one):
+                parameter.copy_(state[f"{name}/{key}"])
+
+
+def _named(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return list(module.named_parameters())

@@ -1,0 +1,135 @@
+"""ConceptWord: the placeholder among a base model's words, with vectors of its own that train."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from trainables.base_model import BaseModel
+from trainables.concept import Concept
+from trainables.errors import InvalidInput
+
+EMBEDDING_FILE = "learned_embeds.safetensors"
+
+
+class ConceptWord:
+    """Adds a concept's placeholder to a base model: to a copy of its tokenizer, and beside its table of embeddings.
+
+    The vectors are a parameter of their own beside the frozen table, so weight decay cannot move any row of it. They
+    start from the class noun.
+
+    Args:
+        base: model that gets the word; `remove` takes it away again.
+        concept: whose placeholder and class noun are used.
+        captions: every caption that will hold the placeholder, with one `{}` for it; the vectors must fit into each.
+        num_vectors: embeddings that stand for the placeholder.
+        is_spelled_out: whether a caption holds all of them, one after the other; otherwise it holds the first one, and
+            the others have the ids that follow, for a method that knows when to read which.
+
+    Attributes:
+        vectors: what trains, shape (num_vectors, width), float32.
+        first_id: the id of the first one's token.
+
+    Raises:
+        InvalidInput: the placeholder is a word already, or a caption has no room for the vectors.
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        concept: Concept,
+        captions: Sequence[str],
+        num_vectors: int = 1,
+        *,
+        is_spelled_out: bool = True,
+    ) -> None:
+        tokenizer = base.with_own_tokenizer()
+        start_ids = tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
+        # diffusers' names for the tokens of one placeholder: its pipelines and `BaseModel.tokenize` write them out.
+        joint = "_" if is_spelled_out else "-"
+        tokens = [concept.placeholder, *(f"{concept.placeholder}{joint}{i}" for i in range(1, num_vectors))]
+        _check_new(tokenizer, tokens, concept)
+        tokenizer.add_tokens(tokens)
+        _check_room(tokenizer, tokens if is_spelled_out else tokens[:1], captions)
+        self._base, self._placeholder = base, concept.placeholder
+        self._original = (base.tokenizer, base.text_encoder.get_input_embeddings())
+        table = self._original[1].weight
+        # A noun of several tokens starts from their mean: no single row stands for it.
+        self.vectors = nn.Parameter(table[start_ids].float().mean(dim=0).repeat(num_vectors, 1))
+        base.tokenizer = tokenizer
+        self.first_id = tokenizer.convert_tokens_to_ids(concept.placeholder)
+        base.text_encoder.set_input_embeddings(_EmbeddingWithConcept(self._original[1], self.vectors, self.first_id))
+
+    def remove(self) -> None:
+        """Give the base model its own tokenizer and table of embeddings back."""
+        tokenizer, embedding = self._original
+        self._base.tokenizer = tokenizer
+        self._base.text_encoder.set_input_embeddings(embedding)
+
+    def export(self, folder: Path) -> None:
+        """Write `learned_embeds.safetensors`, shape (vectors, width), for any diffusers pipeline's loader."""
+        save_file({self._placeholder: self.vectors.detach().cpu().clone()}, folder / EMBEDDING_FILE)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the vectors, shape (vectors, width), float32."""
+        return {"vectors": self.vectors.detach()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Set the vectors.
+
+        Raises:
+            InvalidInput: the state has another number of vectors, or of another width.
+        """
+        if state["vectors"].shape != self.vectors.shape:
+            shapes = f"{tuple(state['vectors'].shape)}, expected {tuple(self.vectors.shape)}"
+            raise InvalidInput(f"learned vectors of shape {shapes}; was num_vectors another one?")
+        with torch.no_grad():
+            self.vectors.copy_(state["vectors"])
+
+
+def _check_new(tokenizer: Any, tokens: Sequence[str], concept: Concept) -> None:
+    """Refuse a placeholder that means something already."""
+    is_word = len(tokenizer(concept.placeholder, add_special_tokens=False)["input_ids"]) == 1
+    vocabulary = tokenizer.get_vocab()
+    # One name more: pipelines would take a token that goes on counting for one more vector.
+    known = [token for token in (*tokens, f"{concept.placeholder}_{len(tokens)}") if token in vocabulary]
+    if is_word or known:
+        raise InvalidInput(
+            f"placeholder {concept.placeholder!r} of concept {concept.name!r} is a word of the tokenizer already"
+            f"{f' ({known[0]})' if known else ''}; choose another one in concept.yaml"
+        )
+
+
+def _check_room(tokenizer: Any, tokens: Sequence[str], captions: Sequence[str]) -> None:
+    """Refuse vectors for which a caption has no room."""
+    longest = max(len(ids) for ids in tokenizer([one.format(" ".join(tokens)) for one in captions])["input_ids"])
+    if longest > tokenizer.model_max_length:
+        raise InvalidInput(
+            f"with num_vectors {len(tokens)} a caption has {longest} tokens, and the text encoder reads "
+            f"{tokenizer.model_max_length}; choose fewer vectors, or shorter templates and validation prompts"
+        )
+
+
+class _EmbeddingWithConcept(nn.Module):
+    """The frozen table of embeddings with a few more tokens, from `first_id` on, whose vectors are trained."""
+
+    def __init__(self, table: nn.Embedding, vectors: nn.Parameter, first_id: int) -> None:
+        super().__init__()
+        self.table, self.first_id = table, first_id
+        self._vectors = (vectors,)  # in a tuple: torch must not register it, for the encoder's dtype is the table's
+
+    @property
+    def weight(self) -> Tensor:
+        return self.table.weight
+
+    def forward(self, input_ids_bl: Tensor) -> Tensor:
+        vectors = self._vectors[0]
+        is_own = (input_ids_bl >= self.first_id) & (input_ids_bl < self.first_id + len(vectors))
+        embedded: Tensor = self.table(input_ids_bl.masked_fill(is_own, 0))
+        for token_id, vector in enumerate(vectors, self.first_id):
+            is_token = (input_ids_bl == token_id).unsqueeze(-1)
+            embedded = torch.where(is_token, vector.to(embedded.dtype), embedded)
+        return embedded
