@@ -65,6 +65,11 @@ _SHARED: dict[str, tuple[str | None, Any, Any]] = {
         _option("--base-model", "-b", help="'miniature', a folder in diffusers' format, or a hub id."),
     ),
     "method": ("method.name", str | None, _option("--method", "-m", help="Personalization method, or module:Class.")),
+    "recipe": (
+        "method.recipe",
+        str | None,
+        _option("--recipe", help="A recipe of the method; `dvar methods` lists them."),
+    ),
     "budget": ("budget", int | None, _option("--budget", help="Optimizer steps of a full-length run.")),
     "seed": ("seed", int | None, _option("--seed", help="Seed of training.")),
     "storage": ("storage", str | None, _option("--storage", "-s", help="Folder or URL for everything that is kept.")),
@@ -285,6 +290,19 @@ def concepts(
 
     with _errors_as_exit_codes():
         commands.concepts(only.split(",") if only else None, write, size)
+
+
+@app.command()
+def methods() -> None:
+    """List the personalization methods: what each trains, its budget, DVAR's N and alpha for it, and its recipes.
+
+    A method is a file in trainables/methods, an entry point dvar_tune.methods of another distribution, or module:Class.
+    One that cannot be loaded is named below the table, and the exit code is 1.
+    """
+    from orchestrator import commands
+
+    with _errors_as_exit_codes():
+        _exit(commands.methods())
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import best as best_file
-from orchestrator import criteria, runs
+from orchestrator import criteria, plugins, runs
 from orchestrator.best import Best
 from orchestrator.criteria import Criterion, Never
 from orchestrator.experiment import Experiment, Split
@@ -19,7 +19,7 @@ from orchestrator.progress import run_bars, study_bar
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, live_outcome, replay
 from orchestrator.report.picture import demo_picture
-from orchestrator.report.table import Row, comparison_table, concepts_table, study_table
+from orchestrator.report.table import Row, comparison_table, concepts_table, methods_table, study_table
 from orchestrator.study import Study, StudyResult
 from orchestrator.tracking import Tracker
 from search_spaces import dvar as dvar_space
@@ -368,3 +368,24 @@ def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None
         for concept in toys.load(names, size):
             write_concept(concept, target)
     console.print(f"{len(names)} concepts in {escape(str(target))}", soft_wrap=True)
+
+
+def methods() -> bool:
+    """List the personalization methods, and those that cannot be loaded; return whether all can."""
+    from trainables.methods.base import Method
+
+    console = Console(highlight=False)
+    problems = plugins.METHODS.problems(Method)
+    rows = []
+    for name in plugins.METHODS.names():
+        try:
+            method = plugins.METHODS.load(name, Method)
+        except InvalidInput as error:
+            if str(error) not in problems:  # a broken file among the built-in ones
+                problems.append(str(error))
+            continue
+        rows.append((name, method.trains, method.budget, method.window, method.threshold, [*method.recipes]))
+    console.print(methods_table(rows))
+    for problem in problems:
+        console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
+    return not problems

@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from typer.main import get_command
 
-from orchestrator import experiment
+from orchestrator import experiment, plugins
 from orchestrator.cli import app
+from trainables.methods import MethodSpec
+from trainables.training import Training
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
@@ -44,3 +47,21 @@ def test_make_targets_exist():
     named = {target for text in TEXTS.values() for target in re.findall(r"^make (\w+)", text, flags=re.M)}
     assert named
     assert named <= targets
+
+
+def test_the_method_of_contributing_works(tmp_path, monkeypatch, base, toy_concepts):
+    """As the text says: one file, named as module:Class, with a recipe; it trains, and its export is loaded."""
+    (source,) = re.findall(r"```python\n(.*?)```", TEXTS["CONTRIBUTING.md"], flags=re.S)
+    (tmp_path / "my_methods.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    method = MethodSpec(plugins.METHODS.spec("my_methods:NormTuning"), {"learning_rate": 0.005}, "fast")()
+    assert method.learning_rate == 0.005
+    with Training(base, method, toy_concepts[0]) as training:
+        losses = [training.step().l_det for _ in range(3)]
+        assert len(set(losses)) == 3
+        method.export(tmp_path)
+        trained = {name: value.clone() for name, value in method.state_dict().items()}
+    pipeline = base.pipeline()
+    type(method).load_into(pipeline, tmp_path)
+    weights = pipeline.unet.state_dict()
+    assert all(torch.equal(weights[name.removesuffix("/value")], value) for name, value in trained.items())

@@ -96,3 +96,16 @@ def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def methods_table(rows: Sequence[tuple[str, str, int, int, float, Sequence[str]]]) -> Table:
+    """Return a table of methods: name, what trains, budget, DVAR's N and alpha for it, and recipes."""
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("method", no_wrap=True)
+    table.add_column("trains")
+    for heading in ("budget", "N", "alpha"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("recipes", no_wrap=True)
+    for name, trains, budget, window, threshold, recipes in rows:
+        table.add_row(name, trains, str(budget), str(window), f"{threshold:.2f}", ", ".join(recipes))
+    return table

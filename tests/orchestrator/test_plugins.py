@@ -1,9 +1,12 @@
 """Plugins: built in, from entry points, by spec; broken ones are named and harm nothing else."""
 
+import re
+
 import pytest
 
-from orchestrator import plugins
+from orchestrator import commands, plugins
 from orchestrator.criteria import DVAR, Criterion, load
+from search_spaces import dvar
 from trainables.errors import InvalidInput
 
 SOURCE = """
@@ -36,7 +39,8 @@ def other_distribution(tmp_path, monkeypatch):
 
 def test_built_in_names_need_no_import():
     assert plugins.CRITERIA.names() == ["dvar", "never"]
-    assert plugins.METHODS.names() == ["textual_inversion"]
+    built_in = ["custom_diffusion", "dreambooth", "dreambooth_lora", "p_plus", "svdiff", "textual_inversion"]
+    assert plugins.METHODS.names() == built_in
 
 
 def test_an_entry_point_is_found_by_name(other_distribution):
@@ -62,3 +66,28 @@ def test_a_broken_plugin_is_named_and_harms_nothing_else(other_distribution):
 def test_specs_that_name_no_criterion(spec):
     with pytest.raises(InvalidInput, match="criterion"):
         load(spec)
+
+
+def test_methods_are_listed_and_a_broken_one_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken_methods.py").write_text("import a_package_that_is_not_there")
+    info = tmp_path / "another-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dvar_tune.methods]\nlost = broken_methods:X\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "100")
+    assert commands.methods() is False
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in plugins.METHODS.names() if name != "lost")
+    assert re.search(r"unusable method 'lost' .*a_package_that_is_not_there", printed)
+    monkeypatch.undo()
+    assert commands.methods() is True
+
+
+def test_the_listed_settings_of_the_papers_methods_are_the_papers():
+    """The search knows them without importing torch, and a method shows them: two places, one truth."""
+    from trainables.methods.base import Method
+
+    for name, expected in dvar.PAPER.items():
+        method = plugins.METHODS.load(name, Method)
+        assert (method.budget, method.window, method.threshold) == expected
