@@ -16,9 +16,13 @@ class Exploding(TextualInversion):
 
     calls = 0
 
+    def attach(self, base, concept):
+        self.name = concept.name
+        super().attach(base, concept)
+
     def loss(self, base, inputs):
         self.calls += 1
-        if self.calls == 5 and self._concept.name.startswith("robot"):
+        if self.calls == 5 and self.name.startswith("robot"):
             self.load_state_dict({"vectors": self.state_dict()["vectors"] * float("nan")})
         return super().loss(base, inputs)
 '''

@@ -238,4 +238,5 @@ def test_real_renders_have_the_floors_of_their_captions(evaluation):
     ([float(i % 2) for i in range(30)], 5, 0.1, 30),
 ])  # fmt: skip
 def test_first_stop(values, window, threshold, stop):
-    assert evaluate.first_stop(torch.tensor(values, dtype=torch.float64), window, threshold) == stop
+    ratios = evaluate.variance_ratios(torch.tensor(values, dtype=torch.float64), window)
+    assert evaluate.first_stop(ratios, window, threshold) == stop
