@@ -61,7 +61,9 @@ class TrainedWeights:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return every parameter, exactly."""
-        return {f"{name}/{key}": p.detach() for name, one in self._substitutes.items() for key, p in _named(one)}
+        return {
+            f"{name}/{key}": p.detach() for name, one in self._substitutes.items() for key, p in one.named_parameters()
+        }
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -71,9 +73,5 @@ class TrainedWeights:
             KeyError: one is missing.
         """
         for name, one in self._substitutes.items():
-            for key, parameter in _named(one):
+            for key, parameter in one.named_parameters():
                 parameter.copy_(state[f"{name}/{key}"])
-
-
-def _named(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    return list(module.named_parameters())

@@ -13,7 +13,7 @@ from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.inputs import Augmentation, Inputs, denoising_loss, predict
 from trainables.prior import PriorSettings
-from trainables.prompts import OBJECT_TEMPLATES
+from trainables.prompts import OBJECT_TEMPLATES, SAMPLE_TEMPLATE
 
 
 @dataclass(eq=False, kw_only=True)
@@ -97,6 +97,10 @@ class Method(ABC):
     def phrase_for(self, concept: Concept) -> str:
         """Return what stands for a concept in captions and prompts."""
         return self.phrase.format(placeholder=concept.placeholder, class_noun=concept.class_noun)
+
+    def captions(self, concept: Concept) -> tuple[str, ...]:
+        """Return every caption and prompt that is read while a concept is learned, one `{}` each."""
+        return (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts)
 
     @property
     def augmentation(self) -> Augmentation:

@@ -12,7 +12,6 @@ from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.methods.base import Method
 from trainables.prior import PriorSettings
-from trainables.prompts import SAMPLE_TEMPLATE
 from trainables.tensors import part
 from trainables.weights import TrainedWeights
 from trainables.words import EMBEDDING_FILE, ConceptWord
@@ -54,7 +53,7 @@ class CustomDiffusion(Method):
 
     def attach(self, base: BaseModel, concept: Concept) -> None:
         """Put trainable keys and values beside the frozen ones, and add the placeholder."""
-        self._word = ConceptWord(base, concept, (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts))
+        self._word = ConceptWord(base, concept, self.captions(concept))
         names = [name for name in base.unet.state_dict() if name.endswith(SUFFIXES)]
         self._weights = TrainedWeights(base.unet, names)
 

@@ -56,7 +56,6 @@ class DreamBooth(Method):
         self._modules = {"unet": base.unet}
         if self.trains_text_encoder:
             self._modules["text_encoder"] = base.text_encoder
-        self._configs = {name: module.config for name, module in self._modules.items()}
         self._weights = {
             name: TrainedWeights(module, [key for key, _ in module.named_parameters()])
             for name, module in self._modules.items()

@@ -12,7 +12,6 @@ from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
-from trainables.prompts import SAMPLE_TEMPLATE
 from trainables.tensors import part
 from trainables.words import EMBEDDING_FILE, ConceptWord
 
@@ -78,8 +77,7 @@ class DreamBoothLoRA(Method):
         from peft import LoraConfig
 
         self._base = base
-        captions = (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts)
-        self._word = ConceptWord(base, concept, captions) if self.learns_word else None
+        self._word = ConceptWord(base, concept, self.captions(concept)) if self.learns_word else None
         config = LoraConfig(
             r=self.rank, lora_alpha=self.alpha or self.rank, init_lora_weights="gaussian", target_modules=[*TARGETS]
         )

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.methods.base import Method
-from trainables.prompts import SAMPLE_TEMPLATE
 from trainables.words import ConceptWord
 
 VECTORS_FILE = "learned_embeds_per_layer.safetensors"
@@ -97,10 +96,9 @@ class PPlus(Method):
 
     def attach(self, base: BaseModel, concept: Concept) -> None:
         """Add the placeholder with a vector a layer, and hand each layer its own text states."""
-        captions = (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts)
         self._base, self._text_encoder = base, base.text_encoder
         layers = len(cross_attention(base.unet))
-        self._word = ConceptWord(base, concept, captions, layers, is_spelled_out=False)
+        self._word = ConceptWord(base, concept, self.captions(concept), layers, is_spelled_out=False)
         base.text_encoder = PerLayerText(base.text_encoder, base.unet, self._word.first_id)
         self._placeholder = concept.placeholder
 

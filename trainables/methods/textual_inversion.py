@@ -11,7 +11,6 @@ from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
-from trainables.prompts import SAMPLE_TEMPLATE
 from trainables.words import EMBEDDING_FILE, ConceptWord
 
 
@@ -57,8 +56,7 @@ class TextualInversion(Method):
 
     def attach(self, base: BaseModel, concept: Concept) -> None:
         """Add the placeholder to a copy of the tokenizer, and its vectors beside the table of embeddings."""
-        captions = (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts)
-        self._word = ConceptWord(base, concept, captions, self.num_vectors)
+        self._word = ConceptWord(base, concept, self.captions(concept), self.num_vectors)
 
     def detach(self) -> None:
         """Give the base model its own tokenizer and table of embeddings back."""
