@@ -269,7 +269,7 @@ def _compare(desk: Desk) -> None:
         concepts = desk.concepts
     recordings = desk.recordings(concepts)
     tuned = found.make_criterion()
-    rows = [_row(strategy, recordings, found.measure) for strategy in _strategies(desk, tuned)]
+    rows = [_row(strategy, recordings, found.measure) for strategy in _strategies(desk, recordings[0], tuned)]
     live = _live_outcomes(desk, concepts, recordings, tuned, found.measure)
     if live:
         rows.append(Row.of("DVAR, tuned, live", live))
@@ -283,11 +283,12 @@ def _compare(desk: Desk) -> None:
             parent.finish(child, row.figures())
 
 
-def _strategies(desk: Desk, tuned: Criterion) -> list[_Strategy]:
-    paper = criteria.load("dvar", **dvar_space.paper_setting(desk.experiment.method.name, desk.experiment.budget))
+def _strategies(desk: Desk, recording: Recording, tuned: Criterion) -> list[_Strategy]:
+    method = desk.experiment.method.name
+    usual = criteria.load("dvar", **dvar_space.usual_setting(method, desk.experiment.budget, recording.usual))
     return [
         _Strategy("full budget", Never()),
-        _Strategy("DVAR, paper's setting", paper),
+        _Strategy("DVAR, paper's setting" if method in dvar_space.PAPER else "DVAR, usual setting", usual),
         _Strategy("DVAR, tuned", tuned),
     ]
 

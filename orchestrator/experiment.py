@@ -22,6 +22,7 @@ from trainables.settings import (
 )
 
 ALL = "all"
+TEXTUAL_INVERSION = "textual_inversion"
 
 
 class Settings(BaseModel):
@@ -33,7 +34,7 @@ class Settings(BaseModel):
 class MethodSettings(Settings):
     """Which personalization method runs, and what of it differs from its defaults."""
 
-    name: str = "textual_inversion"
+    name: str = TEXTUAL_INVERSION
     """A method's name, or "module:Class"."""
     recipe: str | None = None
     """One of the method's named recipes (`dvar methods` lists them); None takes its defaults."""
@@ -213,7 +214,9 @@ def _suggest(name: str, choices: Sequence[str]) -> str:
 
 
 def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, Any]]) -> Experiment:
-    """Make an experiment: a preset's values, over them a YAML file's, over them single values.
+    """Make an experiment: a preset's values for the method, over them a YAML file's, over them single values.
+
+    Settings and recipe that were given for another method than the last one named are left out.
 
     Args:
         preset: a preset's name; None takes the file's `preset`, else "miniature".
@@ -227,10 +230,14 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
 
     values = _read(file) if file else {}
     name = preset or str(values.get("preset") or MINIATURE)
-    merged = presets.load(name).model_dump()
-    for changes in (values, *(_nested(key, value) for key, value in overrides)):
-        _forget_other_methods_settings(merged, changes)
-        _merge(merged, changes)
+    layers = [values, *(_nested(key, value) for key, value in overrides)]
+    chosen = [_method(layer) for layer in layers]
+    method = next((one["name"] for one in reversed(chosen) if "name" in one), TEXTUAL_INVERSION)
+    meant = _for_method(layers, str(method))
+    recipe = next((one["recipe"] for one in reversed([_method(layer) for layer in meant]) if "recipe" in one), None)
+    merged = presets.load(name, str(method), recipe).model_dump()
+    for layer in meant:
+        _merge(merged, layer)
     merged["preset"] = name
     try:
         return Experiment.model_validate(merged)
@@ -257,11 +264,20 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _forget_other_methods_settings(merged: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Drop a method's settings and recipe where another method takes its place: its constructor knows others."""
-    method = changes.get("method")
-    if isinstance(method, Mapping) and method.get("name", merged["method"]["name"]) != merged["method"]["name"]:
-        merged["method"] |= {"settings": {}, "recipe": None}
+def _method(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    method = layer.get("method")
+    return method if isinstance(method, Mapping) else {}
+
+
+def _for_method(layers: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return the layers without the settings and recipes of methods that a later layer replaces."""
+    meant, named = [], TEXTUAL_INVERSION
+    for layer in layers:
+        named = _method(layer).get("name", named)
+        if named != name:
+            layer = {key: value for key, value in layer.items() if key != "method"}
+        meant.append(layer)
+    return meant
 
 
 def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:

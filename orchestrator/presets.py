@@ -1,53 +1,86 @@
-"""The presets: one typed function each, from which an experiment starts."""
+"""The presets: one typed function each, from which an experiment starts; its values are those that suit the method."""
 
 from collections.abc import Callable
 from difflib import get_close_matches
 
-from orchestrator.experiment import ConceptSettings, Experiment, MethodSettings, Resources
+from orchestrator import plugins
+from orchestrator.experiment import TEXTUAL_INVERSION, ConceptSettings, Experiment, MethodSettings, Resources
+from search_spaces.dvar import PAPER
 from trainables.errors import InvalidInput
-from trainables.miniature import NUM_VECTORS
+from trainables.miniature.recipes import RECIPES, Recipe
 from trainables.settings import BaseModelSettings, QualitySettings
 
+#: Of Textual Inversion, in a demonstration: a higher rate than its recipe's learns in fewer steps, less smoothly.
+DEMO = Recipe({"batch_size": 4, "learning_rate": 2e-3, "num_vectors": 8}, 160, 20)
+#: Of a method that the miniature has no recipe for.
+UNKNOWN = Recipe({}, 400, 20)
 
-def miniature() -> Experiment:
+
+def miniature(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
     """The embedded small Stable Diffusion on rendered toys: two CPU cores, a few minutes, nothing to download."""
+    suited = DEMO if method == TEXTUAL_INVERSION else RECIPES.get(method, UNKNOWN)
     return Experiment(
-        name="miniature",
+        name=_name("miniature", method),
         preset="miniature",
-        # A higher rate than `python -m trainables.miniature.evaluate` takes: it learns in fewer steps, less smoothly.
-        method=MethodSettings(settings={"batch_size": 4, "learning_rate": 2e-3, "num_vectors": NUM_VECTORS}),
-        budget=160,
-        quality=QualitySettings(every=20, samples=4, inference_steps=8, guidance_scale=3.0),
+        # Whoever names one of the method's own recipes wants it as it is.
+        method=MethodSettings(name=method, recipe=recipe, settings={} if recipe else dict(suited.settings)),
+        budget=suited.budget,
+        quality=QualitySettings(every=suited.every, samples=4, inference_steps=8, guidance_scale=3.0),
         resources=Resources(checkpoint_seconds=5),
     )
 
 
-def sd15() -> Experiment:
-    """Stable Diffusion 1.5 at 512 px with Textual Inversion as the paper runs it; one GPU a concept."""
+def sd15(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
+    """Stable Diffusion 1.5 at 512 px with a method as the paper runs it; one GPU a concept."""
+    budget = _usual_budget(method)
+    is_inversion = method == TEXTUAL_INVERSION
     return Experiment(
-        name="sd15-textual-inversion",
+        name=_name("sd15", method),
         preset="sd15",
         base_model=BaseModelSettings(
             id="stable-diffusion-v1-5/stable-diffusion-v1-5", resolution=512, dtype="bfloat16"
         ),
-        budget=6100,
-        quality=QualitySettings(every=500, scorer="openai/clip-vit-base-patch32"),
+        method=MethodSettings(name=method, recipe=recipe),
+        budget=budget,
+        quality=QualitySettings(
+            every=500 if is_inversion else min(100, budget),
+            guidance_scale=7.5 if is_inversion else 6.0,
+            scorer="openai/clip-vit-base-patch32",
+        ),
         concepts=ConceptSettings(source="concepts"),
         resources=Resources(cpus_per_trial=2, gpus_per_trial=1, max_failures=3),
     )
 
 
-PRESETS: dict[str, Callable[[], Experiment]] = {function.__name__: function for function in (miniature, sd15)}
+def _name(preset: str, method: str) -> str:
+    return f"{preset}-{method.replace('_', '-')}"
 
 
-def load(name: str) -> Experiment:
+def _usual_budget(method: str) -> int:
+    if method in PAPER:
+        return PAPER[method][0]
+    from trainables.methods.base import Method  # it brings torch, which the paper's methods do without here
+
+    kind: type[Method] = plugins.METHODS.load(method, Method)
+    return kind.budget
+
+
+PRESETS: dict[str, Callable[[str, str | None], Experiment]] = {"miniature": miniature, "sd15": sd15}
+
+
+def load(name: str, method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
     """Return a preset's experiment.
 
+    Args:
+        name: of the preset.
+        method: whose usual settings, budget and snapshots are taken.
+        recipe: one of the method's named recipes; it stands in for the preset's own settings of the method.
+
     Raises:
-        InvalidInput: there is no such preset.
+        InvalidInput: there is no such preset, or the method cannot be loaded.
     """
     if name not in PRESETS:
         near = get_close_matches(name, PRESETS, n=1)
         hint = f". Did you mean {near[0]!r}?" if near else ""
         raise InvalidInput(f"unknown preset {name!r}; available: {', '.join(PRESETS)}{hint}")
-    return PRESETS[name]()
+    return PRESETS[name](method, recipe)

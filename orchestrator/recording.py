@@ -83,6 +83,12 @@ class Recording:
         """Optimizer steps of a full-length run."""
         return int(self.identity["budget"])
 
+    @property
+    def usual(self) -> Mapping[str, Any] | None:
+        """DVAR's "window" and "threshold" as the method states them, and their "budget"; None where it did not."""
+        usual = self.facts.get("usual")
+        return usual if isinstance(usual, Mapping) else None
+
 
 def recording_key(identity: Mapping[str, Any]) -> str:
     """Hash what determines a run: equal for equal identities whatever the order of keys, 20 hex digits.

@@ -66,7 +66,7 @@ class StudyResult:
         budget: optimizer steps of the recordings.
         trials: settings that were tried.
         best: the best of them and of the settings around it; not feasible only when none is.
-        paper: the paper's setting, scaled to the budget.
+        usual: the setting that was tried first: the paper's, or the method's own, scaled to the budget.
         neighbours: the settings around the best one, window and threshold 10 % down and up.
     """
 
@@ -76,7 +76,7 @@ class StudyResult:
     budget: int
     trials: int
     best: Evaluated
-    paper: Evaluated
+    usual: Evaluated
     neighbours: tuple[Evaluated, ...]
 
 
@@ -84,12 +84,12 @@ class Study:
     """The search for a criterion's best setting on some recordings.
 
     The paper's rule (section 4.2): the fewest iterations such that the mean quality kept reaches a share of the
-    best. The paper's own setting is tried first, so that a result is never worse.
+    best. The paper's own setting for the method, or the method's own, is tried first, so that a result is never worse.
 
     Args:
         recordings: complete ones of the tuning concepts, all of one budget.
         name: of the criterion, whose ranges are in `search_spaces`.
-        method: personalization method, whose published setting is tried first.
+        method: personalization method, whose usual setting is tried first.
         quality_kept: the share to keep, 0..1.
         measure: the quality that counts.
 
@@ -112,7 +112,7 @@ class Study:
         self._quality_kept, self.budget = quality_kept, _common_budget(recordings)
         module = _space_module(name)
         self.space: dict[str, BaseDistribution] = module.space(self.budget)
-        self._paper_params: Params = module.paper_setting(method, self.budget)
+        self._usual_params: Params = module.usual_setting(method, self.budget, recordings[0].usual)
 
     def evaluate(self, params: Params) -> Evaluated:
         """Replay one setting over every recording."""
@@ -148,9 +148,9 @@ class Study:
         with _quiet_optuna():
             study = _open(storage, f"{study_name} {self._fingerprint()}" if study_name else None, seed)
             if not study.trials:
-                study.enqueue_trial(dict(self._paper_params))
-            paper = self.evaluate(self._paper_params)
-            best = min([paper, *self._tried(study)], key=lambda one: one.rank)
+                study.enqueue_trial(dict(self._usual_params))
+            usual = self.evaluate(self._usual_params)
+            best = min([usual, *self._tried(study)], key=lambda one: one.rank)
             while (count := len(_finished(study))) < trials:
                 trial = study.ask(self.space)
                 try:
@@ -171,7 +171,7 @@ class Study:
             budget=self.budget,
             trials=count,
             best=best,
-            paper=paper,
+            usual=usual,
             neighbours=neighbours,
         )
 

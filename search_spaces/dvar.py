@@ -1,5 +1,8 @@
 """The ranges of DVAR's window N and threshold alpha (section 3.3), and the values that the paper found."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 MIN_BUDGET = 4
@@ -33,19 +36,25 @@ def space(budget: int) -> dict[str, BaseDistribution]:
     }
 
 
-def paper_setting(method: str, budget: int) -> dict[str, float | int]:
-    """Return the paper's (N, alpha) for a method, N scaled to the budget and kept inside the space.
+def usual_setting(method: str, budget: int, own: Mapping[str, Any] | None = None) -> dict[str, float | int]:
+    """Return the (N, alpha) that is tried first: N scaled to the budget and kept inside the space.
 
     Args:
-        method: a personalization method's name; one that the paper does not have takes Textual Inversion's.
+        method: a personalization method's name; the paper's setting for it is taken where the paper has one.
         budget: optimizer steps of a full-length run, at least 4.
+        own: "window", "threshold" and the "budget" that they are for, as another method states them itself; None takes
+            the paper's setting for Textual Inversion.
 
     Raises:
         ValueError: the budget is too small to search in.
     """
     low, high = _windows(budget)
-    paper_budget, window, threshold = PAPER.get(method, PAPER["textual_inversion"])
-    return {"window": min(max(round(window * budget / paper_budget), low), high), "threshold": threshold}
+    usual_budget, window, threshold = PAPER["textual_inversion"]
+    if method in PAPER:
+        usual_budget, window, threshold = PAPER[method]
+    elif own:
+        usual_budget, window, threshold = own["budget"], own["window"], own["threshold"]
+    return {"window": min(max(round(window * budget / usual_budget), low), high), "threshold": threshold}
 
 
 def _windows(budget: int) -> tuple[int, int]:

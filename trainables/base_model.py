@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from trainables.errors import InvalidInput
+from trainables.framing import Framing
 from trainables.model_files import check_folder, fingerprint
 from trainables.quiet import quiet_libraries
 from trainables.settings import BaseModelSettings
@@ -45,12 +45,12 @@ class BaseModel:
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return torch.device(self.unet.device)
+        return torch.device(self.vae.device)  # no method trains the VAE: of the U-Net, parts may wait elsewhere
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the frozen weights."""
-        dtype = self.unet.dtype
+        dtype = self.vae.dtype
         assert isinstance(dtype, torch.dtype)
         return dtype
 
@@ -61,12 +61,7 @@ class BaseModel:
 
     def preprocess(self, image: Image.Image) -> Tensor:
         """Cut the central square, scale it, map it to -1..1: shape (3, resolution, resolution), float32."""
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
-        size = (self.resolution, self.resolution)
-        square = image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
-        return torch.from_numpy(np.asarray(square, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
+        return Framing(0.5, 0.5, self.resolution).apply(image, self.resolution)
 
     @torch.no_grad()
     def encode(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ class Framing:
     y: int = 0
     prefix: int = 0
 
-    def apply(self, image: Image.Image, resolution: int, *, is_mirrored: bool) -> Tensor:
+    def apply(self, image: Image.Image, resolution: int, *, is_mirrored: bool = False) -> Tensor:
         """Return the pixels, -1..1 and 0 on the ground, shape (3, resolution, resolution), float32."""
         image = ImageOps.mirror(image) if is_mirrored else image
         width = min(image.size)

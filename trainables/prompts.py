@@ -4,10 +4,11 @@ _KINDS = ("photo", "rendition", "picture")
 _QUALITIES = ("", "good ", "cropped ", "close-up ", "bright ", "dark ", "clean ")
 _ARTICLES = ("a", "the", "my")
 
-#: Neutral captions of one object, `{}` stands for the placeholder: 63 combinations of quality, kind and article.
+#: Neutral captions of one object, `{}` stands for the placeholder: combinations of quality, kind and article, in our
+#: own words and as many as the paper's authors used, 57. diffusers' example has fewer: `OBJECT_TEMPLATES[:27]`.
 OBJECT_TEMPLATES = tuple(
     f"a {quality}{kind} of {article} {{}}" for quality in _QUALITIES for kind in _KINDS for article in _ARTICLES
-)
+)[:57]
 
 #: The caption with which samples are drawn to compare them with the concept's images.
 SAMPLE_TEMPLATE = OBJECT_TEMPLATES[0]

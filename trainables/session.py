@@ -144,12 +144,14 @@ class Session:
 
     def _facts(self) -> dict[str, Any]:
         base, fixed = self.training.base, self.training.fixed_batch
+        method = self.training.method
         gpu = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else None
         return {
             "fixed_inputs": fixed.facts() if fixed else [],
             "device": gpu or "CPU",
             "threads": torch.get_num_threads(),
-            "method": dict(self.training.method.settings()),
+            "method": dict(method.settings()),
+            "usual": {"budget": method.budget, "window": method.window, "threshold": method.threshold},
             "base_model_commit": commit(base.folder),
             "versions": _versions("dvar-tune", "torch", "diffusers", "transformers", "peft"),
         }

@@ -13,7 +13,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT = "train_clip_image", "val_clip_image", "val_clip_text"
 
 #: Part of every recording's key: raise it when a change of this program changes what a run computes.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 
 @dataclass(frozen=True)

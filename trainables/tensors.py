@@ -5,6 +5,12 @@ from collections.abc import Mapping
 from torch import Tensor
 
 
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names have a prefix, without it."""
+def grouped(**groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return one dictionary of all: the tensor "b" of the group `a` is called "a.b"."""
+    return {f"{group}.{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
+
+
+def part(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+    """Return one group of what `grouped` returned, under the names that it had before."""
+    prefix = f"{group}."
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

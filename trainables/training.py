@@ -17,7 +17,7 @@ from trainables.methods.base import Method
 from trainables.randomness import Streams
 from trainables.settings import FixedBatchSettings
 from trainables.sinks import StepRow
-from trainables.tensors import part
+from trainables.tensors import grouped, part
 
 PAPER_BATCH = FixedBatchSettings()
 
@@ -70,7 +70,8 @@ class Training:
             raise
         groups = method.parameter_groups()
         self._parameters = [parameter for group in groups for parameter in group["params"]]
-        self._optimizer = torch.optim.AdamW(groups)
+        # One kernel for all: the default builds lists of temporaries as large as what trains.
+        self._optimizer = torch.optim.AdamW(groups, fused=base.device.type == "cuda")
         # Gradients that pass through float16 would vanish; the other precisions have float32's range.
         self._scaler = torch.amp.GradScaler(base.device.type, enabled=base.dtype == torch.float16)
 
@@ -104,8 +105,8 @@ class Training:
         return row
 
     def _update(self) -> tuple[float, float]:
+        self._optimizer.zero_grad(set_to_none=True)  # first: gradients need not wait beside the activations
         loss = self.method.loss(self.base, self._draw())
-        self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimizer)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
@@ -138,13 +139,15 @@ class Training:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the exact state: what trains, the optimizer, every random stream and the position."""
-        state = {"steps_done": torch.tensor(self.steps_done)}
-        state |= {f"method.{name}": value for name, value in self.method.state_dict().items()}
-        state |= {f"stream.{name}": value for name, value in self._streams.state_dict().items()}
-        state |= {f"class_stream.{name}": value for name, value in self._prior_streams.state_dict().items()}
-        state |= {f"scaler.{name}": torch.tensor(value) for name, value in self._scaler.state_dict().items()}
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        moments = self._optimizer.state_dict()["state"]
+        state = grouped(
+            method=self.method.state_dict(),
+            stream=self._streams.state_dict(),
+            class_stream=self._prior_streams.state_dict(),
+            scaler={name: torch.tensor(value) for name, value in self._scaler.state_dict().items()},
+            optimizer=grouped(**{str(index): of_parameter for index, of_parameter in moments.items()}),
+        )
+        state["steps_done"] = torch.tensor(self.steps_done)
         return {name: value.detach().clone() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -154,12 +157,12 @@ class Training:
             KeyError: something is missing.
         """
         self.steps_done = int(state["steps_done"])
-        self.method.load_state_dict(part(state, "method."))
-        self._streams.load_state_dict(part(state, "stream."))
-        self._prior_streams.load_state_dict(part(state, "class_stream."))
-        self._scaler.load_state_dict({name: value.item() for name, value in part(state, "scaler.").items()})
+        self.method.load_state_dict(part(state, "method"))
+        self._streams.load_state_dict(part(state, "stream"))
+        self._prior_streams.load_state_dict(part(state, "class_stream"))
+        self._scaler.load_state_dict({name: value.item() for name, value in part(state, "scaler").items()})
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in part(state, "optimizer.").items():
+        for name, value in part(state, "optimizer").items():
             index, moment = name.split(".", 1)
             moments.setdefault(int(index), {})[moment] = value
         groups = self._optimizer.state_dict()["param_groups"]

@@ -10,6 +10,8 @@ from torch.nn.utils import parametrize
 class Float32(nn.Module):
     """A float32 copy of a weight, which trains in its place; the module sees it in its own precision."""
 
+    reads_frozen = False
+
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.value = nn.Parameter(weight.detach().float().clone())
@@ -26,7 +28,8 @@ class TrainedWeights:
         root: module whose weights are replaced.
         names: of the weights, as in `root.state_dict()`.
         substitute: makes the substitute of a weight: a module whose `forward(frozen)` returns what stands in for it,
-            and whose parameters train.
+            and whose parameters train. One with `reads_frozen = False` looks at no more than the frozen weight's
+            precision; that weight then waits on the CPU.
 
     Attributes:
         parameters: every parameter of every substitute, in order.
@@ -41,17 +44,26 @@ class TrainedWeights:
         for name in self._names:
             module, attribute = self._owner(name)
             one = substitute(getattr(module, attribute))
+            self._device = getattr(module, attribute).device
             parametrize.register_parametrization(module, attribute, one)
             self._substitutes[name] = one
+            if not getattr(one, "reads_frozen", True):
+                self._move_frozen(name, torch.device("cpu"))
         self.parameters = [p for one in self._substitutes.values() for p in one.parameters()]
 
     def _owner(self, name: str) -> tuple[nn.Module, str]:
         path, _, attribute = name.rpartition(".")
         return self._root.get_submodule(path), attribute
 
+    def _move_frozen(self, name: str, device: torch.device) -> None:
+        path, _, attribute = name.rpartition(".")
+        frozen = self._root.get_parameter(f"{path}.parametrizations.{attribute}.original")
+        frozen.data = frozen.data.to(device)
+
     def remove(self) -> None:
         """Put the frozen weights back."""
         for name in self._names:
+            self._move_frozen(name, self._device)
             parametrize.remove_parametrizations(*self._owner(name), leave_parametrized=False)
 
     @torch.no_grad()

@@ -67,7 +67,7 @@ def spread(value: Spread | None, scale: float = 1.0) -> str:
 
 
 def study_table(result: StudyResult) -> Table:
-    """Return the best setting, its neighbours and the paper's, with what each keeps and saves."""
+    """Return the best setting, its neighbours and the usual one, with what each keeps and saves."""
     table = Table(header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("setting", no_wrap=True)
     for name in (*result.best.params, "steps", "saved %", "kept %"):
@@ -76,7 +76,7 @@ def study_table(result: StudyResult) -> Table:
     _add(table, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
     for one in result.neighbours:
         _add(table, "neighbour", one, "")
-    _add(table, "paper, scaled", result.paper, "cyan")
+    _add(table, "usual, scaled", result.usual, "cyan")
     return table
 
 

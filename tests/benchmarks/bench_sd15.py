@@ -8,6 +8,8 @@ Speed and memory are those of the real model; samples and losses mean nothing. `
 
 import argparse
 import dataclasses
+import functools
+import gc
 import statistics
 import tempfile
 import time
@@ -15,10 +17,9 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from plain_examples import EXAMPLES
 
-from orchestrator import presets
-from orchestrator.store import RecordingStore
-from trainables.base_model import load
+from trainables.base_model import BaseModel, load
 from trainables.concept import concept_from_images
 from trainables.methods import MethodSpec
 from trainables.methods.base import Method
@@ -92,6 +93,12 @@ def build_clip(folder: Path, tiny: bool) -> None:
 
 def run_preset(folder: Path, concept, tiny: bool) -> None:
     """Run the preset `sd15` for 10 steps as a worker does, with its samples and scores at the end."""
+    try:
+        from orchestrator import presets
+        from orchestrator.store import RecordingStore
+    except ImportError as error:  # a machine that has the training core alone
+        print(f"preset sd15: not run, {error}")
+        return
     experiment = presets.sd15()
     resolution = 64 if tiny else experiment.base_model.resolution
     shorter = {"samples": 1, "inference_steps": 2} if tiny else {}
@@ -117,13 +124,20 @@ def run_preset(folder: Path, concept, tiny: bool) -> None:
     print(f"  samples and scores at the end took {recording.quality.seconds[-1]:.1f} s (meaningless: {scores})")
 
 
-def measure(base, concept, method: Method, steps: int, fixed_batch=PAPER_BATCH) -> dict[str, float]:
-    """Train some steps after three of warm-up; return medians in ms and the peak memory in GiB."""
-    cuda = base.device.type == "cuda"
-    if cuda:
+def fresh(folder: Path, settings: BaseModelSettings, device: str) -> BaseModel:
+    """Load the model anew, with nothing else in memory."""
+    gc.collect()
+    if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+    return load(folder, settings, device)
+
+
+def measure(base, concept, method: Method, steps: int, fixed_batch=PAPER_BATCH) -> dict[str, float]:
+    """Train some steps after three of warm-up; return medians in ms and the peak memory in GiB."""
+    start = time.perf_counter()
     with Training(base, method, concept, fixed_batch=fixed_batch) as training:
+        ready = time.perf_counter()
         for _ in range(3):
             training.step()
         rows = [training.step() for _ in range(steps)]
@@ -131,30 +145,52 @@ def measure(base, concept, method: Method, steps: int, fixed_batch=PAPER_BATCH) 
     return {
         "step": 1e3 * statistics.median(row.seconds for row in rows),
         "l_det": 1e3 * statistics.median(row.l_det_seconds for row in rows),
-        "peak": torch.cuda.max_memory_allocated() / 2**30 if cuda else float("nan"),
+        "peak": torch.cuda.max_memory_allocated() / 2**30 if base.device.type == "cuda" else float("nan"),
         "trained": count / 1e6,
+        "setup": ready - start,
     }
 
 
-def measure_methods(base, concept, steps: int) -> None:
-    """Print every method's time and memory, with L_det and without it."""
-    few = {"images": 4, "inference_steps": 2}
-    variants = [
-        ("textual_inversion", {}), ("dreambooth_lora", {}), ("dreambooth", {}), ("dreambooth", {"prior": few}),
-        ("custom_diffusion", {"prior": few}), ("p_plus", {"batch_size": 2}), ("svdiff", {}),
-    ]  # fmt: skip
+FEW = {"images": 4, "inference_steps": 2}  # class images, whose number changes neither time nor memory of a step
+VARIANTS = [
+    ("textual_inversion", "paper", {}),
+    ("textual_inversion", "diffusers", {}),
+    ("dreambooth_lora", "paper", {}),
+    ("dreambooth_lora", "diffusers", {}),
+    ("dreambooth", "diffusers", {}),
+    ("dreambooth", "prior", {"prior": FEW}),
+    ("custom_diffusion", "paper", {"prior": FEW}),
+    ("custom_diffusion", "diffusers", {"prior": FEW}),
+    ("p_plus", "original", {}),
+    ("svdiff", "original", {}),
+]
+
+
+def measure_methods(load_fresh, concept, steps: int, only: list[str] | None) -> None:
+    """Print every method's time and memory, with L_det and without it, and beside it the maintained example's."""
     print(
-        "method                     batch  trained M  step ms  L_det(8) ms  peak GiB | without L_det: step ms  peak GiB"
+        "                                                        |     with L_det of 8      |     without      |"
+        "  as diffusers' example: ratio\n"
+        "method             recipe     images  trained M  set-up s |  step ms  L_det  peak GiB |  step ms  peak GiB |"
+        "  step ms  time  peak GiB  memory"
     )
-    for name, settings in variants:
-        spec = MethodSpec(f"trainables.methods.{name}", settings)
-        on, off = (measure(base, concept, spec(), steps, batch) for batch in (PAPER_BATCH, None))
-        label = f"{name}{' + class' if settings.get('prior') else ''}"
-        print(
-            f"{label:<26} {spec().batch_size:>5}  {on['trained']:>9.3f}  {on['step']:>7.1f}  {on['l_det']:>11.1f}  "
-            f"{on['peak']:>8.2f} | {off['step']:>22.1f}  {off['peak']:>8.2f}",
-            flush=True,
+    for name, recipe, settings in VARIANTS:
+        if only and name not in only:
+            continue
+        spec = MethodSpec(f"trainables.methods.{name}", settings, recipe)
+        on, off = (measure(load_fresh(), concept, spec(), steps, batch) for batch in (PAPER_BATCH, None))
+        images = spec().batch_size * (2 if spec().prior else 1)
+        line = (
+            f"{name:<18} {recipe:<10} {images:>6}  {on['trained']:>9.3f}  {on['setup']:>8.1f} | {on['step']:>8.1f}  "
+            f"{on['l_det']:>5.1f}  {on['peak']:>8.2f} | {off['step']:>8.1f}  {off['peak']:>8.2f} |"
         )
+        if name in EXAMPLES:
+            plain = EXAMPLES[name](load_fresh(), images).measure(steps)
+            line += (
+                f" {plain['step']:>8.1f}  {off['step'] / plain['step']:>4.2f}  {plain['peak']:>8.2f}  "
+                f"{on['peak'] / plain['peak']:>6.2f}"
+            )
+        print(line, flush=True)
 
 
 def main() -> None:
@@ -163,6 +199,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--methods", nargs="+", help="only these, and nothing else")
     options = parser.parse_args()
     if not torch.cuda.is_available() and not options.tiny:
         print("no CUDA device: skipped (try --tiny)")
@@ -180,13 +217,16 @@ def main() -> None:
         hashed = time.perf_counter()
         base = load(folder, settings, device)
         print(f"fingerprint {digest} in {hashed - start:.1f} s, loaded in {time.perf_counter() - hashed:.1f} s")
-        build_clip(folder / "clip", options.tiny)
-        run_preset(folder, concept, options.tiny)
-        report(base, concept, options)
+        if not options.methods:
+            build_clip(folder / "clip", options.tiny)
+            run_preset(folder, concept, options.tiny)
+            report(base, concept, options)
+        del base
+        measure_methods(functools.partial(fresh, folder, settings, device), concept, options.steps, options.methods)
 
 
 def report(base, concept, options: argparse.Namespace) -> None:
-    """Print the tables."""
+    """Print the speed of Textual Inversion beside the floor that the operations set."""
     device, resolution = base.device.type, base.resolution
     unet = sum(p.numel() for p in base.unet.parameters()) / 1e6
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
@@ -200,7 +240,6 @@ def report(base, concept, options: argparse.Namespace) -> None:
             f"{batch:>5}  {step:>7.1f}  {floor:>5.1f}  {step / floor:>5.1f}  {l_det:>11.1f}  {det_floor:>5.1f}  "
             f"{l_det / det_floor:>5.1f}  {figures['peak']:>8.2f}"
         )
-    measure_methods(base, concept, options.steps)
 
 
 if __name__ == "__main__":

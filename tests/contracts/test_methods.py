@@ -8,6 +8,8 @@ import sys
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
+from transformers import CLIPTextModel
 
 from trainables import methods
 from trainables.base_model import load
@@ -208,6 +210,18 @@ for name, (export, module, method, phrase) in tasks.items():
     drawn[name] = image[::8, ::8].flatten().tolist()
 print(json.dumps(drawn))
 """
+
+
+def test_dreambooths_export_is_read_by_the_libraries_own_loaders(base, concept, tmp_path):
+    with Training(base, make("dreambooth", {"trains_text_encoder": True, "learning_rate": 0.01}), concept) as training:
+        training.step()
+        training.method.export(tmp_path)
+        trained = training.method.state_dict()
+    unet = UNet2DConditionModel.from_pretrained(tmp_path / "unet")
+    text_encoder = CLIPTextModel.from_pretrained(tmp_path / "text_encoder")
+    found = {f"unet.{name}/value": value for name, value in unet.state_dict().items()}
+    found |= {f"text_encoder.{name}/value": value for name, value in text_encoder.state_dict().items()}
+    assert all(torch.equal(found[name], value) for name, value in trained.items())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

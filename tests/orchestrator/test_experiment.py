@@ -9,6 +9,7 @@ from orchestrator.experiment import Experiment
 from orchestrator.recording import recording_key
 from trainables.concept import concept_from_images
 from trainables.errors import InvalidInput
+from trainables.miniature.recipes import RECIPES
 
 
 @pytest.fixture
@@ -31,7 +32,39 @@ def test_another_method_does_not_get_the_settings_of_the_presets_own(tmp_path):
     assert experiment.build("miniature", file, []).method.settings == {"depth": 2}
     given = [("method.name", "mine:Method"), ("method.settings.depth", 3)]
     assert experiment.build("miniature", None, given).method.settings == {"depth": 3}
-    assert experiment.build("miniature", file, [("method.name", "textual_inversion")]).method.settings == {}
+    plain = experiment.build("miniature", None, [])
+    assert experiment.build("miniature", file, [("method.name", "textual_inversion")]).method == plain.method
+
+
+def test_a_preset_suits_the_method():
+    made = experiment.build("sd15", None, [("method.name", "custom_diffusion")])
+    assert (made.budget, made.quality.every, made.quality.guidance_scale, made.method.settings) == (500, 100, 6.0, {})
+    assert experiment.build("sd15", None, [("method.name", "p_plus")]).budget == 500
+    assert experiment.build("sd15", None, [("method.name", "svdiff"), ("budget", 70)]).budget == 70
+    small = experiment.build("miniature", None, [("method.name", "svdiff")])
+    assert (small.budget, small.method.settings) == (RECIPES["svdiff"].budget, RECIPES["svdiff"].settings)
+
+
+def test_a_named_recipe_stands_in_for_the_presets_settings(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("method: {recipe: diffusers, settings: {batch_size: 3}}\n")
+    for made in (
+        experiment.build("miniature", file, []),
+        experiment.build("miniature", None, [("method.recipe", "diffusers"), ("method.settings.batch_size", 3)]),
+    ):
+        assert (made.method.recipe, made.method.settings) == ("diffusers", {"batch_size": 3})
+
+
+def test_a_recipe_of_another_method_is_left_out(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("method: {name: dreambooth, recipe: prior, settings: {batch_size: 3}}\nbudget: 77\n")
+    made = experiment.build("sd15", file, [("method.name", "svdiff")])
+    assert (made.method.name, made.method.recipe, made.method.settings, made.budget) == ("svdiff", None, {}, 77)
+
+
+def test_a_method_that_cannot_be_loaded_is_named_where_its_budget_is_needed():
+    with pytest.raises(InvalidInput, match=r"unknown method 'dreambuth'.*Did you mean 'dreambooth'"):
+        experiment.build("sd15", None, [("method.name", "dreambuth")])
 
 
 @pytest.mark.parametrize("name", list(presets.PRESETS))

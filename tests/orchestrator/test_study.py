@@ -1,5 +1,7 @@
 """The study: the paper's rule, never worse than the paper's setting, and best.yaml."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -19,9 +21,9 @@ def test_the_best_setting_keeps_the_quality_in_fewer_steps_than_the_papers(recor
     result = Study(recordings, quality_kept=0.8).search(60)
     assert result.best.is_feasible
     assert result.best.quality_kept >= 0.8
-    assert result.paper.is_feasible
-    assert result.best.iterations <= result.paper.iterations
-    assert result.paper.params == dvar_space.paper_setting("textual_inversion", 200)
+    assert result.usual.is_feasible
+    assert result.best.iterations <= result.usual.iterations
+    assert result.usual.params == dvar_space.usual_setting("textual_inversion", 200)
     assert result.trials == 60
 
 
@@ -35,13 +37,22 @@ def test_the_rule_binds(recordings):
 def test_the_papers_setting_is_tried_first(recordings):
     seen = []
     result = Study(recordings).search(1, on_trial=lambda count, best: seen.append(best))
-    assert [one.params for one in seen] == [result.paper.params]
+    assert [one.params for one in seen] == [result.usual.params]
     assert result.trials == 1
+
+
+def test_a_methods_own_setting_is_tried_first_where_the_paper_has_none(recordings):
+    own = {"budget": 100, "window": 15, "threshold": 0.33}
+    told = [replace(recording, facts={**recording.facts, "usual": own}) for recording in recordings]
+    assert Study(told, method="mine:Method").search(1).usual.params == {"window": 30, "threshold": 0.33}
+    paper = dvar_space.usual_setting("textual_inversion", 200)
+    assert Study(told, method="textual_inversion").search(1).usual.params == paper
+    assert Study(recordings, method="mine:Method").search(1).usual.params == paper
 
 
 def test_when_no_setting_is_good_enough_the_one_that_keeps_most_is_marked(recordings):
     result = Study(recordings, quality_kept=1.0).search(20)
-    tried = [result.paper, *result.neighbours]
+    tried = [result.usual, *result.neighbours]
     assert not result.best.is_feasible
     assert result.best.quality_kept >= max(one.quality_kept for one in tried if not one.is_feasible) - 1e-12
 

@@ -1,15 +1,24 @@
 """Base models from folders: what is missing, what is never read, and one path for all."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from trainables.base_model import load
 from trainables.errors import InvalidInput
+from trainables.methods import MethodSpec
 from trainables.model_files import check_folder, fingerprint, resolve
 from trainables.settings import BaseModelSettings
+from trainables.training import Training
 
 
 @pytest.fixture
@@ -65,6 +74,44 @@ def test_a_hub_id_without_a_hub():
         resolve(BaseModelSettings(id="nobody/nothing"))
 
 
+ASK_THE_CACHE = """
+import json, sys
+from trainables.errors import InvalidInput
+from trainables.model_files import commit, resolve
+from trainables.settings import BaseModelSettings
+try:
+    folder = resolve(BaseModelSettings(id="someone/toys", revision=sys.argv[1] or None))
+    print(json.dumps([str(folder), commit(folder)]))
+except InvalidInput as error:
+    print(json.dumps(str(error)))
+"""
+
+
+@pytest.fixture
+def ask_the_cache(tiny_path, tmp_path):
+    """Resolve a hub id in a fresh process without a network, whose `HF_HOME` holds two commits of a model."""
+    model = tmp_path / "home" / "hub" / "models--someone--toys"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("b" * 40)
+    for name in ("a" * 40, "b" * 40):
+        shutil.copytree(tiny_path, model / "snapshots" / name)
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+
+    def ask(revision):
+        command = [sys.executable, "-c", ASK_THE_CACHE, revision]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    return ask
+
+
+def test_a_hub_id_is_found_in_the_hubs_cache_without_a_network(ask_the_cache):
+    folder, found = ask_the_cache("")
+    assert (Path(folder).name, found) == ("b" * 40, "b" * 40)
+    assert ask_the_cache("a" * 40)[1] == "a" * 40
+    assert "cannot be downloaded" in ask_the_cache("c" * 40)
+
+
 def test_the_fingerprint_is_of_contents_alone(folder, tiny_path):
     assert fingerprint(folder) == fingerprint(tiny_path)
     config = folder / "scheduler" / "scheduler_config.json"
@@ -99,3 +146,30 @@ def test_velocity_models_get_a_velocity_target(base):
     base.schedule.register_to_config(prediction_type="sample")
     with pytest.raises(InvalidInput, match="prediction type 'sample' is not supported"):
         base.diffuse(latents, noise, steps)
+
+
+@pytest.fixture
+def like_sd2(folder):
+    """A base model in the shape of Stable Diffusion 2: velocities, linear projections, a number of heads a level."""
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"prediction_type": "v_prediction"}))
+    config = UNet2DConditionModel.load_config(folder / "unet")
+    levels = len(config["block_out_channels"])
+    shape = {"use_linear_projection": True, "attention_head_dim": [2] * levels}
+    torch.manual_seed(0)
+    UNet2DConditionModel.from_config({**config, **shape}).save_pretrained(folder / "unet")
+    return load(folder, BaseModelSettings())
+
+
+@pytest.mark.parametrize("name", ["custom_diffusion", "dreambooth", "dreambooth_lora", "p_plus", "svdiff"])
+def test_velocity_models_are_trained_and_sampled(like_sd2, toy_concepts, name):
+    settings = {"prior": None} if name == "custom_diffusion" else {}
+    method = MethodSpec(f"trainables.methods.{name}", settings | {"learning_rate": 1e-3})()
+    with Training(like_sd2, method, toy_concepts[0]) as training:
+        losses = [training.step().l_det for _ in range(4)]
+        assert losses[-1] != losses[0]
+        pipeline = like_sd2.pipeline()
+        assert pipeline.scheduler.config.prediction_type == "v_prediction"
+        prompt = f"a photo of a {method.phrase_for(toy_concepts[0])}"
+        image = pipeline(prompt, height=64, width=64, num_inference_steps=2, output_type="np").images[0]
+    assert np.isfinite(image).all()

@@ -12,7 +12,7 @@ from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.methods.base import Method
 from trainables.prior import PriorSettings
-from trainables.tensors import part
+from trainables.tensors import grouped, part
 from trainables.weights import TrainedWeights
 from trainables.words import EMBEDDING_FILE, ConceptWord
 
@@ -84,11 +84,9 @@ class CustomDiffusion(Method):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return keys, values and vectors, float32."""
-        return {f"unet.{name}": value for name, value in self._weights.state_dict().items()} | {
-            f"word.{name}": value for name, value in self._word.state_dict().items()
-        }
+        return grouped(unet=self._weights.state_dict(), word=self._word.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Set keys, values and vectors."""
-        self._weights.load_state_dict(part(state, "unet."))
-        self._word.load_state_dict(part(state, "word."))
+        self._weights.load_state_dict(part(state, "unet"))
+        self._word.load_state_dict(part(state, "word"))

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.methods.base import Method
-from trainables.tensors import part
+from trainables.tensors import grouped, part
 from trainables.weights import TrainedWeights
 
 FILES = {
@@ -90,13 +90,9 @@ class DreamBooth(Method):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return every weight that trains, float32."""
-        return {
-            f"{name}.{key}": value
-            for name, weights in self._weights.items()
-            for key, value in weights.state_dict().items()
-        }
+        return grouped(**{name: weights.state_dict() for name, weights in self._weights.items()})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Set every weight that trains."""
         for name, weights in self._weights.items():
-            weights.load_state_dict(part(state, f"{name}."))
+            weights.load_state_dict(part(state, name))

@@ -12,7 +12,7 @@ from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
-from trainables.tensors import part
+from trainables.tensors import grouped, part
 from trainables.words import EMBEDDING_FILE, ConceptWord
 
 ADAPTER = "concept"
@@ -123,15 +123,14 @@ class DreamBoothLoRA(Method):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the factors and the vectors, float32."""
-        word = self._word.state_dict() if self._word else {}
-        return {f"lora.{name}": p.detach() for name, p in self._factors.items()} | {
-            f"word.{name}": value for name, value in word.items()
-        }
+        factors = {name: factor.detach() for name, factor in self._factors.items()}
+        return grouped(lora=factors, word=self._word.state_dict() if self._word else {})
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Set the factors and the vectors."""
-        for name, value in self._factors.items():
-            value.copy_(state[f"lora.{name}"])
+        factors = part(state, "lora")
+        for name, factor in self._factors.items():
+            factor.copy_(factors[name])
         if self._word:
-            self._word.load_state_dict(part(state, "word."))
+            self._word.load_state_dict(part(state, "word"))

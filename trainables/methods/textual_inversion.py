@@ -11,6 +11,7 @@ from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
+from trainables.prompts import OBJECT_TEMPLATES
 from trainables.words import EMBEDDING_FILE, ConceptWord
 
 
@@ -18,7 +19,8 @@ from trainables.words import EMBEDDING_FILE, ConceptWord
 class TextualInversion(Method):
     """Optimises the embedding of the placeholder, starting from that of the class noun.
 
-    The defaults are the recipe that the paper's authors ran: batch 2, AdamW at 1e-2 (5e-3 scaled by the batch).
+    The defaults are the recipe that the paper's authors ran: batch 2, AdamW at 1e-2 (5e-3 scaled by the batch). The
+    captions are our own; published ones are given as `templates`.
 
     Attributes:
         num_vectors: embeddings that stand for the placeholder, one after the other (Gal et al., section 5.3): more of
@@ -32,7 +34,7 @@ class TextualInversion(Method):
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         # One image a step, accumulated over four: the same gradient as a batch of four. 5e-4, scaled by it.
-        "diffusers": {"batch_size": 4, "learning_rate": 2e-3},
+        "diffusers": {"batch_size": 4, "learning_rate": 2e-3, "templates": OBJECT_TEMPLATES[:27]},
     }
 
     learning_rate: float = 1e-2

@@ -11,10 +11,6 @@ CARD = "card.json"
 REMEDY = "install dvar-tune again, or check the file out again"
 WEIGHTS = Path(__file__).parent / "weights"
 
-#: Vectors a word of Textual Inversion: one vector of this small text encoder holds one colour, and a toy has several
-#: properties.
-NUM_VECTORS = 8
-
 
 def miniature_folder() -> Path:
     """Return the folder of the miniature: a diffusers pipeline with `clip` and `dino` beside its components.

@@ -5,9 +5,8 @@ Every figure is printed with its target; --parts chooses, --sheet draws what was
 
 import argparse
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +15,23 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.base_model import BaseModel, load
-from trainables.concept import Concept
+from trainables.base_model import load
 from trainables.errors import InvalidInput
-from trainables.methods.textual_inversion import TextualInversion
-from trainables.miniature import NUM_VECTORS, concepts, miniature_folder
+from trainables.miniature import concepts, courses, miniature_folder
+from trainables.miniature.figures import Figure
+from trainables.miniature.recipes import RECIPES
 from trainables.miniature.world.captions import full_caption
 from trainables.miniature.world.colours import COLOURS
 from trainables.miniature.world.renderer import render_images
 from trainables.miniature.world.scenes import make_scene
 from trainables.miniature.world.toys import Toy, make_novel_toy, make_toy
-from trainables.pictures import PictureRow, figure
-from trainables.quality import ClipScorer, QualityProbe, draw_samples
+from trainables.quality import ClipScorer, draw_samples
 from trainables.quiet import quiet_libraries
 from trainables.randomness import derived_seed
-from trainables.settings import TRAIN_IMAGE, BaseModelSettings, QualitySettings
-from trainables.training import Training
+from trainables.settings import BaseModelSettings, QualitySettings
 
 SEED = 1  # of held-out toys, scenes and captions: the training world has streams of its own
 COUNT = 256
-#: A low rate, so that L_det and the score move smoothly, and a budget after whose first third little is gained.
-INVERSION: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-3, "num_vectors": NUM_VECTORS}
-WINDOW_SHARES = [0.01 * share for share in range(1, 45)]  # of the budget; the paper's are 0.05 to 0.44
-THRESHOLDS = [0.01 * hundredths for hundredths in range(1, 96)]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured value and what it should reach.
-
-    Attributes:
-        name: what was measured.
-        value: the measurement.
-        target: what it should be at least, or at most where `is_ceiling`.
-        is_ceiling: whether less is better.
-    """
-
-    name: str
-    value: float
-    target: float
-    is_ceiling: bool = False
-
-    @property
-    def is_met(self) -> bool:
-        """Whether the target is reached."""
-        return self.value <= self.target if self.is_ceiling else self.value >= self.target
-
-    def __str__(self) -> str:
-        sign = "<=" if self.is_ceiling else ">="
-        return f"{self.name:66s} {self.value:8.3f}   {sign} {self.target:<6g} {'met' if self.is_met else 'MISSED'}"
 
 
 class Evaluation:
@@ -172,18 +139,6 @@ class Evaluation:
         ]
         return sum(right) / len(right)
 
-    def inversion(
-        self, names: Sequence[str], budget: int, every: int, say: Callable[[str], None]
-    ) -> tuple[list[Figure], list["Course"]]:
-        """Personalize concepts by Textual Inversion, and measure what L_det tells of it."""
-        courses = []
-        for concept in concepts.load(names):
-            begun = time.monotonic()
-            course = personalize(self._base, self._scorer, concept, budget, every, self._samples)
-            courses.append(course)
-            say(f"{course} ({time.monotonic() - begun:.0f} s)")
-        return [*_figures(courses)], courses
-
 
 def _floor(image: Image.Image) -> Tensor:
     """Return the mean colour of the two lower corners, 0..1."""
@@ -192,173 +147,34 @@ def _floor(image: Image.Image) -> Tensor:
     return torch.cat([pixels[lower:, :side].reshape(-1, 3), pixels[lower:, -side:].reshape(-1, 3)]).mean(dim=0)
 
 
-@dataclass(frozen=True)
-class Course:
-    """What one personalization went through.
-
-    Attributes:
-        concept: what was learned.
-        l_det, train_loss: of every step.
-        steps: of the snapshots, from 0.
-        scores: CLIP image score of the training prompt's samples at each snapshot.
-        real: the score of the concept's images among themselves.
-        images: the samples of each snapshot, those of the training prompt first.
-    """
-
-    concept: Concept
-    l_det: Tensor
-    train_loss: Tensor
-    steps: list[int]
-    scores: Tensor
-    real: float
-    images: list[list[Image.Image]]
-
-    @property
-    def covered(self) -> float:
-        """Share of the way from the first score to the real images' that the last score has gone."""
-        return ((self.scores[-1] - self.scores[0]) / (self.real - self.scores[0])).item()
-
-    def correlation(self, series: Tensor) -> float:
-        """Pearson's correlation of a series with the score, at the snapshots after the first."""
-        at = torch.tensor(self.steps[1:]) - 1
-        return torch.corrcoef(torch.stack([series[at], self.scores[1:].double()]))[0, 1].item()
-
-    def snapshot(self, step: int) -> int:
-        """Index of the last snapshot before or at a step."""
-        return max(i for i, at in enumerate(self.steps) if at <= step)
-
-    def kept(self, step: int) -> float:
-        """Share of the best score that the last snapshot before or at a step has."""
-        return (self.scores[self.snapshot(step)] / self.scores.max()).item()
-
-    def __str__(self) -> str:
-        return (
-            f"{self.concept.name:11s} score {self.scores[0]:.3f} -> {self.scores[-1]:.3f} (real {self.real:.3f}), "
-            f"covered {self.covered:.2f}; correlation of L_det {self.correlation(self.l_det):+.2f}, "
-            f"of the training loss {self.correlation(self.train_loss):+.2f}"
-        )
-
-
-def personalize(
-    base: BaseModel, scorer: ClipScorer, concept: Concept, budget: int, every: int, settings: QualitySettings
-) -> Course:
-    """Run Textual Inversion for a whole budget, with a snapshot every few steps."""
-    training = Training(base, TextualInversion(**INVERSION), concept)
-    try:
-        probe = QualityProbe(base, concept, settings, scorer)
-        snapshots = [(0, *probe.measure())]
-        rows = []
-        for step in range(1, budget + 1):
-            rows.append(training.step())
-            if step % every == 0 or step == budget:
-                snapshots.append((step, *probe.measure()))
-    finally:
-        training.close()
-    vectors = scorer.embed_images(concept.decode())
-    count = len(vectors)
-    real = ((vectors @ vectors.T).sum() - count) / (count * (count - 1))
-    return Course(
-        concept=concept,
-        l_det=torch.tensor([row.l_det for row in rows], dtype=torch.float64),
-        train_loss=torch.tensor([row.train_loss for row in rows], dtype=torch.float64),
-        steps=[step for step, _, _ in snapshots],
-        scores=torch.tensor([scores[TRAIN_IMAGE] for _, scores, _ in snapshots]),
-        real=real.item(),
-        images=[images for _, _, images in snapshots],
-    )
-
-
-def _figures(courses: Sequence[Course]) -> Iterator[Figure]:
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
-
-    yield Figure("inversion: share of the way to the real images' score", mean([c.covered for c in courses]), 0.8)
-    with_l_det = mean([c.correlation(c.l_det) for c in courses])
-    yield Figure("inversion: correlation of L_det with the score", with_l_det, -0.7, is_ceiling=True)
-    with_loss = abs(mean([c.correlation(c.train_loss) for c in courses]))
-    yield Figure("inversion: correlation of the training loss, absolute", with_loss, 0.3, is_ceiling=True)
-    window, threshold, share, kept = best_stop(courses)
-    name = f"inversion: DVAR(N={window}, alpha={threshold:g})"
-    yield Figure(f"{name}: share of the budget", share, 0.4, is_ceiling=True)
-    yield Figure(f"{name}: share of the best score", kept, 0.95)
-
-
-def best_stop(courses: Sequence[Course]) -> tuple[int, float, float, float]:
-    """Return the earliest of many DVAR settings that keeps 95 % of the best score, else the one that keeps most.
-
-    Returns:
-        Window, threshold, mean share of the budget, mean share of the best score.
-    """
-    found = []
-    for window in sorted({max(2, round(share * len(courses[0].l_det))) for share in WINDOW_SHARES}):
-        ratios = [variance_ratios(course.l_det, window) for course in courses]
-        for threshold in THRESHOLDS:
-            stops = [first_stop(ratio, window, threshold) for ratio in ratios]
-            share = sum(stop / len(c.l_det) for stop, c in zip(stops, courses, strict=True)) / len(courses)
-            kept = sum(course.kept(stop) for stop, course in zip(stops, courses, strict=True)) / len(courses)
-            found.append((window, threshold, share, kept))
-    good = [one for one in found if one[3] >= 0.95]
-    return min(good, key=lambda one: one[2]) if good else max(found, key=lambda one: one[3])
-
-
-def variance_ratios(values: Tensor, window: int) -> Tensor:
-    """Return the variance of the last `window` values over that of all so far, for every step after the window."""
-    centred = values - values.mean()  # squares of values far from zero would cancel
-    sums = F.pad(torch.stack([centred, centred**2]).cumsum(dim=1), (1, 0))
-    steps = torch.arange(window + 1, len(values) + 1)
-
-    def variance(total: Tensor, count: Tensor | int) -> Tensor:
-        variances: Tensor = total[1] / count - (total[0] / count) ** 2
-        return variances
-
-    return variance(sums[:, steps] - sums[:, steps - window], window) / variance(sums[:, steps], steps)
-
-
-def first_stop(ratios: Tensor, window: int, threshold: float) -> int:
-    """Return the step at which DVAR stops, the last one if it never does (paper, equation 4)."""
-    fired = (ratios < threshold).nonzero()
-    return window + 1 + int(fired[0]) if len(fired) else window + len(ratios)
-
-
-def sheet(courses: Sequence[Course]) -> Image.Image:
-    """Draw per concept its images, samples before, at DVAR's stop and at the end, and samples of validation prompts."""
-    window, threshold, _, _ = best_stop(courses)
-    columns = {"the concept": 4, "before": 3, "at the stop": 4, "at the full budget": 4, "new contexts, at the stop": 4}
-    rows = []
-    for course in courses:
-        stop = first_stop(variance_ratios(course.l_det, window), window, threshold)
-        index = course.snapshot(stop)
-        half = len(course.images[0]) // 2
-        groups = (
-            course.concept.decode(),
-            course.images[0],
-            course.images[index],
-            course.images[-1],
-            course.images[index][half:],
-        )
-        notes = {"at the stop": f"step {stop}", "at the full budget": f"step {course.steps[-1]}"}
-        rows.append(PictureRow(course.concept.class_noun, dict(zip(columns, groups, strict=True)), notes))
-    return figure(rows, columns)
+PARTS: dict[str, Callable[[Evaluation], Iterator[Figure]]] = {
+    "vae": Evaluation.vae,
+    "clip": Evaluation.clip,
+    "identity": Evaluation.identity,
+    "samples": Evaluation.text_to_image,
+}
+COURSES = "courses"
 
 
 def main() -> None:
     """Parse the command line, and measure."""
     parser = argparse.ArgumentParser(prog="python -m trainables.miniature.evaluate", description=__doc__)
-    parts = ("vae", "clip", "identity", "samples", "inversion")
+    parts = [*PARTS, COURSES]
     parser.add_argument("--weights", type=Path, help="folder of weights (default: the embedded ones)")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="what to measure (default: all)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
     parser.add_argument("--count", type=int, default=COUNT, help=f"held-out images (default {COUNT})")
     parser.add_argument("--steps", type=int, default=10, help="DDIM steps of a sample (default 10)")
     parser.add_argument("--guidance", type=float, default=3.0, help="classifier-free guidance of samples (default 3)")
-    parser.add_argument("--concepts", nargs="+", default=concepts.TUNING, help="to invert (default: the tuning ones)")
-    parser.add_argument("--budget", type=int, default=1000, help="steps of an inversion (default 1000)")
-    parser.add_argument("--every", type=int, default=50, help="steps between its snapshots (default 50)")
+    parser.add_argument("--concepts", nargs="+", default=concepts.TUNING, help="to learn (default: the tuning ones)")
+    parser.add_argument("--method", nargs="+", choices=RECIPES, default=["textual_inversion"], help="that learns them")
+    parser.add_argument("--budget", type=int, help="steps of a course (default: the method's)")
+    parser.add_argument("--workers", type=int, default=1, help="courses at once, a process each (default 1)")
     parser.add_argument("--samples", type=int, default=12, help="samples of a snapshot (default 12)")
     parser.add_argument("--sheet", type=Path, help="write a picture of what was learned here")
     arguments = parser.parse_args()
-    if arguments.sheet and "inversion" not in arguments.parts:
-        parser.error("--sheet shows what --parts inversion has learned; add that part")
+    if arguments.sheet and (COURSES not in arguments.parts or len(arguments.method) > 1):
+        parser.error("--sheet shows what --parts courses has learned by one method; add that part, name one method")
     quiet_libraries()
     try:
         _report(arguments)
@@ -374,24 +190,31 @@ def _report(arguments: Any) -> None:
         samples=arguments.samples, inference_steps=arguments.steps, guidance_scale=arguments.guidance
     )
     folder = arguments.weights or miniature_folder()
-    evaluation = Evaluation(folder, torch.device(arguments.device), arguments.count, settings)
-    measured = {
-        "vae": evaluation.vae,
-        "clip": evaluation.clip,
-        "identity": evaluation.identity,
-        "samples": evaluation.text_to_image,
-    }
-    for part, measure in measured.items():
-        if part in arguments.parts:
-            for one in measure():
+    parts = [part for part in PARTS if part in arguments.parts]
+    if parts:
+        evaluation = Evaluation(folder, torch.device(arguments.device), arguments.count, settings)
+        for part in parts:
+            for one in PARTS[part](evaluation):
                 say(one)
-    if "inversion" in arguments.parts:
-        figures, courses = evaluation.inversion(arguments.concepts, arguments.budget, arguments.every, say)
-        for one in figures:
-            say(one)
-        if arguments.sheet:
-            sheet(courses).save(arguments.sheet)
-            say(f"written to {arguments.sheet}")
+    if COURSES in arguments.parts:
+        for method in arguments.method:
+            _report_courses(method, arguments, folder, settings)
+
+
+def _report_courses(method: str, arguments: Any, folder: Path, settings: QualitySettings) -> None:
+    recipe = RECIPES[method]
+    if arguments.budget:
+        recipe = replace(recipe, budget=arguments.budget)
+    task = courses.Task(folder, arguments.device, method, recipe, settings)
+    done = []
+    for course in courses.learn(task, arguments.concepts, arguments.workers):
+        print(f"{method} {course}", flush=True)
+        done.append(course)
+    for one in courses.figures(done, method):
+        print(one, flush=True)
+    if arguments.sheet:
+        courses.sheet(done).save(arguments.sheet)
+        print(f"written to {arguments.sheet}", flush=True)
 
 
 if __name__ == "__main__":

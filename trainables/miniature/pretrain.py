@@ -226,7 +226,7 @@ class Pretraining:
         if missing:
             raise InvalidInput(f"nothing to export yet: {', '.join(missing)} not begun in {self._folder}; train on")
         weights: dict[str, dict[str, Tensor]] = {name: load_file(self._weights(name)) for name in NETWORKS}
-        weights["dino"] = part(weights["dino"], "vit.")
+        weights["dino"] = part(weights["dino"], "vit")
         facts = {name: json.loads((self._folder / f"{name}.json").read_text()) for name in NETWORKS}
         factor = load_file(self._folder / LATENTS_FILE)["factor"].item()
         about = {"settings": asdict(self._settings), "training": facts, "torch": torch.__version__}

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from trainables.miniature import CARD, WEIGHTS, concepts, evaluate, miniature_folder
+from trainables.miniature import CARD, WEIGHTS, concepts, courses, evaluate, miniature_folder
+from trainables.miniature.recipes import RECIPES, Recipe
 from trainables.settings import QualitySettings
 
 
@@ -39,12 +40,29 @@ def test_the_networks_reach_their_targets(evaluation, part):
     assert [str(one) for one in figures if not one.is_met] == []
 
 
-def test_textual_inversion_goes_most_of_the_way(evaluation, monkeypatch):
-    """At a rate at which few steps suffice."""
-    monkeypatch.setitem(evaluate.INVERSION, "learning_rate", 1e-2)
-    monkeypatch.setitem(evaluate.INVERSION, "batch_size", 4)
-    _, (course,) = evaluation.inversion([concepts.FEW[0]], budget=60, every=30, say=print)
-    assert course.covered > 0.5
+#: Of each method, a higher rate than its recipe's, at which few steps suffice, and how far they go at least.
+QUICK = {
+    "textual_inversion": ({"learning_rate": 1e-2}, 60, 0.5),
+    "p_plus": ({"learning_rate": 1e-2}, 60, 0.3),
+    "dreambooth_lora": ({"learning_rate": 2e-3}, 40, 0.5),
+    "dreambooth": ({"learning_rate": 1e-4}, 30, 0.5),
+    "custom_diffusion": ({"learning_rate": 2e-3, "prior": None, "random_scale": False}, 60, 0.3),
+    "svdiff": ({"learning_rate": 2e-2}, 30, 0.5),
+}
+
+
+def test_every_recipe_is_tried():
+    assert QUICK.keys() == RECIPES.keys()
+
+
+@pytest.mark.parametrize("method", QUICK)
+def test_every_method_goes_most_of_the_way(method):
+    settings, budget, least = QUICK[method]
+    recipe = Recipe(RECIPES[method].settings | settings | {"batch_size": 4}, budget, budget)
+    samples = QualitySettings(samples=4, inference_steps=6, guidance_scale=3.0)
+    task = courses.Task(miniature_folder(), "cpu", method, recipe, samples)
+    (course,) = courses.learn(task, [concepts.FEW[0]], workers=1)
+    assert course.covered > least
     assert course.l_det[-1] < course.l_det[0]
 
 
@@ -58,5 +76,5 @@ def test_the_earliest_stop_is_that_of_the_definition():
             for step in range(window + 1, 201)
             if values[step - window : step].var(correction=0) < threshold * values[:step].var(correction=0)
         ]
-        ratios = evaluate.variance_ratios(values, window)
-        assert evaluate.first_stop(ratios, window, threshold) == (by_hand[0] if by_hand else 200)
+        ratios = courses.variance_ratios(values, window)
+        assert courses.first_stop(ratios, window, threshold) == (by_hand[0] if by_hand else 200)

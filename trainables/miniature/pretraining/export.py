@@ -21,7 +21,7 @@ TEXT_FILE, VISION_FILE = "model.safetensors", "vision.safetensors"
 
 def text_half(clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of CLIP's text encoder, named as in `CLIPTextModel`."""
-    return part(clip, "text_model.")
+    return part(clip, "text_model")
 
 
 def write(

@@ -1,0 +1,112 @@
+"""Plain loops in the manner of diffusers' maintained examples, for comparison of speed and memory alone.
+
+Each keeps in float32 what trains and in half precision what does not, runs the U-Net under autocast, encodes its images
+by the VAE in every step, and takes torch's AdamW as it comes: what the examples do with `--mixed_precision=bf16` and no
+other flag. The pictures are noise.
+"""
+
+import contextlib
+import statistics
+import time
+
+import torch
+from torch.nn import functional as F
+
+from trainables.base_model import BaseModel
+
+
+class PlainLoop:
+    """Steps of one example.
+
+    Args:
+        base: freshly loaded; changed for good.
+        batch: images a step, those of the class included.
+        parameters: what trains, float32.
+        trains_text: whether the text encoder's states need gradients.
+        max_grad_norm: to which gradients are clipped; None does not clip.
+    """
+
+    def __init__(self, base: BaseModel, batch: int, parameters, *, trains_text: bool, max_grad_norm=1.0) -> None:
+        self.base, self.batch, self.parameters, self.trains_text = base, batch, [*parameters], trains_text
+        self.max_grad_norm = max_grad_norm
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-6)
+        self.pixels = torch.rand(batch, 3, base.resolution, base.resolution, device=base.device) * 2 - 1
+        self.ids = base.tokenize(["a photo of a toy"] * batch)
+
+    def step(self) -> None:
+        """Encode, noise, predict, compare, update."""
+        base, device = self.base, self.base.device
+        with torch.no_grad():
+            latents = base.vae.encode(self.pixels.to(base.vae.dtype)).latent_dist.sample() * 0.18215
+        noise = torch.randn_like(latents)
+        timesteps = torch.randint(base.timesteps, (self.batch,), device=device)
+        noisy = base.schedule.add_noise(latents, noise, timesteps)
+        with torch.autocast(device.type, torch.bfloat16):
+            with contextlib.nullcontext() if self.trains_text else torch.no_grad():
+                states = base.text_encoder(self.ids)[0]
+            prediction = base.unet(noisy, timesteps, states).sample
+        F.mse_loss(prediction.float(), noise.float()).backward()
+        if self.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def measure(self, steps: int) -> dict[str, float]:
+        """Return the median time of a step in ms, and the peak memory in GiB."""
+        is_cuda = self.base.device.type == "cuda"
+        times = []
+        for _ in range(3 + steps):
+            start = time.perf_counter()
+            self.step()
+            if is_cuda:
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+        peak = torch.cuda.max_memory_allocated() / 2**30 if is_cuda else float("nan")
+        return {"step": 1e3 * statistics.median(times[3:]), "peak": peak}
+
+
+def textual_inversion(base: BaseModel, batch: int) -> PlainLoop:
+    """The whole table of embeddings trains, in a text encoder of float32; other rows are put back after each step."""
+    base.text_encoder.float()
+    table = base.text_encoder.get_input_embeddings().weight.requires_grad_(True)
+    return PlainLoop(base, batch, [table], trains_text=True, max_grad_norm=None)
+
+
+def dreambooth_lora(base: BaseModel, batch: int) -> PlainLoop:
+    """LoRA of rank 4 on the U-Net's attention, by peft."""
+    from peft import LoraConfig
+
+    targets = ["to_q", "to_k", "to_v", "to_out.0"]
+    base.unet.add_adapter(LoraConfig(r=4, lora_alpha=4, init_lora_weights="gaussian", target_modules=targets))
+    factors = [parameter for parameter in base.unet.parameters() if parameter.requires_grad]
+    for factor in factors:
+        factor.data = factor.data.float()
+    return PlainLoop(base, batch, factors, trains_text=False)
+
+
+def dreambooth(base: BaseModel, batch: int) -> PlainLoop:
+    """The whole U-Net, float32."""
+    base.unet.float().requires_grad_(True)
+    return PlainLoop(base, batch, base.unet.parameters(), trains_text=False)
+
+
+def custom_diffusion(base: BaseModel, batch: int) -> PlainLoop:
+    """Keys and values of the cross-attention, and the table of embeddings of a text encoder of float32."""
+    base.text_encoder.float()
+    table = base.text_encoder.get_input_embeddings().weight.requires_grad_(True)
+    matrices = [
+        p for name, p in base.unet.named_parameters() if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
+    ]
+    for matrix in matrices:
+        matrix.data = matrix.data.float()
+        matrix.requires_grad_(True)
+    return PlainLoop(base, batch, [*matrices, table], trains_text=True)
+
+
+#: Method to its example, and the recipe of ours that does the same.
+EXAMPLES = {
+    "textual_inversion": textual_inversion,
+    "dreambooth_lora": dreambooth_lora,
+    "dreambooth": dreambooth,
+    "custom_diffusion": custom_diffusion,
+}

@@ -1,0 +1,44 @@
+"""Weights trained beside frozen ones: what the module sees, what waits elsewhere, what comes back."""
+
+import pytest
+import torch
+from torch import nn
+
+from trainables.weights import TrainedWeights
+
+
+def module(device="cpu"):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).to(device, torch.bfloat16).requires_grad_(False)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_the_module_sees_the_copy_and_gets_its_own_weight_back(device):
+    root = module(device)
+    frozen, before = root[0].weight, root[0].weight.clone()
+    trained = TrainedWeights(root, ["0.weight"])
+    (copy,) = trained.parameters
+    assert (copy.dtype, copy.device.type) == (torch.float32, device)
+    assert frozen.device.type == "cpu"  # it makes room on the GPU while nothing reads it
+    with torch.no_grad():
+        copy.add_(1)
+    assert torch.equal(root[0].weight, (before.float() + 1).to(torch.bfloat16))
+    assert root[0].weight.device.type == device
+    root(torch.ones(1, 3, device=device, dtype=torch.bfloat16)).sum().backward()
+    assert copy.grad.abs().sum() > 0
+    trained.remove()
+    assert root[0].weight is frozen
+    assert torch.equal(frozen, before)
+    assert frozen.device.type == device
+
+
+def test_a_state_goes_into_another_module():
+    one, other = module(), module()
+    here, there = (TrainedWeights(root, ["0.weight", "1.bias"]) for root in (one, other))
+    with torch.no_grad():
+        here.parameters[0].add_(0.5)
+    there.load_state_dict(here.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(here.parameters, there.parameters, strict=True))
+    assert list(here.weights()) == ["0.weight", "1.bias"]
+    with pytest.raises(KeyError):
+        there.load_state_dict({})
