@@ -168,7 +168,7 @@ def _tune(desk: Desk) -> StudyResult:
 def _say_result(desk: Desk, result: StudyResult) -> None:
     names = ", ".join(concept.name for concept in desk.split.tuning)
     desk.say(f"{result.trials} settings on {len(desk.split.tuning)} tuning concepts ({escape(names)}):")
-    desk.console.print(study_table(result))
+    desk.console.print(study_table(result, _whose(desk)))
     best = result.best
     if not best.is_feasible:
         desk.say(
@@ -288,9 +288,14 @@ def _strategies(desk: Desk, recording: Recording, tuned: Criterion) -> list[_Str
     usual = criteria.load("dvar", **dvar_space.usual_setting(method, desk.experiment.budget, recording.usual))
     return [
         _Strategy("full budget", Never()),
-        _Strategy("DVAR, paper's setting" if method in dvar_space.PAPER else "DVAR, usual setting", usual),
+        _Strategy(f"DVAR, {_whose(desk)}'s setting", usual),
         _Strategy("DVAR, tuned", tuned),
     ]
+
+
+def _whose(desk: Desk) -> str:
+    """Say whose setting of DVAR is tried first."""
+    return "paper" if desk.experiment.method.name in dvar_space.PAPER else "method"
 
 
 def _row(strategy: _Strategy, recordings: Sequence[Recording], measure: str) -> Row:

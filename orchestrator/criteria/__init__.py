@@ -1,17 +1,39 @@
 """The stopping criteria, one file each; see `orchestrator.criteria.base.Criterion`."""
 
 import inspect
+import typing
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
 
 from orchestrator import plugins
+from orchestrator.criteria._combinators import All, Any, NotBefore, Patient
 from orchestrator.criteria.base import Criterion, OnlineCriterion
+from orchestrator.criteria.clip_score import ClipScore
 from orchestrator.criteria.dvar import DVAR
+from orchestrator.criteria.ema import EMA
+from orchestrator.criteria.few_iterations import FewIterations
+from orchestrator.criteria.hall import Hall
 from orchestrator.criteria.never import Never
+from orchestrator.criteria.trend import Trend
 from trainables.errors import InvalidInput
 
-__all__ = ["DVAR", "Criterion", "Never", "OnlineCriterion", "load", "names"]
+__all__ = [
+    "DVAR",
+    "EMA",
+    "All",
+    "Any",
+    "ClipScore",
+    "Criterion",
+    "FewIterations",
+    "Hall",
+    "Never",
+    "NotBefore",
+    "OnlineCriterion",
+    "Patient",
+    "Trend",
+    "load",
+    "names",
+]
 
 
 def names() -> list[str]:
@@ -19,7 +41,7 @@ def names() -> list[str]:
     return plugins.CRITERIA.names()
 
 
-def load(name: str, **params: Any) -> Criterion:
+def load(name: str, **params: typing.Any) -> Criterion:
     """Make a criterion by name, such as `load("dvar", window=310, threshold=0.15)`.
 
     Args:
@@ -37,7 +59,7 @@ def load(name: str, **params: Any) -> Criterion:
         raise InvalidInput(f"{kind.__name__}: {error}") from error
 
 
-def _check_names(kind: type[Criterion], params: Mapping[str, Any]) -> None:
+def _check_names(kind: type[Criterion], params: Mapping[str, typing.Any]) -> None:
     known = inspect.signature(kind).parameters
     for name in params:
         if name not in known:

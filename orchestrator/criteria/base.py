@@ -2,18 +2,42 @@
 
 import math
 from abc import ABC, abstractmethod
+from numbers import Integral, Real
 from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
 
 L_DET = "l_det"
+TRAIN_IMAGE = "train_clip_image"
+
+#: Beyond this distance from the first value squares come near the largest float64, 1.8e308.
+MAX_DISTANCE = 1e150
 
 
-class OnlineCriterion(Protocol):
-    """A criterion at work on one series that grows a value at a time; can be pickled at any point."""
+class Condition(Protocol):
+    """A criterion's condition on one series that grows a value at a time; can be pickled at any point."""
+
+    def update(self, value: float) -> bool:
+        """Take the next value; return whether the condition holds now.
+
+        Raises:
+            ValueError: the value is not finite; the message holds its 1-based position.
+        """
+
+
+class OnlineCriterion:
+    """A criterion at work on one series that grows a value at a time; can be pickled at any point.
+
+    Args:
+        condition: that stops, fresh.
+    """
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition, self._has_fired = condition, False
 
     def update(self, value: float) -> bool:
         """Take the next value; return whether the criterion has fired, now or before.
@@ -21,21 +45,38 @@ class OnlineCriterion(Protocol):
         Raises:
             ValueError: the value is not finite; the message holds its 1-based position.
         """
+        self._has_fired = self._condition.update(value) or self._has_fired
+        return self._has_fired
 
 
 class Criterion(ABC):
-    """A rule that says, from a series alone, when training is done.
+    """A rule that says, from a series alone, when training is done: as soon as its condition holds.
 
-    Criteria are frozen dataclasses: equal settings are equal, and `repr` is their label. `first_stop` and the
-    object that `online` makes agree on every series.
+    Criteria are frozen dataclasses: equal settings are equal, and `repr` is their label. A criterion implements
+    `holds`, over a whole series at once, and `condition`, value by value in constant time; the two agree on every
+    series to the last bit.
 
     Attributes:
-        series: what it watches: "l_det" (a value a step), or None when it looks at no value.
+        series: what it watches: "l_det" (a value a step), a quality such as "train_clip_image" (a value a snapshot), or
+            None when it looks at no value.
+        keeps_best: whether what it keeps is the best snapshot up to the stop rather than the last.
     """
 
     series: ClassVar[str | None]
+    keeps_best: ClassVar[bool] = False
 
     @abstractmethod
+    def holds(self, values: Floats) -> Booleans:
+        """Return whether the condition holds after each value, shape (values,).
+
+        Args:
+            values: the whole series, shape (values,), finite.
+        """
+
+    @abstractmethod
+    def condition(self) -> Condition:
+        """Return a fresh condition that takes value by value, in constant time each."""
+
     def first_stop(self, values: ArrayLike) -> int | None:
         """Return how many values there are at the stop, counted from 1; None when it never stops.
 
@@ -45,10 +86,12 @@ class Criterion(ABC):
         Raises:
             ValueError: the series is not one-dimensional, or a value is not finite (its 1-based position is named).
         """
+        stops = np.flatnonzero(self.holds(as_series(values)))
+        return int(stops[0]) + 1 if stops.size else None
 
-    @abstractmethod
     def online(self) -> OnlineCriterion:
         """Return a fresh object that decides value by value, in constant time each."""
+        return OnlineCriterion(self.condition())
 
     @property
     def needs_l_det(self) -> bool:
@@ -79,3 +122,79 @@ def check_finite(value: float, position: int) -> None:
     """
     if not math.isfinite(value):
         raise ValueError(f"value {position} of the series is {value}; a stopping criterion takes finite values only")
+
+
+class Distances:
+    """Distances of values from the first one, value by value: what sums are made of, to be exact far from zero."""
+
+    def __init__(self) -> None:
+        self.count, self._first = 0, 0.0
+
+    def take(self, value: float) -> float:
+        """Return the next value's distance from the first.
+
+        Raises:
+            ValueError: it is not finite, or lies more than `MAX_DISTANCE` from the first one.
+        """
+        check_finite(value, self.count + 1)
+        if self.count == 0:
+            self._first = value
+        self.count += 1
+        distance = value - self._first
+        if abs(distance) > MAX_DISTANCE:
+            raise ValueError(_too_far(value, self._first, self.count))
+        return distance
+
+
+def distances(series: Floats) -> Floats:
+    """Return every value's distance from the first one, shape (values,).
+
+    Raises:
+        ValueError: one is more than `MAX_DISTANCE`.
+    """
+    with np.errstate(over="ignore"):  # an infinite distance is refused below
+        found = series - series[:1]
+    far = np.flatnonzero(np.abs(found) > MAX_DISTANCE)
+    if far.size:
+        raise ValueError(_too_far(float(series[far[0]]), float(series[0]), int(far[0]) + 1))
+    return found
+
+
+def _too_far(value: float, first: float, position: int) -> str:
+    return (
+        f"value {position} of the series is {value}, more than {MAX_DISTANCE:g} from the first one ({first}): "
+        "sums of its squares cannot be computed"
+    )
+
+
+def check_window(window: object, least: int = 2) -> int:
+    """Return a window as a plain number.
+
+    Raises:
+        ValueError: it is no whole number, or too small.
+    """
+    if not isinstance(window, Integral) or isinstance(window, bool) or window < least:
+        raise ValueError(f"window must be a whole number of at least {least} values, got {window!r}")
+    return int(window)
+
+
+def check_positive(name: str, value: object) -> float:
+    """Return a setting as a plain number.
+
+    Raises:
+        ValueError: it is no finite number above 0.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < math.inf:
+        raise ValueError(f"{name} must be a number above 0, got {value!r}")
+    return float(value)
+
+
+def check_count(name: str, value: object) -> int:
+    """Return a setting as a plain number.
+
+    Raises:
+        ValueError: it is no whole number of at least 1.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return int(value)

@@ -2,16 +2,23 @@
 
 from collections import deque
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from orchestrator.criteria.base import L_DET, Criterion, Floats, OnlineCriterion, as_series, check_finite
-
-#: Beyond this distance from the first value squares come near the largest float64, 1.8e308.
-MAX_DISTANCE = 1e150
+from orchestrator.criteria.base import (
+    L_DET,
+    Booleans,
+    Condition,
+    Criterion,
+    Distances,
+    Floats,
+    check_count,
+    check_finite,
+    check_window,
+    distances,
+)
 
 FloatOrFloats = TypeVar("FloatOrFloats", float, Floats)
 
@@ -26,112 +33,123 @@ class DVAR(Criterion):
 
     Example:
         >>> DVAR(window=3, threshold=0.15).first_stop([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9])
-        6
+        5
 
     Attributes:
-        window: N (section 3.3), in values, at least 2.
+        window: N (section 3.3), in steps, at least 2.
         threshold: alpha (section 3.3), strictly between 0 and 1.
+        stride: steps from one evaluation of L_det to the next; values between are not looked at. The window still means
+            steps: it holds the nearest whole number of evaluations.
 
     Raises:
-        ValueError: window or threshold is out of range, or not a number.
+        ValueError: a setting is out of range, not a number, or the window holds fewer than two evaluations.
     """
 
     series: ClassVar[str | None] = L_DET
 
     window: int
     threshold: float
+    stride: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.window, Integral) or isinstance(self.window, bool) or self.window < 2:
-            raise ValueError(f"window must be a whole number of at least 2 values, got {self.window!r}")
+        # NumPy's numbers become plain ones, so that `repr` is the same whoever made the criterion.
+        object.__setattr__(self, "window", check_window(self.window))
         if not isinstance(self.threshold, Real) or not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie strictly between 0 and 1, got {self.threshold!r}")
-        # NumPy's numbers become plain ones, so that `repr` is the same whoever made the criterion.
-        object.__setattr__(self, "window", int(self.window))
         object.__setattr__(self, "threshold", float(self.threshold))
+        object.__setattr__(self, "stride", check_count("stride", self.stride))
+        if self.evaluations < 2:
+            raise ValueError(
+                f"window must hold at least 2 evaluations, got {self.window} steps with one every {self.stride}"
+            )
 
-    def first_stop(self, values: ArrayLike) -> int | None:
-        """Return how many values there are at the stop; see `Criterion.first_stop`. Linear in their number.
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of L_det in the window."""
+        return (2 * self.window + self.stride) // (2 * self.stride)
+
+    def __repr__(self) -> str:
+        stride = f", stride={self.stride}" if self.stride > 1 else ""
+        return f"DVAR(window={self.window}, threshold={self.threshold}{stride})"
+
+    def holds(self, values: Floats) -> Booleans:
+        """Return where the last values vary little; see `Criterion.holds`. Linear in their number.
 
         Raises:
-            ValueError: as there; also when a value lies more than 1e150 from the first one.
+            ValueError: a value lies more than 1e150 from the first one.
         """
-        distances = _distances(as_series(values))
-        window, total = self.window, len(distances)
-        if total <= window:
-            return None
-        sums, squares = np.cumsum(distances), np.cumsum(distances * distances)
-        counts = np.arange(window + 1, total + 1)
-        window_variance = _variance(
-            (sums[window:] - sums[:-window]) / window, (squares[window:] - squares[:-window]) / window
-        )
-        total_variance = _variance(sums[window:] / counts, squares[window:] / counts)
-        stops = np.flatnonzero(window_variance < self.threshold * total_variance)
-        return int(counts[stops[0]]) if stops.size else None
+        found = np.zeros(len(values), dtype=bool)
+        seen = found[self.stride - 1 :: self.stride]  # a view: the first evaluation follows step `stride`
+        ratios_are_small(distances(values[self.stride - 1 :: self.stride]), self.evaluations, self.threshold, seen)
+        return found
 
-    def online(self) -> OnlineCriterion:
-        """Return a fresh `OnlineDVAR`."""
-        return OnlineDVAR(self.window, self.threshold)
+    def condition(self) -> Condition:
+        """Return a fresh `VarianceCondition`, every `stride`-th value of which counts."""
+        condition = VarianceCondition(self.evaluations, self.threshold)
+        return condition if self.stride == 1 else Strided(condition, self.stride)
 
 
-class OnlineDVAR:
-    """DVAR value by value: constant time each, memory for N + 1 pairs of sums.
+def ratios_are_small(series: Floats, window: int, threshold: float, found: Booleans) -> None:
+    """Set `found` where the variance of the last `window` values is small beside that of all so far."""
+    total = len(series)
+    if total <= window:
+        return
+    sums, squares = np.cumsum(series), np.cumsum(series * series)
+    counts = np.arange(window + 1, total + 1)
+    window_variance = _variance(
+        (sums[window:] - sums[:-window]) / window, (squares[window:] - squares[:-window]) / window
+    )
+    total_variance = _variance(sums[window:] / counts, squares[window:] / counts)
+    found[window:] = window_variance < threshold * total_variance
+
+
+class VarianceCondition:
+    """DVAR's condition value by value: constant time each, memory for N + 1 pairs of sums.
 
     Args:
-        window: N, valid as in `DVAR`.
+        window: N, in values, valid as in `DVAR`.
         threshold: alpha, valid as in `DVAR`.
     """
 
     def __init__(self, window: int, threshold: float) -> None:
-        self._window, self._threshold = window, threshold
-        self._count, self._first, self._has_fired = 0, 0.0, False
+        self._window, self._threshold, self._distances = window, threshold, Distances()
         self._sums = deque([(0.0, 0.0)], maxlen=window + 1)  # the last is of all values, the first of all but N
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `OnlineCriterion.update`.
+        """Take the next value; see `Condition.update`.
 
         Raises:
             ValueError: it is not finite, or lies more than 1e150 from the first one.
         """
-        distance = self._distance(float(value))
-        self._count += 1
+        distance = self._distances.take(float(value))
         total, squares = self._sums[-1]
         self._sums.append((total + distance, squares + distance * distance))
-        self._has_fired = self._has_fired or (self._count > self._window and self._is_stable())
-        return self._has_fired
-
-    def _distance(self, value: float) -> float:
-        check_finite(value, self._count + 1)
-        if self._count == 0:
-            self._first = value
-        distance = value - self._first
-        if abs(distance) > MAX_DISTANCE:
-            raise ValueError(_too_far(value, self._first, self._count + 1))
-        return distance
+        return self._distances.count > self._window and self._is_stable()
 
     def _is_stable(self) -> bool:
         (old_total, old_squares), (total, squares) = self._sums[0], self._sums[-1]
+        count = self._distances.count
         window_variance = _variance((total - old_total) / self._window, (squares - old_squares) / self._window)
-        total_variance = _variance(total / self._count, squares / self._count)
-        return window_variance < self._threshold * total_variance
+        return window_variance < self._threshold * _variance(total / count, squares / count)
+
+
+class Strided:
+    """A condition that looks at every k-th value alone; between, it does not hold.
+
+    Args:
+        condition: that takes these values.
+        stride: k.
+    """
+
+    def __init__(self, condition: Condition, stride: int) -> None:
+        self._condition, self._stride, self._count = condition, stride, 0
+
+    def update(self, value: float) -> bool:
+        """Take the next value, which is looked at or not; see `Condition.update`."""
+        self._count += 1
+        check_finite(float(value), self._count)
+        return self._count % self._stride == 0 and self._condition.update(value)
 
 
 def _variance(mean: FloatOrFloats, mean_square: FloatOrFloats) -> FloatOrFloats:
     return mean_square - mean * mean
-
-
-def _distances(series: Floats) -> Floats:
-    """Return every value's distance from the first one."""
-    with np.errstate(over="ignore"):  # an infinite distance is refused below
-        distances = series - series[:1]
-    far = np.flatnonzero(np.abs(distances) > MAX_DISTANCE)
-    if far.size:
-        raise ValueError(_too_far(float(series[far[0]]), float(series[0]), int(far[0]) + 1))
-    return distances
-
-
-def _too_far(value: float, first: float, position: int) -> str:
-    return (
-        f"value {position} of the series is {value}, more than {MAX_DISTANCE:g} from the first one ({first}): "
-        "its variance cannot be computed"
-    )

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from numpy.typing import ArrayLike
+import numpy as np
 
-from orchestrator.criteria.base import Criterion, OnlineCriterion, as_series, check_finite
+from orchestrator.criteria.base import Booleans, Condition, Criterion, Floats, check_finite
 
 
 @dataclass(frozen=True)
@@ -14,24 +14,27 @@ class Never(Criterion):
 
     series: ClassVar[str | None] = None
 
-    def first_stop(self, values: ArrayLike) -> int | None:
-        """Return None; see `Criterion.first_stop` for what is refused."""
-        as_series(values)
-        return None
+    def holds(self, values: Floats) -> Booleans:
+        """Return False everywhere."""
+        return np.zeros(len(values), dtype=bool)
 
-    def online(self) -> OnlineCriterion:
-        """Return a fresh object that never fires."""
-        return OnlineNever()
+    def condition(self) -> Condition:
+        """Return a fresh condition that never holds."""
+        return CountCondition(None)
 
 
-class OnlineNever:
-    """Never, value by value: refuses what is not finite, as every criterion does."""
+class CountCondition:
+    """Holds from a number of values on.
 
-    def __init__(self) -> None:
-        self._count = 0
+    Args:
+        least: that number; None never holds.
+    """
+
+    def __init__(self, least: int | None) -> None:
+        self._least, self._count = least, 0
 
     def update(self, value: float) -> bool:
-        """Return False; see `OnlineCriterion.update` for what is refused."""
-        check_finite(float(value), self._count + 1)
+        """Take the next value; see `Condition.update`."""
         self._count += 1
-        return False
+        check_finite(float(value), self._count)
+        return self._least is not None and self._count >= self._least

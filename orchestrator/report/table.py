@@ -66,8 +66,13 @@ def spread(value: Spread | None, scale: float = 1.0) -> str:
     return mean if value.std is None else f"{mean} ± {value.std * scale:.1f}"
 
 
-def study_table(result: StudyResult) -> Table:
-    """Return the best setting, its neighbours and the usual one, with what each keeps and saves."""
+def study_table(result: StudyResult, usual: str) -> Table:
+    """Return the best setting, its neighbours and the one tried first, with what each keeps and saves.
+
+    Args:
+        result: of a study.
+        usual: whose setting was tried first.
+    """
     table = Table(header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("setting", no_wrap=True)
     for name in (*result.best.params, "steps", "saved %", "kept %"):
@@ -76,7 +81,7 @@ def study_table(result: StudyResult) -> Table:
     _add(table, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
     for one in result.neighbours:
         _add(table, "neighbour", one, "")
-    _add(table, "usual, scaled", result.usual, "cyan")
+    _add(table, f"{usual}, scaled", result.usual, "cyan")
     return table
 
 

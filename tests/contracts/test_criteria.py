@@ -1,19 +1,51 @@
 """Every criterion: vectorised and online agree on every series, and what is not finite is refused."""
 
+import doctest
+import inspect
 import pickle
 
 import numpy as np
 import pytest
 
 from orchestrator import criteria
-from orchestrator.criteria import DVAR, Never
+from orchestrator.criteria import (
+    DVAR,
+    EMA,
+    All,
+    Any,
+    ClipScore,
+    Criterion,
+    FewIterations,
+    Hall,
+    Never,
+    NotBefore,
+    Patient,
+    Trend,
+)
 
 WINDOW = 12
 SETTINGS = {
-    "dvar": [{"window": WINDOW, "threshold": threshold} for threshold in (0.01, 0.15, 0.5, 0.99)],
+    "dvar": [
+        *({"window": WINDOW, "threshold": threshold} for threshold in (0.01, 0.15, 0.5, 0.99)),
+        *({"window": WINDOW, "threshold": 0.3, "stride": stride} for stride in (2, 5)),
+    ],
     "never": [{}],
+    "few_iterations": [{"steps": steps} for steps in (1, WINDOW, 150)],
+    "ema": [{"window": window, "threshold": 10.0**-exponent} for window in (1, WINDOW) for exponent in (1, 3, 6)],
+    "hall": [{"window": window, "threshold": threshold} for window in (2, WINDOW) for threshold in (0.5, 1e-2, 1e-8)],
+    "trend": [{"window": window, "threshold": 10.0**-exponent} for window in (2, WINDOW) for exponent in (1, 4, 7)],
+    "clip_score": [{"patience": 3, "min_improvement": 0.0}, {"patience": 6, "min_improvement": 0.02}],
 }
-ALL = [criteria.load(name, **params) for name in criteria.names() for params in SETTINGS[name]]
+RULE = DVAR(WINDOW, 0.3)
+COMBINED = [
+    Patient(RULE, 5),
+    Patient(FewIterations(3), 1),
+    All(RULE, Trend(WINDOW, 1e-3)),
+    Any(EMA(3, 1e-3), Hall(2, 1e-6), FewIterations(170)),
+    NotBefore(RULE, 100),
+    NotBefore(Patient(Any(RULE, Trend(20, 1e-2)), 3), 30),
+]
+ALL = [criteria.load(name, **params) for name in criteria.names() for params in SETTINGS[name]] + COMBINED
 
 
 def all_series():
@@ -90,6 +122,39 @@ def test_a_pickled_online_criterion_goes_on(criterion):
     else:
         count = None
     assert count == criterion.first_stop(values)
+
+
+@pytest.mark.parametrize("name", sorted(vars(criteria)["__all__"]))
+def test_the_examples_run(name):
+    found = getattr(criteria, name)
+    tests = doctest.DocTestFinder(recurse=False).find(found, name, globs={name: found})
+    results = [doctest.DocTestRunner().run(test) for test in tests]
+    assert not sum(result.failed for result in results)
+    if inspect.isclass(found) and issubclass(found, Criterion) and not inspect.isabstract(found) and found is not Never:
+        assert sum(result.attempted for result in results)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: All(), "All needs at least one rule"),
+        (lambda: Any("dvar"), "Any takes criteria, got 'dvar'"),
+        (lambda: All(RULE, ClipScore(3, 0.0)), r"needs rules that watch one series: DVAR.* watches l_det, ClipScore"),
+        (lambda: Patient(RULE, 0), "times must be a whole number of at least 1, got 0"),
+        (lambda: NotBefore(RULE, 1.5), "step must be a whole number of at least 1, got 1.5"),
+    ],
+)
+def test_wrong_combinations_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_combination_watches_what_its_rules_watch():
+    assert Patient(RULE, 2).series == "l_det"
+    assert Any(FewIterations(3), ClipScore(3, 0.0)).series == "train_clip_image"
+    assert Any(FewIterations(3), ClipScore(3, 0.0)).keeps_best
+    assert All(FewIterations(3)).series is None
+    assert All(RULE, FewIterations(3)) == All(RULE, FewIterations(3))
 
 
 @pytest.mark.parametrize("criterion", [DVAR(3, 0.5), Never()], ids=repr)

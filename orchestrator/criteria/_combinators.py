@@ -1,0 +1,201 @@
+"""Combinators: criteria made of criteria. They wrap rules that watch the same series."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.criteria.base import Booleans, Condition, Criterion, Floats, check_count
+
+
+def _adopt(outer: Criterion, rules: Sequence[Criterion]) -> None:
+    """Let a criterion watch what the rules inside it watch; of a frozen dataclass, beside its fields.
+
+    Raises:
+        ValueError: there is no rule, one is no criterion, or they watch different series.
+    """
+    name = type(outer).__name__
+    if not rules:
+        raise ValueError(f"{name} needs at least one rule")
+    for rule in rules:
+        if not isinstance(rule, Criterion):
+            raise ValueError(f"{name} takes criteria, got {rule!r}")
+    watched = {rule.series: rule for rule in rules if rule.series is not None}
+    if len(watched) > 1:
+        listed = ", ".join(f"{rule!r} watches {series}" for series, rule in watched.items())
+        raise ValueError(f"{name} needs rules that watch one series: {listed}")
+    object.__setattr__(outer, "series", next(iter(watched), None))
+    object.__setattr__(outer, "keeps_best", any(rule.keeps_best for rule in rules))
+
+
+@dataclass(frozen=True)
+class Patient(Criterion):
+    """Stops when a rule's condition has held for some values in a row.
+
+    Example:
+        >>> from orchestrator.criteria import DVAR
+        >>> Patient(DVAR(window=3, threshold=0.15), times=2).first_stop([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9])
+        6
+
+    Attributes:
+        rule: whose condition must hold.
+        times: values in a row, at least 1.
+
+    Raises:
+        ValueError: rule is no criterion, or times is out of range.
+    """
+
+    rule: Criterion
+    times: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "times", check_count("times", self.times))
+        _adopt(self, [self.rule])
+
+    def holds(self, values: Floats) -> Booleans:
+        """Return where the condition has held for `times` values."""
+        held = self.rule.holds(values)
+        index = np.arange(1, len(held) + 1)
+        last_failure = np.maximum.accumulate(np.where(held, 0, index)) if len(held) else index
+        return index - last_failure >= self.times
+
+    def condition(self) -> Condition:
+        """Return a fresh condition."""
+        return _PatientCondition(self.rule.condition(), self.times)
+
+
+class _PatientCondition:
+    def __init__(self, condition: Condition, times: int) -> None:
+        self._condition, self._times, self._run = condition, times, 0
+
+    def update(self, value: float) -> bool:
+        self._run = self._run + 1 if self._condition.update(value) else 0
+        return self._run >= self._times
+
+
+@dataclass(frozen=True)
+class All(Criterion):
+    """Stops when the conditions of all rules hold at once.
+
+    Example:
+        >>> from orchestrator.criteria import DVAR, FewIterations
+        >>> All(DVAR(window=3, threshold=0.15), FewIterations(7)).first_stop([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9])
+        7
+
+    Attributes:
+        rules: at least one; those that watch anything watch one series.
+
+    Raises:
+        ValueError: there is no rule, one is no criterion, or they watch different series.
+    """
+
+    rules: tuple[Criterion, ...]
+
+    def __init__(self, *rules: Criterion) -> None:
+        object.__setattr__(self, "rules", rules)
+        _adopt(self, rules)
+
+    def __repr__(self) -> str:
+        return f"All({', '.join(map(repr, self.rules))})"
+
+    def holds(self, values: Floats) -> Booleans:
+        """Return where all hold."""
+        held: Booleans = np.all([rule.holds(values) for rule in self.rules], axis=0)
+        return held
+
+    def condition(self) -> Condition:
+        """Return a fresh condition."""
+        return _AllCondition([rule.condition() for rule in self.rules])
+
+
+class _AllCondition:
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self._conditions = list(conditions)
+
+    def update(self, value: float) -> bool:
+        return all([condition.update(value) for condition in self._conditions])  # noqa: C419 - each takes every value
+
+
+@dataclass(frozen=True)
+class Any(Criterion):
+    """Stops when the condition of any rule holds.
+
+    Example:
+        >>> from orchestrator.criteria import DVAR, FewIterations
+        >>> Any(DVAR(window=3, threshold=0.15), FewIterations(5)).first_stop([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9])
+        5
+
+    Attributes:
+        rules: at least one; those that watch anything watch one series.
+
+    Raises:
+        ValueError: there is no rule, one is no criterion, or they watch different series.
+    """
+
+    rules: tuple[Criterion, ...]
+
+    def __init__(self, *rules: Criterion) -> None:
+        object.__setattr__(self, "rules", rules)
+        _adopt(self, rules)
+
+    def __repr__(self) -> str:
+        return f"Any({', '.join(map(repr, self.rules))})"
+
+    def holds(self, values: Floats) -> Booleans:
+        """Return where any holds."""
+        held: Booleans = np.any([rule.holds(values) for rule in self.rules], axis=0)
+        return held
+
+    def condition(self) -> Condition:
+        """Return a fresh condition."""
+        return _AnyCondition([rule.condition() for rule in self.rules])
+
+
+class _AnyCondition:
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self._conditions = list(conditions)
+
+    def update(self, value: float) -> bool:
+        return any([condition.update(value) for condition in self._conditions])  # noqa: C419 - each takes every value
+
+
+@dataclass(frozen=True)
+class NotBefore(Criterion):
+    """Stops when a rule's condition holds, but not before a number of values.
+
+    Example:
+        >>> from orchestrator.criteria import DVAR
+        >>> NotBefore(DVAR(window=3, threshold=0.15), step=7).first_stop([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9])
+        7
+
+    Attributes:
+        rule: whose condition must hold.
+        step: the first value at which it may stop, at least 1; steps for a rule that watches L_det.
+
+    Raises:
+        ValueError: rule is no criterion, or step is out of range.
+    """
+
+    rule: Criterion
+    step: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", check_count("step", self.step))
+        _adopt(self, [self.rule])
+
+    def holds(self, values: Floats) -> Booleans:
+        """Return where the rule's condition holds from `step` on."""
+        return self.rule.holds(values) & (np.arange(1, len(values) + 1) >= self.step)
+
+    def condition(self) -> Condition:
+        """Return a fresh condition."""
+        return _NotBeforeCondition(self.rule.condition(), self.step)
+
+
+class _NotBeforeCondition:
+    def __init__(self, condition: Condition, step: int) -> None:
+        self._condition, self._step, self._count = condition, step, 0
+
+    def update(self, value: float) -> bool:
+        self._count += 1
+        return self._condition.update(value) and self._count >= self._step

@@ -1,0 +1,103 @@
+"""Trend: the slope of a line through L_det's last values (paper, appendix E)."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from orchestrator.criteria.base import (
+    L_DET,
+    Booleans,
+    Condition,
+    Criterion,
+    Distances,
+    Floats,
+    check_positive,
+    check_window,
+    distances,
+)
+
+
+@dataclass(frozen=True)
+class Trend(Criterion):
+    """Stops when the least-squares line through the last n values has |slope| < threshold, from n + 1 values on.
+
+    The slope has a closed form: sums of the values and of their products with the step, both running. The paper gives
+    the measure and no rule; the comparison is ours.
+
+    Example:
+        >>> Trend(window=3, threshold=0.5).first_stop([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9])
+        6
+
+    Attributes:
+        window: n (appendix E), in steps, at least 2.
+        threshold: of the slope, in loss a step, above 0.
+
+    Raises:
+        ValueError: window or threshold is out of range, or not a number.
+    """
+
+    series: ClassVar[str | None] = L_DET
+
+    window: int
+    threshold: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "window", check_window(self.window))
+        object.__setattr__(self, "threshold", check_positive("threshold", self.threshold))
+
+    def holds(self, values: Floats) -> Booleans:
+        """Return where the line is nearly flat. Linear in the number of values; see `Criterion.holds`.
+
+        Raises:
+            ValueError: a value lies more than 1e150 from the first one.
+        """
+        window = self.window
+        found = np.zeros(len(values), dtype=bool)
+        relative = distances(values)
+        counts = np.arange(1.0, len(values) + 1)
+        sums, products = np.cumsum(relative), np.cumsum(counts * relative)
+        # Of the last value before each window: nothing comes before the first one.
+        total = sums[window:] - sums[:-window]
+        product = products[window:] - products[:-window]
+        middle = counts[window:] - (window - 1) / 2
+        found[window:] = np.abs(product - middle * total) < self.threshold * _spread(window)
+        return found
+
+    def condition(self) -> Condition:
+        """Return a fresh `TrendCondition`."""
+        return TrendCondition(self.window, self.threshold)
+
+
+def _spread(window: int) -> float:
+    """Return the sum of the squared distances of the window's steps from their middle."""
+    return window * (window * window - 1) / 12
+
+
+class TrendCondition:
+    """Trend's condition value by value: constant time each, memory for n + 1 pairs of sums.
+
+    Args:
+        window: n, valid as in `Trend`.
+        threshold: valid as in `Trend`.
+    """
+
+    def __init__(self, window: int, threshold: float) -> None:
+        self._window, self._limit, self._distances = window, threshold * _spread(window), Distances()
+        self._sums = deque([(0.0, 0.0)], maxlen=window + 1)
+
+    def update(self, value: float) -> bool:
+        """Take the next value; see `Condition.update`.
+
+        Raises:
+            ValueError: it is not finite, or lies more than 1e150 from the first one.
+        """
+        distance = self._distances.take(float(value))
+        count, (total, product) = self._distances.count, self._sums[-1]
+        self._sums.append((total + distance, product + count * distance))
+        if count <= self._window:
+            return False
+        (old_total, old_product), (total, product) = self._sums[0], self._sums[-1]
+        middle = count - (self._window - 1) / 2
+        return abs((product - old_product) - middle * (total - old_total)) < self._limit
