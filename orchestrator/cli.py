@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,13 +125,14 @@ def _listed(name: str, value: Any) -> Any:
 def _assignment(text: str) -> tuple[str, Any]:
     import yaml
 
+    from orchestrator import plain_yaml
     from trainables.errors import InvalidInput
 
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InvalidInput(f"--set takes KEY=VALUE such as quality.every=50, got {text!r}")
     try:
-        return key, yaml.safe_load(value)
+        return key, plain_yaml.load(value)
     except yaml.YAMLError as error:
         raise InvalidInput(f"--set {key}: {value!r} is not understood: {error}") from error
 
@@ -309,6 +311,7 @@ def main() -> None:
     """Run the command line; exit with 0 done, 1 failed, 2 wrong usage."""
     from orchestrator.startup import ForeignPackageError, check_packages
 
+    sys.path.append(os.getcwd())  # a method or criterion of one's own, as module:Class, may lie here
     try:
         check_packages()
     except ForeignPackageError as error:

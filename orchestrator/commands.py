@@ -390,7 +390,10 @@ def methods() -> bool:
             if str(error) not in problems:  # a broken file among the built-in ones
                 problems.append(str(error))
             continue
-        rows.append((name, method.trains, method.budget, method.window, method.threshold, [*method.recipes]))
+        try:
+            rows.append((name, method.trains, method.budget, method.window, method.threshold, [*method.recipes]))
+        except AttributeError as error:
+            problems.append(f"method {name!r} lacks a class attribute: {error}")
     console.print(methods_table(rows))
     for problem in problems:
         console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)

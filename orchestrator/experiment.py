@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from orchestrator import plain_yaml
 from trainables.concept import Concept, load_concepts
 from trainables.errors import InvalidInput
 from trainables.settings import (
@@ -162,11 +163,14 @@ class Experiment(Settings):
             concept: what is learned.
             fingerprint: of the base model's files.
         """
+        from orchestrator import plugins
+
         dump = self.model_dump(mode="json")
+        source = plugins.METHODS.source(self.method.name)
         return {
             "recipe": RECIPE_VERSION,
             "base_model": dump["base_model"] | {"fingerprint": fingerprint},
-            "method": dump["method"],
+            "method": dump["method"] | ({"source": source} if source else {}),
             "concept": concept.identity,
             "budget": self.budget,
             "seed": self.seed,
@@ -226,7 +230,7 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
     Raises:
         InvalidInput: a file, key or value is not understood; the message names it.
     """
-    from orchestrator import presets
+    from orchestrator import plugins, presets
 
     values = _read(file) if file else {}
     name = preset or str(values.get("preset") or MINIATURE)
@@ -240,14 +244,16 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
         _merge(merged, layer)
     merged["preset"] = name
     try:
-        return Experiment.model_validate(merged)
+        made = Experiment.model_validate(merged)
     except ValidationError as error:
         raise InvalidInput(_explain(error, file)) from error
+    plugins.METHODS.spec(made.method.name)
+    return made
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = plain_yaml.load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"experiment file {file} cannot be read: {error}") from error
     except yaml.YAMLError as error:
@@ -270,14 +276,21 @@ def _method(layer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _for_method(layers: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Return the layers without the settings and recipes of methods that a later layer replaces."""
-    meant, named = [], TEXTUAL_INVERSION
+    """Return the layers without what a later one replaces: another method's settings, and those under a new recipe."""
+    meant: list[dict[str, Any]] = []
+    named = TEXTUAL_INVERSION
     for layer in layers:
         named = _method(layer).get("name", named)
         if named != name:
             layer = {key: value for key, value in layer.items() if key != "method"}
+        if _method(layer).get("recipe"):
+            meant = [_without_settings(earlier) for earlier in meant]
         meant.append(layer)
     return meant
+
+
+def _without_settings(layer: dict[str, Any]) -> dict[str, Any]:
+    return layer | {"method": {key: value for key, value in _method(layer).items() if key != "settings"}}
 
 
 def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:

@@ -1,17 +1,17 @@
 """Finds methods and criteria, built in and from the entry points of other distributions, by name."""
 
-import importlib
+import hashlib
 import importlib.util
-import inspect
-import operator
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from trainables.errors import InvalidInput
+from trainables.plugin_classes import load_class
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,7 @@ class Registry:
         Raises:
             InvalidInput: there is no such plugin, its import fails, or it is no concrete `base_class`.
         """
-        spec = self.spec(name)
-        try:
-            found = _classes(spec, base_class)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise InvalidInput(f"{self.kind} {name!r} cannot be loaded from {spec!r}: {reason}") from error
-        if len(found) != 1:
-            needed = f"exactly one concrete subclass of {base_class.__module__}.{base_class.__qualname__}"
-            raise InvalidInput(f"{self.kind} {name!r}: {spec!r} must name {needed}, found {len(found)}")
-        return found[0]
+        return load_class(f"{self.kind} {name!r}", self.spec(name), base_class)
 
     def problems(self, base_class: type) -> list[str]:
         """Import every entry point, and return a message for each that is broken or hidden by another plugin."""
@@ -86,6 +77,27 @@ class Registry:
             except InvalidInput as error:
                 messages.append(str(error))
         return messages
+
+    def source(self, name: str) -> str | None:
+        """Return the hash of the file that defines a plugin of another distribution; None for a built-in one.
+
+        Nothing is imported but the packages around it. What the file imports in turn is no part of the hash.
+
+        Raises:
+            InvalidInput: there is no such plugin, or its module is not found.
+        """
+        module = self.spec(name).partition(":")[0]
+        if module.startswith(f"{self.package}."):
+            return None
+        try:
+            found = importlib.util.find_spec(module)
+        except (ImportError, ValueError) as error:
+            raise InvalidInput(f"{self.kind} {name!r}: module {module!r} cannot be found: {error}") from error
+        if found is None:
+            raise InvalidInput(f"{self.kind} {name!r}: there is no module {module!r}; is its folder on PYTHONPATH?")
+        if not found.origin or not Path(found.origin).is_file():
+            return None
+        return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()[:20]
 
     def _built_in(self) -> list[str]:
         # Not the package's own __path__: importing the package may import its plugins.
@@ -113,21 +125,6 @@ def _checked_spec(kind: str, spec: str) -> str:
 
 def _spec_of(point: EntryPoint) -> str:
     return point.value.partition("[")[0].replace(" ", "")
-
-
-def _classes(spec: str, base_class: type) -> list[type[Any]]:
-    """Import what `spec` names, and return those of its classes that are plugins."""
-    module_name, _, attribute = spec.partition(":")
-    module = importlib.import_module(module_name)
-    if attribute:
-        found = [operator.attrgetter(attribute)(module)]
-    else:
-        found = [value for value in vars(module).values() if getattr(value, "__module__", None) == module_name]
-    return [value for value in found if _is_plugin(value, base_class)]
-
-
-def _is_plugin(value: object, base_class: type) -> bool:
-    return inspect.isclass(value) and issubclass(value, base_class) and not inspect.isabstract(value)
 
 
 CRITERIA = Registry("criterion", "dvar_tune.criteria", "orchestrator.criteria")

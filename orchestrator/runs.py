@@ -221,6 +221,7 @@ def _fit(
     from orchestrator.stopper import CriterionStopper
     from trainables.personalization import Personalization
 
+    errors: dict[str, str] = {}
     resources = experiment.resources
     trainable = tune.with_parameters(
         Personalization,
@@ -243,21 +244,24 @@ def _fit(
             storage_path=storage_folder(experiment, "ray"),
             stop=CriterionStopper(criterion) if criterion else None,
             failure_config=tune.FailureConfig(max_failures=resources.max_failures),
-            callbacks=[_relay({job.concept.name: job for job in todo}, listeners)],
+            callbacks=[_relay({job.concept.name: job for job in todo}, listeners, errors)],
             verbose=0,
         ),
     )
-    grid = tuner.fit()
-    return {result.config["concept"]: _message(result.error) for result in grid if result.error}
+    tuner.fit()
+    return errors
 
 
-def _relay(by_name: Mapping[str, Job], listeners: Sequence[Listener]) -> Any:
-    """Make the Ray callback that passes results on to the listeners."""
+def _relay(by_name: Mapping[str, Job], listeners: Sequence[Listener], errors: dict[str, str]) -> Any:
+    """Make the Ray callback that passes results on to the listeners, and collects errors by concept.
+
+    Ray's own list of results does not say of which trial an error is, where the trial failed before its first report.
+    """
     from ray import tune
 
     class Relay(tune.Callback):  # type: ignore[misc]
-        def __init__(self, by_name: Mapping[str, Job], listeners: Sequence[Listener]) -> None:
-            self._by_name, self._listeners = by_name, listeners
+        def __init__(self, by_name: Mapping[str, Job], listeners: Sequence[Listener], errors: dict[str, str]) -> None:
+            self._by_name, self._listeners, self._errors = by_name, listeners, errors
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Ray pickles callbacks with the experiment; connections and terminals cannot be
@@ -266,13 +270,16 @@ def _relay(by_name: Mapping[str, Job], listeners: Sequence[Listener]) -> Any:
             for listener in self._listeners:
                 listener.reported(self._by_name[result["concept"]], result)
 
-    return Relay(by_name, listeners)
+        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            self._errors[trial.config["concept"]] = _message(trial.get_error())
+
+    return Relay(by_name, listeners, errors)
 
 
-def _message(error: BaseException) -> str:
+def _message(trace: str | None) -> str:
     """Return the last line of a worker's traceback: the error itself."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    lines = [line.strip() for line in (trace or "").splitlines() if line.strip()]
+    return lines[-1] if lines else "its worker died"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class BaseModel:
     resolution: int
     folder: Path
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of the files that it was loaded from (see `trainables.model_files.fingerprint`)."""
         return fingerprint(self.folder)
@@ -90,13 +91,22 @@ class BaseModel:
         """Return the captions as tokens, padded to the tokenizer's length: shape (batch, tokens), on the device.
 
         A word that has several vectors, as `load_textual_inversion` names them, is written out as in any pipeline.
+
+        Raises:
+            InvalidInput: a caption is longer than what the text encoder reads.
         """
         from diffusers.loaders import TextualInversionLoaderMixin
 
         length = self.tokenizer.model_max_length
         written = TextualInversionLoaderMixin().maybe_convert_prompt(list(captions), self.tokenizer)
-        encoded = self.tokenizer(written, padding="max_length", truncation=True, max_length=length)
-        return torch.tensor(encoded["input_ids"], device=self.device)
+        rows = self.tokenizer(written, padding="max_length", max_length=length)["input_ids"]
+        for caption, row in zip(captions, rows, strict=True):
+            if len(row) > length:
+                raise InvalidInput(
+                    f"the caption {caption!r} has {len(row)} tokens, and the text encoder reads {length}; choose a "
+                    "shorter template, validation prompt or phrase, or fewer vectors (num_vectors)"
+                )
+        return torch.tensor(rows, device=self.device)
 
     def encode_text(self, input_ids_bl: Tensor) -> Tensor:
         """Return the states of captions, shape (batch, tokens, width), in the model's precision."""

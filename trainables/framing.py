@@ -46,7 +46,7 @@ class Framing:
 
     def mask(self, resolution: int, latent_side: int) -> Tensor:
         """Return where the image is among the latents, without its border: of 0 and 1, shape (side, side)."""
-        if self.side >= resolution:
+        if self.side > resolution:
             return torch.ones(latent_side, latent_side)
         factor = resolution // latent_side
         mask = torch.zeros(latent_side, latent_side)

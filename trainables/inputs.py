@@ -43,6 +43,32 @@ class Inputs:
     prior_count: int = 0
 
 
+def split(inputs: Inputs, size: int) -> list[Inputs]:
+    """Return parts with `size` of the concept's inputs each, and an equal share of the class's."""
+    count = len(inputs.images) - inputs.prior_count
+    parts, share = count // size, inputs.prior_count * size // count
+    chosen = [
+        [*range(part * size, (part + 1) * size), *range(count + part * share, count + (part + 1) * share)]
+        for part in range(parts)
+    ]
+    return [_pick(inputs, rows, share) for rows in chosen]
+
+
+def _pick(inputs: Inputs, rows: list[int], prior_count: int) -> Inputs:
+    own = rows[: len(rows) - prior_count]
+    return Inputs(
+        images=tuple(inputs.images[row] for row in rows),
+        captions=tuple(inputs.captions[row] for row in rows),
+        input_ids_bl=inputs.input_ids_bl[rows],
+        text_bld=None if inputs.text_bld is None else inputs.text_bld[rows],
+        timesteps_b=inputs.timesteps_b[rows],
+        noisy_latents_bchw=inputs.noisy_latents_bchw[rows],
+        target_bchw=inputs.target_bchw[rows],
+        mask_b1hw=None if inputs.mask_b1hw is None else inputs.mask_b1hw[own],
+        prior_count=prior_count,
+    )
+
+
 def join(concept: Inputs, prior: Inputs) -> Inputs:
     """Return one batch of a concept's inputs and, after them, a class's; the mask stays the concept's alone."""
 

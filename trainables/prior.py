@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -13,6 +14,7 @@ from filelock import FileLock
 from PIL import Image
 
 from trainables.base_model import BaseModel
+from trainables.checks import check_types
 from trainables.errors import InvalidInput
 from trainables.randomness import derived_seed
 
@@ -39,6 +41,7 @@ class PriorSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, "prior.")
         if not self.weight > 0:
             raise InvalidInput(f"prior.weight must be positive, got {self.weight}; without prior: null")
         for name in ("images", "inference_steps"):
@@ -84,9 +87,25 @@ def class_images(base: BaseModel, class_noun: str, settings: PriorSettings) -> l
     root.mkdir(parents=True, exist_ok=True)
     folder = root / key
     with FileLock(root / f"{key}.lock"):
-        if not folder.is_dir():
+        images = _read(folder, settings.images)
+        if images is None:
+            shutil.rmtree(folder, ignore_errors=True)
             _fill(folder, base, class_noun, settings)
-    return [Image.open(path).convert("RGB") for path in sorted(folder.glob("*.png"))]
+            images = _read(folder, settings.images)
+    assert images is not None
+    return images
+
+
+def _read(folder: Path, count: int) -> list[Image.Image] | None:
+    """Return the images, or None where some are missing or damaged: whoever tidies a cache knows no folders."""
+    try:
+        return [Image.open(folder / _file(number)).convert("RGB") for number in range(count)]
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises of a file that is missing or damaged
+        return None
+
+
+def _file(number: int) -> str:
+    return f"{number:05d}.png"
 
 
 def _key(base: BaseModel, class_noun: str, settings: PriorSettings) -> str:
@@ -116,5 +135,5 @@ def _fill(folder: Path, base: BaseModel, class_noun: str, settings: PriorSetting
             seeds = [derived_seed(settings.seed, "class image", str(number)) for number in numbers]
             drawn = draw_samples(pipeline, [caption(class_noun)] * len(seeds), seeds, base.resolution, how)
             for number, image in zip(numbers, drawn, strict=True):
-                image.save(whole / f"{number:05d}.png")
+                image.save(whole / _file(number))
         whole.rename(folder)

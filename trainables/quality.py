@@ -84,6 +84,7 @@ class QualityProbe:
         templates = concept.validation_prompts
         chosen = [templates[i % len(templates)] for i in range(settings.samples)] if templates else []
         self._validation_prompts = [template.format(phrase) for template in chosen]
+        base.tokenize([self._train_prompt, *self._validation_prompts])  # a pipeline would cut off what is too long
         # CLIP does not know the placeholder: its text is scored with the class noun in its place.
         self._validation_texts = scorer.embed_texts([t.format(concept.class_noun) for t in chosen]) if chosen else None
 

@@ -26,6 +26,8 @@ from trainables.training import Training
 STATE_FILE = "training.safetensors"
 SAMPLES_FILE = "samples.png"
 MAX_BATCH_OF_ROWS = 1000
+# The state of a whole U-Net is 10 GB: the next checkpoint waits this many times as long as the last one took.
+CHECKPOINT_PATIENCE = 20
 
 
 class Online(Protocol):
@@ -49,7 +51,8 @@ class Plan:
         criterion: makes a fresh criterion; None runs the whole budget.
         report_steps: optimizer steps a report at most; None leaves it to `report_seconds`.
         report_seconds: time after which a report is due.
-        checkpoint_seconds: time after which a checkpoint is due.
+        checkpoint_seconds: time after which a checkpoint is due, longer where writing one takes long; 0 writes one
+            with every report.
     """
 
     base_model: BaseModelSettings
@@ -128,6 +131,7 @@ class Session:
             except BaseException:  # the next session must find the base model as it was
                 self.training.close()
                 raise
+        self._checkpoint_wait = plan.checkpoint_seconds
         self._restart([])
         self._has_begun = False
 
@@ -253,12 +257,16 @@ class Session:
         self._sink.ended(state, f"{reason} at step {self.training.steps_done}")
 
     def _checkpoint_when_due(self) -> None:
-        if time.monotonic() - self._last_checkpoint < self._plan.checkpoint_seconds:
+        begun = time.monotonic()
+        if begun - self._last_checkpoint < self._checkpoint_wait:
             return
         with tempfile.TemporaryDirectory() as name:
             self.save(Path(name))
             self._sink.checkpoint(self.training.steps_done, Path(name))
         self._last_checkpoint = time.monotonic()
+        if self._plan.checkpoint_seconds:
+            taken = self._last_checkpoint - begun
+            self._checkpoint_wait = max(self._plan.checkpoint_seconds, CHECKPOINT_PATIENCE * taken)
 
     def save(self, folder: Path) -> None:
         """Write the exact state into `folder`, which exists."""

@@ -12,9 +12,9 @@ from trainables import prior
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.fixed_batch import FixedBatch
-from trainables.inputs import SOURCES, Augmentation, Inputs, InputSource, join
+from trainables.inputs import SOURCES, Augmentation, Inputs, InputSource, join, split
 from trainables.methods.base import Method
-from trainables.randomness import Streams
+from trainables.randomness import Streams, derived_seed
 from trainables.settings import FixedBatchSettings
 from trainables.sinks import StepRow
 from trainables.tensors import grouped, part
@@ -58,20 +58,20 @@ class Training:
         self._prior_streams = Streams(seed, "training on the class", SOURCES)
         # Before the method changes anything: the base model draws its own class.
         of_class = prior.class_images(base, concept.class_noun, method.prior) if method.prior else []
-        method.attach(base, concept)
         try:
+            method.attach(base, concept, torch.Generator().manual_seed(derived_seed(seed, "initial values")))
             captions = [template.format(method.phrase_for(concept)) for template in method.templates]
             keeps_text = not method.trains_text
             self._source = InputSource(base, concept.decode(), captions, method.augmentation, keeps_text=keeps_text)
-            self._prior_source = self._source_of_class(of_class, keeps_text) if of_class else None
+            self._prior_source = self._source_of_class(of_class, keeps_text) if method.prior else None
             self.fixed_batch = FixedBatch(self._source, fixed_batch) if fixed_batch else None
+            groups = method.parameter_groups()
+            self._parameters = [parameter for group in groups for parameter in group["params"]]
+            # One kernel for all: the default builds lists of temporaries as large as what trains.
+            self._optimizer = torch.optim.AdamW(groups, fused=base.device.type == "cuda")
         except BaseException:
             method.detach()
             raise
-        groups = method.parameter_groups()
-        self._parameters = [parameter for group in groups for parameter in group["params"]]
-        # One kernel for all: the default builds lists of temporaries as large as what trains.
-        self._optimizer = torch.optim.AdamW(groups, fused=base.device.type == "cuda")
         # Gradients that pass through float16 would vanish; the other precisions have float32's range.
         self._scaler = torch.amp.GradScaler(base.device.type, enabled=base.dtype == torch.float16)
 
@@ -106,8 +106,8 @@ class Training:
 
     def _update(self) -> tuple[float, float]:
         self._optimizer.zero_grad(set_to_none=True)  # first: gradients need not wait beside the activations
-        loss = self.method.loss(self.base, self._draw())
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        parts = self._draw()
+        loss = sum(self._backward(part, len(parts)) for part in parts)
         self._scaler.unscale_(self._optimizer)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         grad_norm = torch.nn.utils.get_total_norm(gradients)
@@ -115,14 +115,21 @@ class Training:
             torch.nn.utils.clip_grads_with_norm_(self._parameters, self.method.max_grad_norm, grad_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        return loss.item(), grad_norm.item()
+        return loss, grad_norm.item()
 
-    def _draw(self) -> Inputs:
+    def _backward(self, inputs: Inputs, parts: int) -> float:
+        """Add a part's share of the gradient, and return its share of the loss."""
+        loss = self.method.loss(self.base, inputs) / parts
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def _draw(self) -> list[Inputs]:
+        """Draw a batch, in the parts that go through the model at once."""
         size = self.method.batch_size
         inputs = self._source.draw_training(size, self._streams)
-        if self._prior_source is None:
-            return inputs
-        return join(inputs, self._prior_source.draw_training(size, self._prior_streams))
+        if self._prior_source is not None:
+            inputs = join(inputs, self._prior_source.draw_training(size, self._prior_streams))
+        return split(inputs, self.method.micro_batch) if self.method.micro_batch else [inputs]
 
     def _check_finite(self, row: StepRow) -> None:
         for name, value in (("L_det", row.l_det), ("the training loss", row.train_loss)):
@@ -138,7 +145,7 @@ class Training:
         return time.perf_counter()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the exact state: what trains, the optimizer, every random stream and the position."""
+        """Return the exact state, on the CPU: what trains, the optimizer, every random stream and the position."""
         moments = self._optimizer.state_dict()["state"]
         state = grouped(
             method=self.method.state_dict(),
@@ -148,7 +155,8 @@ class Training:
             optimizer=grouped(**{str(index): of_parameter for index, of_parameter in moments.items()}),
         )
         state["steps_done"] = torch.tensor(self.steps_done)
-        return {name: value.detach().clone() for name, value in state.items()}
+        # Beside the weights of a whole U-Net and their moments, a GPU has no room for copies of them.
+        return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go back to a state that `state_dict` returned, of a training with the same arguments.

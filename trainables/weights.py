@@ -38,18 +38,25 @@ class TrainedWeights:
     def __init__(
         self, root: nn.Module, names: Sequence[str], substitute: Callable[[Tensor], nn.Module] = Float32
     ) -> None:
-        self._root, self._names = root, tuple(names)
+        self._root = root
         self._substitutes: dict[str, nn.Module] = {}
         # Each weight is replaced as soon as its substitute is made, so that one large weight at a time is doubled.
-        for name in self._names:
-            module, attribute = self._owner(name)
-            one = substitute(getattr(module, attribute))
-            self._device = getattr(module, attribute).device
-            parametrize.register_parametrization(module, attribute, one)
-            self._substitutes[name] = one
-            if not getattr(one, "reads_frozen", True):
-                self._move_frozen(name, torch.device("cpu"))
+        try:
+            for name in names:
+                self._replace(name, substitute)
+        except BaseException:
+            self.remove()
+            raise
         self.parameters = [p for one in self._substitutes.values() for p in one.parameters()]
+
+    def _replace(self, name: str, substitute: Callable[[Tensor], nn.Module]) -> None:
+        module, attribute = self._owner(name)
+        frozen = getattr(module, attribute)
+        self._device, one = frozen.device, substitute(frozen)
+        parametrize.register_parametrization(module, attribute, one)
+        self._substitutes[name] = one
+        if not getattr(one, "reads_frozen", True):
+            self._move_frozen(name, torch.device("cpu"))
 
     def _owner(self, name: str) -> tuple[nn.Module, str]:
         path, _, attribute = name.rpartition(".")
@@ -62,14 +69,14 @@ class TrainedWeights:
 
     def remove(self) -> None:
         """Put the frozen weights back."""
-        for name in self._names:
+        for name in self._substitutes:
             self._move_frozen(name, self._device)
             parametrize.remove_parametrizations(*self._owner(name), leave_parametrized=False)
 
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:
         """Return what the module computes with, by the names of the weights, on the CPU."""
-        return {name: getattr(*self._owner(name)).detach().cpu().contiguous().clone() for name in self._names}
+        return {name: getattr(*self._owner(name)).detach().cpu().contiguous().clone() for name in self._substitutes}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return every parameter, exactly."""

@@ -24,7 +24,7 @@ class ConceptWord:
     Args:
         base: model that gets the word; `remove` takes it away again.
         concept: whose placeholder and class noun are used.
-        captions: every caption that will hold the placeholder, with one `{}` for it; the vectors must fit into each.
+        phrase: what stands for the concept in captions.
         num_vectors: embeddings that stand for the placeholder.
         is_spelled_out: whether a caption holds all of them, one after the other; otherwise it holds the first one, and
             the others have the ids that follow, for a method that knows when to read which.
@@ -34,18 +34,23 @@ class ConceptWord:
         first_id: the id of the first one's token.
 
     Raises:
-        InvalidInput: the placeholder is a word already, or a caption has no room for the vectors.
+        InvalidInput: the placeholder is a word already, or the phrase does not hold it.
     """
 
     def __init__(
         self,
         base: BaseModel,
         concept: Concept,
-        captions: Sequence[str],
+        phrase: str,
         num_vectors: int = 1,
         *,
         is_spelled_out: bool = True,
     ) -> None:
+        if concept.placeholder not in phrase:
+            raise InvalidInput(
+                f"the phrase {phrase!r} lacks the placeholder {concept.placeholder!r}, whose embedding would not "
+                "train; put {placeholder} into `phrase`"
+            )
         tokenizer = base.with_own_tokenizer()
         start_ids = tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
         # diffusers' names for the tokens of one placeholder: its pipelines and `BaseModel.tokenize` write them out.
@@ -53,7 +58,6 @@ class ConceptWord:
         tokens = [concept.placeholder, *(f"{concept.placeholder}{joint}{i}" for i in range(1, num_vectors))]
         _check_new(tokenizer, tokens, concept)
         tokenizer.add_tokens(tokens)
-        _check_room(tokenizer, tokens if is_spelled_out else tokens[:1], captions)
         self._base, self._placeholder = base, concept.placeholder
         self._original = (base.tokenizer, base.text_encoder.get_input_embeddings())
         table = self._original[1].weight
@@ -100,16 +104,6 @@ def _check_new(tokenizer: Any, tokens: Sequence[str], concept: Concept) -> None:
         raise InvalidInput(
             f"placeholder {concept.placeholder!r} of concept {concept.name!r} is a word of the tokenizer already"
             f"{f' ({known[0]})' if known else ''}; choose another one in concept.yaml"
-        )
-
-
-def _check_room(tokenizer: Any, tokens: Sequence[str], captions: Sequence[str]) -> None:
-    """Refuse vectors for which a caption has no room."""
-    longest = max(len(ids) for ids in tokenizer([one.format(" ".join(tokens)) for one in captions])["input_ids"])
-    if longest > tokenizer.model_max_length:
-        raise InvalidInput(
-            f"with num_vectors {len(tokens)} a caption has {longest} tokens, and the text encoder reads "
-            f"{tokenizer.model_max_length}; choose fewer vectors, or shorter templates and validation prompts"
         )
 
 

@@ -6,6 +6,7 @@ other flag. The pictures are noise.
 """
 
 import contextlib
+import functools
 import statistics
 import time
 
@@ -20,21 +21,33 @@ class PlainLoop:
 
     Args:
         base: freshly loaded; changed for good.
-        batch: images a step, those of the class included.
+        batch: images that go through the model at once, those of the class included.
         parameters: what trains, float32.
         trains_text: whether the text encoder's states need gradients.
         max_grad_norm: to which gradients are clipped; None does not clip.
+        accumulation: batches a step.
     """
 
-    def __init__(self, base: BaseModel, batch: int, parameters, *, trains_text: bool, max_grad_norm=1.0) -> None:
+    def __init__(
+        self, base: BaseModel, batch: int, parameters, *, trains_text: bool, max_grad_norm=1.0, accumulation=1
+    ) -> None:
         self.base, self.batch, self.parameters, self.trains_text = base, batch, [*parameters], trains_text
-        self.max_grad_norm = max_grad_norm
+        self.max_grad_norm, self.accumulation = max_grad_norm, accumulation
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-6)
         self.pixels = torch.rand(batch, 3, base.resolution, base.resolution, device=base.device) * 2 - 1
         self.ids = base.tokenize(["a photo of a toy"] * batch)
 
     def step(self) -> None:
-        """Encode, noise, predict, compare, update."""
+        """Compare as often as gradients are accumulated, and update."""
+        for _ in range(self.accumulation):
+            self._compare()
+        if self.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _compare(self) -> None:
+        """Encode, noise, predict, compare."""
         base, device = self.base, self.base.device
         with torch.no_grad():
             latents = base.vae.encode(self.pixels.to(base.vae.dtype)).latent_dist.sample() * 0.18215
@@ -45,11 +58,7 @@ class PlainLoop:
             with contextlib.nullcontext() if self.trains_text else torch.no_grad():
                 states = base.text_encoder(self.ids)[0]
             prediction = base.unet(noisy, timesteps, states).sample
-        F.mse_loss(prediction.float(), noise.float()).backward()
-        if self.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        (F.mse_loss(prediction.float(), noise.float()) / self.accumulation).backward()
 
     def measure(self, steps: int) -> dict[str, float]:
         """Return the median time of a step in ms, and the peak memory in GiB."""
@@ -65,14 +74,14 @@ class PlainLoop:
         return {"step": 1e3 * statistics.median(times[3:]), "peak": peak}
 
 
-def textual_inversion(base: BaseModel, batch: int) -> PlainLoop:
-    """The whole table of embeddings trains, in a text encoder of float32; other rows are put back after each step."""
+def textual_inversion(base: BaseModel) -> PlainLoop:
+    """The whole table of embeddings trains, in a text encoder of float32; one image at once, four a step."""
     base.text_encoder.float()
     table = base.text_encoder.get_input_embeddings().weight.requires_grad_(True)
-    return PlainLoop(base, batch, [table], trains_text=True, max_grad_norm=None)
+    return PlainLoop(base, 1, [table], trains_text=True, max_grad_norm=None, accumulation=4)
 
 
-def dreambooth_lora(base: BaseModel, batch: int) -> PlainLoop:
+def dreambooth_lora(base: BaseModel) -> PlainLoop:
     """LoRA of rank 4 on the U-Net's attention, by peft."""
     from peft import LoraConfig
 
@@ -81,17 +90,20 @@ def dreambooth_lora(base: BaseModel, batch: int) -> PlainLoop:
     factors = [parameter for parameter in base.unet.parameters() if parameter.requires_grad]
     for factor in factors:
         factor.data = factor.data.float()
-    return PlainLoop(base, batch, factors, trains_text=False)
+    return PlainLoop(base, 1, factors, trains_text=False)
 
 
-def dreambooth(base: BaseModel, batch: int) -> PlainLoop:
-    """The whole U-Net, float32."""
+def dreambooth(base: BaseModel, batch: int = 1) -> PlainLoop:
+    """The whole U-Net, float32; with images of the class, a batch of two."""
     base.unet.float().requires_grad_(True)
     return PlainLoop(base, batch, base.unet.parameters(), trains_text=False)
 
 
-def custom_diffusion(base: BaseModel, batch: int) -> PlainLoop:
-    """Keys and values of the cross-attention, and the table of embeddings of a text encoder of float32."""
+def custom_diffusion(base: BaseModel) -> PlainLoop:
+    """Keys and values of the cross-attention, and the table of embeddings of a text encoder of float32.
+
+    Two images, and two of the class.
+    """
     base.text_encoder.float()
     table = base.text_encoder.get_input_embeddings().weight.requires_grad_(True)
     matrices = [
@@ -100,13 +112,14 @@ def custom_diffusion(base: BaseModel, batch: int) -> PlainLoop:
     for matrix in matrices:
         matrix.data = matrix.data.float()
         matrix.requires_grad_(True)
-    return PlainLoop(base, batch, [*matrices, table], trains_text=True)
+    return PlainLoop(base, 4, [*matrices, table], trains_text=True)
 
 
-#: Method to its example, and the recipe of ours that does the same.
+#: Method and recipe to the example that does the same.
 EXAMPLES = {
-    "textual_inversion": textual_inversion,
-    "dreambooth_lora": dreambooth_lora,
-    "dreambooth": dreambooth,
-    "custom_diffusion": custom_diffusion,
+    ("textual_inversion", "diffusers"): textual_inversion,
+    ("dreambooth_lora", "diffusers"): dreambooth_lora,
+    ("dreambooth", "diffusers"): dreambooth,
+    ("dreambooth", "prior"): functools.partial(dreambooth, batch=2),
+    ("custom_diffusion", "diffusers"): custom_diffusion,
 }

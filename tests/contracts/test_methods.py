@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from trainables import methods
+from trainables import weights as weights_module
 from trainables.base_model import load
 from trainables.methods import MethodSpec
 from trainables.quality import ClipScorer, QualityProbe
@@ -29,7 +30,9 @@ VARIANTS = [
     *((name, {}) for name in NAMES),
     ("dreambooth", {"trains_text_encoder": True, **FEW_CLASS_IMAGES}),
     ("dreambooth_lora", {"learns_word": False, "random_crop": True, "phrase": "sks {class_noun}"}),
-    ("textual_inversion", {"num_vectors": 3}),
+    ("dreambooth_lora", {"alpha": 16}),
+    ("textual_inversion", {"num_vectors": 3, "batch_size": 4, "micro_batch": 2}),
+    ("custom_diffusion", {"micro_batch": 1}),
 ]
 
 
@@ -66,8 +69,12 @@ def same(a, b):
 
 
 def draw(base, phrase):
+    return draw_with(base.pipeline(), phrase)
+
+
+def draw_with(pipeline, phrase):
     """A sample as numbers: the first pixels of a few rows."""
-    image = base.pipeline()(
+    image = pipeline(
         f"a photo of a {phrase}", height=64, width=64, num_inference_steps=3, output_type="np",
         generator=torch.Generator().manual_seed(0),
     ).images[0]  # fmt: skip
@@ -210,6 +217,112 @@ for name, (export, module, method, phrase) in tasks.items():
     drawn[name] = image[::8, ::8].flatten().tolist()
 print(json.dumps(drawn))
 """
+
+
+@pytest.mark.parametrize(("trained", "loaded"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_an_export_means_the_same_in_another_precision(tiny_path, concept, variant, trained, loaded, tmp_path):
+    """Up to rounding: the sample is much nearer to the one drawn in training than to the untrained one."""
+    method = make(variant[0], variant[1] | {"learning_rate": 0.05, "max_grad_norm": None})
+    phrase, base = method.phrase_for(concept), load(tiny_path, BaseModelSettings(dtype=trained))
+    with Training(base, method, concept) as training:
+        for _ in range(3):
+            training.step()
+        method.export(tmp_path)
+        expected = draw(base, phrase)
+    pipeline = load(tiny_path, BaseModelSettings(dtype=loaded)).pipeline()
+    type(method).load_into(pipeline, tmp_path)
+    assert {p.dtype for p in pipeline.unet.parameters()} <= {getattr(torch, loaded), torch.float32}
+    untrained = draw(load(tiny_path, BaseModelSettings(dtype=loaded)), phrase)
+    assert (draw_with(pipeline, phrase) - expected).norm() < 0.2 * (untrained - expected).norm()
+
+
+def test_a_second_concept_in_one_pipeline(base, toy_concepts, variant, tmp_path):
+    """It is loaded, or refused with the reason; never ignored."""
+    name, settings = variant
+    drawn = []
+    for index, concept in enumerate(toy_concepts[:2]):
+        method = make(name, settings | {"learning_rate": 0.05, "max_grad_norm": None})
+        with Training(base, method, concept) as training:
+            training.step()
+            (tmp_path / str(index)).mkdir()
+            method.export(tmp_path / str(index))
+    phrase = method.phrase_for(toy_concepts[1])
+    for first in (False, True):
+        pipeline = copy.deepcopy(base).pipeline()
+        if first:
+            type(method).load_into(pipeline, tmp_path / "0")
+        type(method).load_into(pipeline, tmp_path / "1")
+        drawn.append(draw_with(pipeline, phrase))
+        assert (drawn[-1] - draw(base, phrase)).abs().max() > 1e-3
+    if not method.trains_text or name in ("custom_diffusion", "dreambooth", "dreambooth_lora"):
+        return  # weights of the U-Net are shared by both
+    assert torch.allclose(drawn[0], drawn[1], atol=1e-4)
+
+
+class Failure(RuntimeError):
+    pass
+
+
+@pytest.mark.parametrize("part", ["trainables.inputs.InputSource.__init__", "torch.optim.AdamW.__init__"])
+def test_the_base_model_comes_back_when_a_training_cannot_start(base, concept, variant, part, monkeypatch):
+    def fail(*arguments, **options):
+        raise Failure
+
+    before, parts = weights(base), (base.tokenizer, base.text_encoder, base.unet)
+    monkeypatch.setattr(part, fail)
+    with pytest.raises(Failure):
+        Training(base, make(*variant), concept)
+    assert same(before, weights(base))
+    assert parts == (base.tokenizer, base.text_encoder, base.unet)
+
+
+def test_an_attachment_that_breaks_off_is_undone(base, concept, monkeypatch):
+    before, tokenizer = weights(base), base.tokenizer
+    count = iter(range(3))
+    float32 = weights_module.Float32
+
+    def breaks_off(weight):
+        if next(count) == 2:
+            raise Failure
+        return float32(weight)
+
+    monkeypatch.setattr(weights_module.TrainedWeights.__init__, "__defaults__", (breaks_off,))
+    with pytest.raises(Failure):
+        Training(base, make("custom_diffusion", {}), concept)
+    assert same(before, weights(base))
+    assert base.tokenizer is tokenizer
+
+
+def test_nobody_notices_what_lora_draws(base, concept):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    starts = []
+    for seed in (0, 0, 1):
+        with Training(base, make("dreambooth_lora", {}), concept, seed=seed) as training:
+            starts.append(training.method.state_dict())
+    assert torch.equal(torch.rand(3), expected)
+    assert same(starts[0], starts[1])
+    assert not same(starts[0], starts[2])
+
+
+def test_svdiff_is_refused_by_a_unet_that_it_does_not_fit(base, concept, tmp_path):
+    for name in ("svdiff", "dreambooth_lora"):
+        (tmp_path / name).mkdir()
+        with Training(base, make(name, {}), concept) as training:
+            training.method.export(tmp_path / name)
+    pipeline = base.pipeline()
+    pipeline.load_lora_weights(tmp_path / "dreambooth_lora")
+    with pytest.raises(ValueError, match="another U-Net, or this one carries an adapter: they differ in"):
+        type(make("svdiff", {})).load_into(pipeline, tmp_path / "svdiff")
+
+
+def test_p_plus_refuses_what_it_cannot_serve(base, concept):
+    with (
+        Training(base, make("p_plus", {}), concept),
+        pytest.raises(ValueError, match="leave clip_skip out"),
+    ):
+        base.pipeline()("a toy", num_inference_steps=1, clip_skip=1)
 
 
 def test_dreambooths_export_is_read_by_the_libraries_own_loaders(base, concept, tmp_path):

@@ -16,9 +16,9 @@ class Exploding(TextualInversion):
 
     calls = 0
 
-    def attach(self, base, concept):
+    def attach(self, base, concept, generator):
         self.name = concept.name
-        super().attach(base, concept)
+        super().attach(base, concept, generator)
 
     def loss(self, base, inputs):
         self.calls += 1

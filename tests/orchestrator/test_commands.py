@@ -1,8 +1,10 @@
 """The commands as a user runs them: record, tune, run and compare on folders of photographs; MLflow afterwards."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -98,7 +100,7 @@ def test_compare_shows_all_strategies_and_that_live_agrees(commands):
 
 def test_mlflow_has_a_parent_a_command_and_a_child_a_concept(commands, folder):
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'dvar-runs' / 'mlflow.db'}")
-    (experiment,) = [one for one in client.search_experiments() if one.name == "miniature"]
+    (experiment,) = [one for one in client.search_experiments() if one.name == "miniature-textual-inversion"]
     found = client.search_runs([experiment.experiment_id], max_results=100)
     parents = {one.data.tags["dvar.kind"]: one for one in found if "mlflow.parentRunId" not in one.data.tags}
     assert set(parents) == {"record", "tune", "run", "compare"}
@@ -119,12 +121,42 @@ def test_a_failed_concept_ends_with_1_and_leaves_the_others(folder, tmp_path, sm
     import shutil
 
     shutil.copytree(folder / "photos", tmp_path / "photos")
-    (tmp_path / "photos" / "red_ball" / "concept.yaml").write_text("placeholder: photo")
+    (tmp_path / "photos" / "blue-cup2" / "concept.yaml").write_text("placeholder: photo")
     code, printed = dvar(tmp_path, "record", "--concepts", "photos", *small, "--budget", "5")
     assert code == 1, printed
     assert "2 of 3 concepts done" in printed
-    assert "failed red_ball" in printed
+    assert "failed blue-cup2" in printed
     assert "'photo'" in printed
+
+
+def test_a_method_in_the_current_folder_is_recorded(folder, tmp_path, small):
+    """The file of CONTRIBUTING, as its text says; a changed file is another recording."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    flags = ["--concepts", str(folder / "photos" / "red_ball"), *small, "--budget", "5", "--method"]
+    for rate in ("1e-2", "1e-3"):
+        (tmp_path / "my_methods.py").write_text(source.replace("1e-2", rate))
+        code, printed = dvar(tmp_path, "record", *flags, "my_methods:NormTuning", "--recipe", "fast")
+        assert code == 0, printed
+        assert "1 of 1 concepts done" in printed
+        assert "already" not in printed
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method", "nosuch"], "unknown method 'nosuch'"),
+        (["--method", "nowhere:Method"], "no module 'nowhere'"),
+        (["--recipe", "papers"], "TextualInversion has no recipe 'papers'; available: paper, diffusers"),
+        (["--set", "method.settings.batch_size=two"], "batch_size must be a whole number, got 'two'"),
+        (["--set", "method.settings.learning_rate=1e-4", "--set", "method.settings.prior=true"], "prior must be its"),
+    ],
+)
+def test_wrong_methods_and_settings_end_with_2(folder, tmp_path, small, flags, message):
+    code, printed = dvar(tmp_path, "record", "--concepts", str(folder / "photos"), *small, *flags)
+    assert code == 2, printed
+    assert message in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize("content", [b"text", b""])

@@ -55,6 +55,13 @@ def test_a_named_recipe_stands_in_for_the_presets_settings(tmp_path):
         assert (made.method.recipe, made.method.settings) == ("diffusers", {"batch_size": 3})
 
 
+def test_a_recipe_that_is_named_later_replaces_settings_that_were_named_before(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text(yaml.safe_dump(experiment.build("miniature", None, []).model_dump(mode="json")))
+    made = experiment.build(None, file, [("method.recipe", "paper"), ("method.settings.batch_size", 7)])
+    assert (made.method.recipe, made.method.settings) == ("paper", {"batch_size": 7})
+
+
 def test_a_recipe_of_another_method_is_left_out(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("method: {name: dreambooth, recipe: prior, settings: {batch_size: 3}}\nbudget: 77\n")

@@ -1,26 +1,29 @@
 """Plugins: built in, from entry points, by spec; broken ones are named and harm nothing else."""
 
+import importlib
 import re
+import sys
 
 import pytest
 
-from orchestrator import commands, plugins
+from orchestrator import commands, experiment, plugins
 from orchestrator.criteria import DVAR, Criterion, load
+from orchestrator.recording import recording_key
 from search_spaces import dvar
 from trainables.errors import InvalidInput
 
 SOURCE = """
 from dataclasses import dataclass
 from typing import ClassVar
-from orchestrator.criteria import Criterion, Never
+from orchestrator.criteria import Criterion, FewIterations
 
 @dataclass(frozen=True)
 class AfterTwo(Criterion):
     series: ClassVar[str] = "l_det"
-    def first_stop(self, values):
-        return 2 if len(values) >= 2 else None
-    def online(self):
-        return Never().online()
+    def holds(self, values):
+        return FewIterations(2).holds(values)
+    def condition(self):
+        return FewIterations(2).condition()
 """
 
 
@@ -38,7 +41,8 @@ def other_distribution(tmp_path, monkeypatch):
 
 
 def test_built_in_names_need_no_import():
-    assert plugins.CRITERIA.names() == ["dvar", "never"]
+    built_in = ["clip_score", "dvar", "ema", "few_iterations", "hall", "never", "trend"]
+    assert plugins.CRITERIA.names() == built_in
     built_in = ["custom_diffusion", "dreambooth", "dreambooth_lora", "p_plus", "svdiff", "textual_inversion"]
     assert plugins.METHODS.names() == built_in
 
@@ -82,6 +86,47 @@ def test_methods_are_listed_and_a_broken_one_is_named(tmp_path, monkeypatch, cap
     assert re.search(r"unusable method 'lost' .*a_package_that_is_not_there", printed)
     monkeypatch.undo()
     assert commands.methods() is True
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import sys\nsys.exit(3)", r"unusable method 'lost' cannot be loaded from 'bad_methods:X': SystemExit: 3"),
+        (
+            "from trainables.methods.base import Method\nclass X(Method):\n"
+            "    trains_text = attach = parameters = export = load_into = state_dict = load_state_dict = None",
+            "method 'lost' lacks a class attribute: .*'trains'",
+        ),
+    ],
+)
+def test_a_faulty_plugin_leaves_the_others_listed(tmp_path, monkeypatch, capsys, source, message):
+    (tmp_path / "bad_methods.py").write_text(source)
+    info = tmp_path / "bad-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dvar_tune.methods]\nlost = bad_methods:X\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "bad_methods", raising=False)
+    assert commands.methods() is False
+    printed = capsys.readouterr().out
+    assert "textual_inversion" in printed
+    assert re.search(message, printed)
+
+
+def test_the_source_of_a_plugin_is_part_of_what_it_records(tmp_path, monkeypatch, toy_concepts):
+    """Whoever changes a method of their own gets no recording of what it was."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "changing_method.py"
+    keys = set()
+    for rate in (1e-3, 0.5):
+        file.write_text(f"RATE = {rate}")
+        importlib.invalidate_caches()
+        made = experiment.build(None, None, [("method.name", "changing_method:X")])
+        keys.add(recording_key(made.identity(toy_concepts[0], "files")))
+    assert len(keys) == 2
+    assert plugins.METHODS.source("svdiff") is None
+    with pytest.raises(InvalidInput, match="there is no module 'nowhere_at_all'"):
+        plugins.METHODS.source("nowhere_at_all:X")
 
 
 def test_the_listed_settings_of_the_papers_methods_are_the_papers():

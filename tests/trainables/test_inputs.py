@@ -30,7 +30,7 @@ def streams():
 
 
 def test_kept_moments_give_the_same_latents_as_encoding_every_time(base, images):
-    """Bit for bit, so the distribution is the same too; and each draw is a new sample."""
+    """To rounding, so the distribution is the same too; and each draw is a new sample."""
     chosen, flips = torch.tensor([0, 1, 0, 2]), torch.tensor([0, 1, 1, 0])
     kept = LatentDistributions(base, images).sample(chosen, flips, streams())
     fresh = FramedImages(base, images, Augmentation()).sample(chosen, flips, streams())
@@ -117,6 +117,7 @@ def test_a_shrunk_image_lies_on_grey_and_its_mask_inside_it():
     assert mask.nonzero().amin(dim=0).tolist() == [3, 5]  # 8 / 4 + 1, 16 / 4 + 1
     assert mask.nonzero().amax(dim=0).tolist() == [8, 10]  # (8 + 32) / 4 - 2, (16 + 32) / 4 - 2
     assert Framing(0.5, 0.5, 80).mask(64, 16).min() == 1
+    assert Framing(0.5, 0.5, 64).mask(64, 16).sum() == 14 * 14  # the border is left out, as in the example
 
 
 def test_captions_say_how_large_the_image_is(base, images):

@@ -1,14 +1,17 @@
 """Images of the class: drawn once by the base model, kept by everything that determines them."""
 
 import dataclasses
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from trainables import prior, quality
+from trainables.base_model import load
 from trainables.errors import InvalidInput
 from trainables.methods.dreambooth import DreamBooth
 from trainables.prior import PriorSettings, class_images
+from trainables.settings import BaseModelSettings
 from trainables.training import Training
 
 FEW = PriorSettings(images=3, inference_steps=1)
@@ -43,6 +46,32 @@ def test_whatever_determines_them_is_part_of_the_key(base, calls, noun, changes,
     class_images(base, "robot", FEW)
     class_images(base, noun, dataclasses.replace(FEW, **changes))
     assert len(calls) == count
+
+
+@pytest.mark.parametrize("change", ["weights", "dtype", "resolution"])
+def test_the_model_is_part_of_the_key(tiny_path, tmp_path, calls, change):
+    class_images(load(tiny_path, BaseModelSettings()), "robot", FEW)
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_path, folder)
+    if change == "weights":
+        config = folder / "scheduler" / "scheduler_config.json"
+        config.write_text(config.read_text().replace("0.012", "0.013"))
+    settings = {"dtype": {"dtype": "bfloat16"}, "resolution": {"resolution": 32}}.get(change, {})
+    class_images(load(folder, BaseModelSettings(**settings)), "robot", FEW)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "all"])
+def test_what_a_tidied_cache_lacks_is_drawn_again(base, calls, tmp_path, damage):
+    before = class_images(base, "robot", FEW)
+    first, *others = sorted(tmp_path.rglob("*.png"))
+    if damage == "cut":
+        first.write_bytes(first.read_bytes()[:60])
+    else:
+        for path in [first, *(others if damage == "all" else [])]:
+            path.unlink()
+    again = class_images(base, "robot", FEW)
+    assert [image.tobytes() for image in again] == [image.tobytes() for image in before]
 
 
 def test_two_that_ask_at_once_draw_once(base, calls):

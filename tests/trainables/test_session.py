@@ -2,6 +2,7 @@
 
 import pytest
 
+from trainables import session
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.settings import QualitySettings
@@ -143,3 +144,31 @@ def test_facts_describe_every_fixed_input(run_session, memory_sink):
     assert len(inputs) == 8
     assert set(inputs[0]) == {"image", "caption", "timestep"}
     assert len({one["timestep"] for one in inputs}) == 8
+
+
+def test_a_checkpoint_that_takes_long_is_written_less_often(run_session, memory_sink, monkeypatch):
+    class SlowSink(memory_sink):
+        saves = 0
+
+        def checkpoint(self, step, files):
+            super().checkpoint(step, files)
+            SlowSink.saves += 1
+            clock[0] += 100.0
+
+    clock = [0.0]
+    monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
+    original = session.Session._step
+
+    def step(self):
+        clock[0] += 10.0
+        return original(self)
+
+    monkeypatch.setattr(session.Session, "_step", step)
+    run_session(SlowSink(), budget=60, report_steps=1, checkpoint_seconds=5.0)
+    assert SlowSink.saves == 1  # at step 1; the next would be due 2,000 seconds later
+
+
+def test_facts_hold_the_methods_own_setting_of_dvar(run_session, memory_sink):
+    sink = memory_sink()
+    run_session(sink, budget=2)
+    assert sink.facts["usual"] == {"budget": 6100, "window": 310, "threshold": 0.15}

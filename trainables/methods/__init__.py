@@ -1,12 +1,12 @@
 """The personalization methods, one file each; see `trainables.methods.base.Method`."""
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import InvalidInput
+from trainables.plugin_classes import load_class
 
 if TYPE_CHECKING:
     from trainables.methods.base import Method
@@ -30,9 +30,11 @@ class MethodSpec:
         """Make the method.
 
         Raises:
-            InvalidInput: the spec names no method, or a setting or the recipe is unknown.
+            InvalidInput: the spec names no method, or a setting or the recipe is unknown or of no use.
         """
-        method = self._load()
+        from trainables.methods.base import Method  # it brings torch
+
+        method = load_class(f"method {self.spec!r}", self.spec, Method)
         if self.recipe is not None and self.recipe not in method.recipes:
             recipes = ", ".join(method.recipes) or "none"
             raise InvalidInput(f"{method.__name__} has no recipe {self.recipe!r}; available: {recipes}")
@@ -41,18 +43,5 @@ class MethodSpec:
         for name in self.settings:
             if name not in known:
                 raise InvalidInput(f"{method.__name__} has no setting {name!r}; available: {', '.join(known)}")
-        return method(**{**recipe, **self.settings})
-
-    def _load(self) -> "type[Method]":
-        from trainables.methods.base import Method
-
-        module_name, _, class_name = self.spec.partition(":")
-        module = importlib.import_module(module_name)
-        if class_name:
-            found = [getattr(module, class_name, None)]
-        else:
-            found = [value for value in vars(module).values() if getattr(value, "__module__", "") == module_name]
-        methods = [value for value in found if inspect.isclass(value) and issubclass(value, Method)]
-        if len(methods) != 1:
-            raise InvalidInput(f"{self.spec!r} names no personalization method; write it as 'module:Class'")
-        return methods[0]
+        made: Method = method(**{**recipe, **self.settings})
+        return made

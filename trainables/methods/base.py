@@ -1,19 +1,22 @@
 """Method: the interface of a personalization method, one file a method."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from trainables.base_model import BaseModel
+from trainables.checks import check_types
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.inputs import Augmentation, Inputs, denoising_loss, predict
 from trainables.prior import PriorSettings
-from trainables.prompts import OBJECT_TEMPLATES, SAMPLE_TEMPLATE
+from trainables.prompts import OBJECT_TEMPLATES
 
 
 @dataclass(eq=False, kw_only=True)
@@ -28,6 +31,8 @@ class Method(ABC):
         learning_rate: of AdamW, positive.
         weight_decay: of AdamW, not negative.
         batch_size: inputs a step.
+        micro_batch: inputs that go through the model at once; gradients are accumulated over them, and are those of the
+            whole batch. It divides the batch size; None takes the whole batch.
         templates: captions of training images, one `{}` each, where the phrase goes.
         phrase: what stands for the concept in captions and prompts, made of `{placeholder}` and `{class_noun}`.
         flip_probability: chance that an image is mirrored, 0..1.
@@ -54,6 +59,7 @@ class Method(ABC):
     learning_rate: float
     weight_decay: float = 1e-2
     batch_size: int = 1
+    micro_batch: int | None = None
     templates: Sequence[str] = OBJECT_TEMPLATES
     phrase: str = "{placeholder}"
     flip_probability: float = 0.5
@@ -70,12 +76,17 @@ class Method(ABC):
         """
         if isinstance(self.prior, Mapping):  # as an experiment's file brings it
             self.prior = PriorSettings.from_mapping(self.prior)
+        if self.prior is not None and not isinstance(self.prior, PriorSettings):
+            raise InvalidInput(f"prior must be its settings, {{}} for the usual ones, or null, got {self.prior!r}")
+        check_types(self)
         if not self.learning_rate > 0:
             raise InvalidInput(f"learning_rate must be positive, got {self.learning_rate}")
         if not self.weight_decay >= 0:
             raise InvalidInput(f"weight_decay must not be negative, got {self.weight_decay}")
         if self.batch_size < 1:
             raise InvalidInput(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.micro_batch is not None and (self.micro_batch < 1 or self.batch_size % self.micro_batch):
+            raise InvalidInput(f"micro_batch must divide batch_size {self.batch_size}, got {self.micro_batch}")
         if not 0 <= self.flip_probability <= 1:
             raise InvalidInput(f"flip_probability must lie between 0 and 1, got {self.flip_probability}")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
@@ -98,10 +109,6 @@ class Method(ABC):
         """Return what stands for a concept in captions and prompts."""
         return self.phrase.format(placeholder=concept.placeholder, class_noun=concept.class_noun)
 
-    def captions(self, concept: Concept) -> tuple[str, ...]:
-        """Return every caption and prompt that is read while a concept is learned, one `{}` each."""
-        return (*self.templates, SAMPLE_TEMPLATE, *concept.validation_prompts)
-
     @property
     def augmentation(self) -> Augmentation:
         """How an image is varied before it is encoded."""
@@ -113,16 +120,31 @@ class Method(ABC):
         """Whether the text encoder's states change in training; otherwise each caption is encoded once."""
 
     @abstractmethod
-    def attach(self, base: BaseModel, concept: Concept) -> None:
+    def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Make the trainable parameters in `base`, and leave everything else frozen.
+
+        Each change is followed by `self.undo_with(...)`, so that `detach` undoes it, also when a later one fails.
+
+        Args:
+            base: to change.
+            concept: to learn.
+            generator: of initial values that are random.
 
         Raises:
             InvalidInput: the concept does not fit the base model (such as a placeholder that is a word already).
         """
 
-    @abstractmethod
+    def undo_with(self, undo: Callable[[], object]) -> None:
+        """Have `detach` call a function; the last one given is called first."""
+        self._changes.callback(undo)
+
     def detach(self) -> None:
-        """Undo `attach`: the base model is bit for bit what it was before."""
+        """Undo `attach`, whole or broken off: the base model is bit for bit what it was before."""
+        self._changes.close()
+
+    @cached_property
+    def _changes(self) -> ExitStack:
+        return ExitStack()
 
     @abstractmethod
     def parameters(self) -> Sequence[Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Generator, Tensor
 
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
@@ -32,11 +32,8 @@ class CustomDiffusion(Method):
     budget: ClassVar[int] = 500
     window: ClassVar[int] = 180
     threshold: ClassVar[float] = 0.15
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {},
-        # diffusers' example scales 1e-5 by the batch alone.
-        "diffusers": {"learning_rate": 2e-5},
-    }
+    # diffusers' example is the same: it scales 1e-5 by the batch, and by two for the images of the class.
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "diffusers": {}}
 
     learning_rate: float = 4e-5
     batch_size: int = 2
@@ -51,16 +48,13 @@ class CustomDiffusion(Method):
         """True: the placeholder is in every caption of the concept."""
         return True
 
-    def attach(self, base: BaseModel, concept: Concept) -> None:
+    def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Put trainable keys and values beside the frozen ones, and add the placeholder."""
-        self._word = ConceptWord(base, concept, self.captions(concept))
+        self._word = ConceptWord(base, concept, self.phrase_for(concept))
+        self.undo_with(self._word.remove)
         names = [name for name in base.unet.state_dict() if name.endswith(SUFFIXES)]
         self._weights = TrainedWeights(base.unet, names)
-
-    def detach(self) -> None:
-        """Take both away."""
-        self._weights.remove()
-        self._word.remove()
+        self.undo_with(self._weights.remove)
 
     def parameters(self) -> Sequence[Tensor]:
         """Return keys, values and the placeholder's embedding."""

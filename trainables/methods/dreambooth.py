@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Generator, Tensor
 
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
@@ -51,20 +51,15 @@ class DreamBooth(Method):
         """Whether the text encoder trains."""
         return self.trains_text_encoder
 
-    def attach(self, base: BaseModel, concept: Concept) -> None:
+    def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Put trainable weights beside the frozen ones."""
         self._modules = {"unet": base.unet}
         if self.trains_text_encoder:
             self._modules["text_encoder"] = base.text_encoder
-        self._weights = {
-            name: TrainedWeights(module, [key for key, _ in module.named_parameters()])
-            for name, module in self._modules.items()
-        }
-
-    def detach(self) -> None:
-        """Take them away."""
-        for weights in self._weights.values():
-            weights.remove()
+        self._weights = {}
+        for name, module in self._modules.items():
+            self._weights[name] = TrainedWeights(module, [key for key, _ in module.named_parameters()])
+            self.undo_with(self._weights[name].remove)
 
     def parameters(self) -> Sequence[Tensor]:
         """Return every weight that trains."""

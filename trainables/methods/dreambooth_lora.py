@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
@@ -72,30 +72,27 @@ class DreamBoothLoRA(Method):
         """Whether the placeholder's embedding trains."""
         return self.learns_word
 
-    def attach(self, base: BaseModel, concept: Concept) -> None:
+    def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Add the products, the first factor Gaussian and the second zero, and the placeholder."""
         from peft import LoraConfig
 
         self._base = base
-        self._word = ConceptWord(base, concept, self.captions(concept)) if self.learns_word else None
+        self._word = ConceptWord(base, concept, self.phrase_for(concept)) if self.learns_word else None
+        if self._word:
+            self.undo_with(self._word.remove)
         config = LoraConfig(
             r=self.rank, lora_alpha=self.alpha or self.rank, init_lora_weights="gaussian", target_modules=[*TARGETS]
         )
-        # peft draws the first factors from torch's global generator: the same ones for every run, and nothing else
-        # may notice.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        # peft draws from torch's global generators, and nobody else may notice.
+        with torch.random.fork_rng(devices=[base.device] if base.device.type == "cuda" else []):
             base.unet.add_adapter(config, adapter_name=ADAPTER)
+        self.undo_with(base.unet.unload_lora)
         self._factors = {name: p for name, p in base.unet.named_parameters() if f".{ADAPTER}." in name}
-        for factor in self._factors.values():
+        for name, factor in self._factors.items():
             factor.data = factor.data.float()
+            if ".lora_A." in name:  # peft's "gaussian": a deviation of 1 / rank
+                factor.data.copy_(torch.randn(factor.shape, generator=generator) / self.rank)
             factor.requires_grad_(True)
-
-    def detach(self) -> None:
-        """Take the products and the placeholder away."""
-        self._base.unet.unload_lora()
-        if self._word:
-            self._word.remove()
 
     def parameters(self) -> Sequence[Tensor]:
         """Return the factors, and the placeholder's embedding if it trains."""
@@ -108,6 +105,9 @@ class DreamBoothLoRA(Method):
         from peft.utils import get_peft_model_state_dict
 
         factors = get_peft_model_state_dict(self._base.unet, adapter_name=ADAPTER)
+        # Readers take alpha for the rank: the scale goes into the second factor.
+        scale = (self.alpha or self.rank) / self.rank
+        factors = {name: value * scale if "lora_B" in name else value for name, value in factors.items()}
         StableDiffusionPipeline.save_lora_weights(
             folder, unet_lora_layers={k: v.cpu() for k, v in convert_state_dict_to_diffusers(factors).items()}
         )

@@ -1,5 +1,6 @@
 """P+: a vector for the placeholder in each cross-attention layer of the U-Net (Voynov et al., 2023)."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
@@ -26,12 +27,12 @@ class PerLayerText(nn.Module):
     Args:
         text_encoder: has the placeholder among its words, with as many vectors as there are layers.
         unet: whose layers are served, until `remove`.
-        token_id: of the placeholder.
+        token_id: of the placeholder; further ones go into `token_ids`.
     """
 
     def __init__(self, text_encoder: Any, unet: nn.Module, token_id: int) -> None:
         super().__init__()
-        self.text_encoder, self.token_id = text_encoder, token_id
+        self.text_encoder, self.token_ids = text_encoder, [token_id]
         layers = cross_attention(unet)
         self.layers = len(layers)
         self._hooks = [
@@ -54,12 +55,15 @@ class PerLayerText(nn.Module):
         return hook
 
     def forward(self, input_ids: Tensor, **options: Any) -> tuple[Tensor]:
-        """Return the states of all layers, shape (batch, tokens, layers * width), first of a tuple."""
-        is_word = input_ids == self.token_id
-        states = [
-            self.text_encoder(input_ids.masked_fill(is_word, self.token_id + index), **options)[0]
-            for index in range(self.layers)
-        ]
+        """Return the states of all layers, shape (batch, tokens, layers * width), first of a tuple.
+
+        Raises:
+            ValueError: the states of an inner layer are asked for.
+        """
+        if options.get("output_hidden_states"):
+            raise ValueError("a pipeline with P+ reads the text encoder's last layer; leave clip_skip out")
+        is_word = torch.isin(input_ids, torch.tensor(self.token_ids, device=input_ids.device))
+        states = [self.text_encoder(input_ids + is_word * index, **options)[0] for index in range(self.layers)]
         return (torch.cat(states, dim=-1),)
 
     def remove(self) -> None:
@@ -94,19 +98,16 @@ class PPlus(Method):
         """True: the placeholder is in every caption."""
         return True
 
-    def attach(self, base: BaseModel, concept: Concept) -> None:
+    def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Add the placeholder with a vector a layer, and hand each layer its own text states."""
-        self._base, self._text_encoder = base, base.text_encoder
         layers = len(cross_attention(base.unet))
-        self._word = ConceptWord(base, concept, self.captions(concept), layers, is_spelled_out=False)
-        base.text_encoder = PerLayerText(base.text_encoder, base.unet, self._word.first_id)
+        self._word = ConceptWord(base, concept, self.phrase_for(concept), layers, is_spelled_out=False)
+        self.undo_with(self._word.remove)
+        per_layer = PerLayerText(base.text_encoder, base.unet, self._word.first_id)
+        self.undo_with(per_layer.remove)
+        self.undo_with(functools.partial(setattr, base, "text_encoder", base.text_encoder))
+        base.text_encoder = per_layer
         self._placeholder = concept.placeholder
-
-    def detach(self) -> None:
-        """Take both away."""
-        self._base.text_encoder.remove()
-        self._base.text_encoder = self._text_encoder
-        self._word.remove()
 
     def parameters(self) -> Sequence[Tensor]:
         """Return the vectors."""
@@ -118,13 +119,19 @@ class PPlus(Method):
 
     @classmethod
     def load_into(cls, pipeline: Any, folder: Path) -> None:
-        """Give the pipeline a text encoder that serves each layer of its U-Net."""
+        """Give the pipeline a text encoder that serves each layer of its U-Net.
+
+        It cannot be saved by `save_pretrained`, which knows nothing of it: load the export again.
+        """
         ((placeholder, vectors),) = load_file(folder / VECTORS_FILE).items()
         # Names that do not count as diffusers counts: it would write all of them out in a prompt.
         tokens = [placeholder, *(f"{placeholder}-{i}" for i in range(1, len(vectors)))]
         pipeline.load_textual_inversion([*vectors], token=tokens)
         first_id = pipeline.tokenizer.convert_tokens_to_ids(placeholder)
-        pipeline.text_encoder = PerLayerText(pipeline.text_encoder, pipeline.unet, first_id)
+        if isinstance(pipeline.text_encoder, PerLayerText):  # of another concept, loaded before
+            pipeline.text_encoder.token_ids.append(first_id)
+        else:
+            pipeline.text_encoder = PerLayerText(pipeline.text_encoder, pipeline.unet, first_id)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the vectors, shape (layers, width), float32."""

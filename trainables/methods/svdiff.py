@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from trainables.base_model import BaseModel
@@ -16,6 +17,7 @@ from trainables.methods.base import Method
 from trainables.weights import TrainedWeights
 
 SHIFTS_FILE = "spectral_shifts.safetensors"
+SHIFT = "/shift"  # what `TrainedWeights` appends to the name of a weight
 
 
 class SpectralShift(nn.Module):
@@ -27,19 +29,26 @@ class SpectralShift(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        left, values, right = torch.linalg.svd(weight.detach().flatten(1).float(), full_matrices=False)
-        self.shift = nn.Parameter(torch.zeros_like(values))
+        # In double precision: the Jacobi method of CUDA leaves errors of 4e-4 in single, which would mix neighbouring
+        # singular vectors differently on every device, and an export holds no more than shifts by their number.
+        matrix = weight.detach().flatten(1).double()
+        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+        self.shift = nn.Parameter(torch.zeros_like(values, dtype=torch.float32))
         self.register_buffer("left", left.to(weight.dtype))
-        self.register_buffer("values", values)
+        self.register_buffer("values", values.float())
         self.register_buffer("right", right.to(weight.dtype))
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight with its singular values shifted, none below zero (Han et al., equation 3)."""
+    def change(self) -> Tensor:
+        """Return what is added to the weight, as a matrix; no singular value falls below zero (equation 3)."""
         assert isinstance(self.left, Tensor)
         assert isinstance(self.values, Tensor)
         assert isinstance(self.right, Tensor)
-        change = (F.relu(self.values + self.shift) - self.values).to(weight.dtype)
-        return weight + ((self.left * change) @ self.right).view_as(weight)
+        change = (F.relu(self.values + self.shift) - self.values).to(self.left.dtype)
+        return (self.left * change) @ self.right
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the weight with its singular values shifted."""
+        return weight + self.change().view_as(weight)
 
 
 def _matrices(unet: nn.Module) -> list[str]:
@@ -51,14 +60,15 @@ def _matrices(unet: nn.Module) -> list[str]:
 class SVDiff(Method):
     """Shifts the singular values of every linear and convolutional weight of the U-Net.
 
-    Vectors of the normalizations, which the original treats as matrices of one column, stay as they are.
+    Vectors of the normalizations, which the original treats as matrices of one column, stay as they are, and so does
+    the text encoder. The recipe `prior` adds images of the class, as the original does.
     """
 
     trains: ClassVar[str] = "singular values of the U-Net"
-    budget: ClassVar[int] = 1000
-    window: ClassVar[int] = 440
+    budget: ClassVar[int] = 500
+    window: ClassVar[int] = 220
     threshold: ClassVar[float] = 0.40
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"original": {}}
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"plain": {}, "prior": {"prior": {}}}
 
     learning_rate: float = 1e-3
     templates: Sequence[str] = ("a photo of {}",)
@@ -72,28 +82,43 @@ class SVDiff(Method):
         """False: only the U-Net changes."""
         return False
 
-    def attach(self, base: BaseModel, concept: Concept) -> None:
+    def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Decompose every matrix, and put shifts of zero in front."""
+        self._dtype = base.dtype
         self._weights = TrainedWeights(base.unet, _matrices(base.unet), SpectralShift)
-
-    def detach(self) -> None:
-        """Take the shifts away."""
-        self._weights.remove()
+        self.undo_with(self._weights.remove)
 
     def parameters(self) -> Sequence[Tensor]:
         """Return the shifts."""
         return self._weights.parameters
 
     def export(self, folder: Path) -> None:
-        """Write the shifts, a vector for every matrix."""
-        shifts = {name: value.cpu().clone() for name, value in self._weights.state_dict().items()}
-        save_file(shifts, folder / SHIFTS_FILE)
+        """Write the shifts, a vector for every matrix, and the precision in which the matrices were decomposed."""
+        shifts = {name.removesuffix(SHIFT): value.cpu().clone() for name, value in self._weights.state_dict().items()}
+        save_file(shifts, folder / SHIFTS_FILE, metadata={"dtype": str(self._dtype).removeprefix("torch.")})
 
     @classmethod
+    @torch.no_grad()
     def load_into(cls, pipeline: Any, folder: Path) -> None:
-        """Decompose the pipeline's weights and put the shifts in front of them."""
-        weights = TrainedWeights(pipeline.unet, _matrices(pipeline.unet), SpectralShift)
-        weights.load_state_dict(load_file(folder / SHIFTS_FILE))
+        """Change the pipeline's weights; they are decomposed in the precision of the training, whatever their own.
+
+        Raises:
+            ValueError: the U-Net has other weights than the one that was trained, or carries an adapter already.
+        """
+        with safe_open(folder / SHIFTS_FILE, "pt") as file:
+            dtype = getattr(torch, file.metadata()["dtype"])
+        shifts, weights = load_file(folder / SHIFTS_FILE), dict(pipeline.unet.named_parameters())
+        names = _matrices(pipeline.unet)
+        if shifts.keys() != {*names}:
+            name = sorted(shifts.keys() ^ {*names})[0]
+            raise ValueError(
+                f"{folder / SHIFTS_FILE} is of another U-Net, or this one carries an adapter: they differ in {name}"
+            )
+        for name in names:
+            weight = weights[name]
+            shifted = SpectralShift(weight.to(dtype))
+            shifted.shift.copy_(shifts[name])
+            weight.add_(shifted.change().view_as(weight))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the shifts, float32."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
@@ -33,8 +33,13 @@ class TextualInversion(Method):
     threshold: ClassVar[float] = 0.15
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
-        # One image a step, accumulated over four: the same gradient as a batch of four. 5e-4, scaled by it.
-        "diffusers": {"batch_size": 4, "learning_rate": 2e-3, "templates": OBJECT_TEMPLATES[:27]},
+        # One image at once, accumulated over four; 5e-4, scaled by these.
+        "diffusers": {
+            "batch_size": 4,
+            "micro_batch": 1,
+            "learning_rate": 2e-3,
+            "templates": OBJECT_TEMPLATES[:27],
+        },
     }
 
     learning_rate: float = 1e-2
@@ -56,13 +61,10 @@ class TextualInversion(Method):
         """True: the placeholder is in every caption."""
         return True
 
-    def attach(self, base: BaseModel, concept: Concept) -> None:
+    def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Add the placeholder to a copy of the tokenizer, and its vectors beside the table of embeddings."""
-        self._word = ConceptWord(base, concept, self.captions(concept), self.num_vectors)
-
-    def detach(self) -> None:
-        """Give the base model its own tokenizer and table of embeddings back."""
-        self._word.remove()
+        self._word = ConceptWord(base, concept, self.phrase_for(concept), self.num_vectors)
+        self.undo_with(self._word.remove)
 
     def parameters(self) -> Sequence[Tensor]:
         """Return the vectors."""

@@ -1,5 +1,6 @@
 """Textual Inversion: a word's vectors train, everything else stays, and diffusers loads what it exports."""
 
+import copy
 import dataclasses
 import json
 import subprocess
@@ -55,7 +56,7 @@ def test_starts_from_the_class_noun(base, toy_concepts):
     method = TextualInversion()
     table = base.text_encoder.get_input_embeddings().weight
     ids = base.tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
-    method.attach(base, concept)
+    method.attach(base, concept, torch.Generator())
     assert torch.equal(method.state_dict()["vectors"], table[ids].float().mean(dim=0)[None])
 
 
@@ -63,7 +64,7 @@ def test_starts_from_the_class_noun(base, toy_concepts):
 def test_a_known_word_as_placeholder_is_refused(base, toy_concepts, word):
     concept = dataclasses.replace(toy_concepts[0], placeholder=word)
     with pytest.raises(InvalidInput, match="is a word of the tokenizer already"):
-        TextualInversion().attach(base, concept)
+        TextualInversion().attach(base, concept, torch.Generator())
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,15 @@ def test_a_known_word_as_placeholder_is_refused(base, toy_concepts, word):
         ({"flip_probability": 1.5}, "got 1.5"),
         ({"num_vectors": 0}, "num_vectors must be at least 1, got 0"),
         ({"templates": ["a photo"]}, "exactly one"),
+        ({"templates": "a photo of {}"}, "templates must be a list of texts, got 'a photo of {}'"),
+        ({"templates": None}, "templates must be a list of texts, got None"),
+        ({"batch_size": "two"}, "batch_size must be a whole number, got 'two'"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number, got 2.5"),
+        ({"batch_size": 4, "micro_batch": 3}, "micro_batch must divide batch_size 4, got 3"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number, got 'fast'"),
+        ({"max_grad_norm": True}, "max_grad_norm must be a number or null, got True"),
+        ({"prior": True}, "prior must be its settings, .*, got True"),
+        ({"prior": {"images": "all"}}, "prior.images must be a whole number, got 'all'"),
     ],
 )
 def test_unusable_settings(settings, message):
@@ -87,7 +97,7 @@ def test_the_placeholder_means_its_vectors_in_a_plain_table_too(base, toy_concep
     """Vectors beside the table are the same as a resized table: same text states."""
     concept = toy_concepts[0]
     method = TextualInversion(num_vectors=num_vectors)
-    method.attach(base, concept)
+    method.attach(base, concept, torch.Generator())
     words = len(base.tokenizer("a photo of a")["input_ids"])
     method.load_state_dict({"vectors": torch.randn(num_vectors, base.text_encoder.config.hidden_size)})
     ids = base.tokenize([f"a photo of a {concept.placeholder}"])
@@ -113,7 +123,7 @@ def test_every_vector_trains(base, toy_concepts):
 
 def test_a_state_with_another_number_of_vectors_is_refused(base, toy_concepts):
     method = TextualInversion(num_vectors=2)
-    method.attach(base, toy_concepts[0])
+    method.attach(base, toy_concepts[0], torch.Generator())
     with pytest.raises(InvalidInput, match=r"of shape \(1, 32\), expected \(2, 32\)"):
         method.load_state_dict({"vectors": torch.zeros(1, 32)})
 
@@ -124,12 +134,29 @@ def test_a_token_that_pipelines_would_take_for_a_vector_is_refused(base, toy_con
     base.tokenizer = base.with_own_tokenizer()
     base.tokenizer.add_tokens([concept.placeholder + ending])
     with pytest.raises(InvalidInput, match=f"already .{concept.placeholder}{ending}.; choose another"):
-        TextualInversion(num_vectors=3).attach(base, concept)
+        TextualInversion(num_vectors=3).attach(base, concept, torch.Generator())
 
 
 def test_vectors_without_room_in_a_caption_are_refused(base, toy_concepts):
-    with pytest.raises(InvalidInput, match=r"num_vectors 40 a caption has .* reads 32; choose fewer vectors"):
-        TextualInversion(num_vectors=40).attach(base, toy_concepts[0])
+    before = base.tokenizer
+    with pytest.raises(InvalidInput, match=r"has 4\d tokens, and the text encoder reads 32; choose .* fewer vectors"):
+        Training(base, TextualInversion(num_vectors=40), toy_concepts[0])
+    assert base.tokenizer is before
+
+
+def test_a_phrase_without_the_placeholder_is_refused(base, toy_concepts):
+    with pytest.raises(InvalidInput, match=r"phrase 'sks .*' lacks the placeholder '<.*>', whose embedding would not"):
+        Training(base, TextualInversion(phrase="sks {class_noun}"), toy_concepts[0])
+
+
+def test_parts_of_a_batch_have_the_gradient_of_the_whole(base, toy_concepts):
+    def state(**settings):
+        with Training(copy.deepcopy(base), TextualInversion(batch_size=4, **settings), toy_concepts[0]) as training:
+            losses = [training.step().train_loss for _ in range(3)]
+            return torch.tensor(losses), training.state_dict()["method.vectors"]
+
+    for whole, parts in zip(state(), state(micro_batch=1), strict=True):
+        assert torch.allclose(whole, parts, atol=1e-5)
 
 
 LOAD_ELSEWHERE = """

@@ -1,0 +1,54 @@
+"""Checks of settings by their annotations: whoever misspells a number learns which one, and where."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from trainables.errors import InvalidInput
+
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def check_types(settings: Any, prefix: str = "") -> None:
+    """Compare the plain fields of a dataclass with their annotations; other kinds of fields are left alone.
+
+    Args:
+        settings: of whose fields those annotated as int, float, bool, str, a sequence of str, or one of these or None
+            are checked.
+        prefix: of the fields' names in messages.
+
+    Raises:
+        InvalidInput: a value has another type; the message names it.
+    """
+    try:
+        hints = typing.get_type_hints(type(settings))
+    except NameError:  # a name that is imported for type checkers alone
+        return
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        problem = _problem(hints[field.name], value)
+        if problem:
+            raise InvalidInput(f"{prefix}{field.name} must be {problem}, got {value!r}")
+
+
+def _problem(hint: Any, value: Any) -> str | None:
+    """Return what the value must be, or None where it is that, or of a kind that is not checked."""
+    choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if value is None and type(None) in choices:
+        return None
+    (plain,) = [choice for choice in choices if choice is not type(None)][:1]
+    optional = " or null" if type(None) in choices else ""
+    if plain in _NAMES:
+        return None if _is(plain, value) else _NAMES[plain] + optional
+    if typing.get_origin(plain) is Sequence and typing.get_args(plain) == (str,):
+        is_list = isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(v, str) for v in value)
+        return None if is_list else "a list of texts" + optional
+    return None
+
+
+def _is(kind: type, value: Any) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
