@@ -23,6 +23,7 @@ from orchestrator.report.table import Row, comparison_table, concepts_table, met
 from orchestrator.study import Study, StudyResult
 from orchestrator.tracking import Tracker
 from search_spaces import dvar as dvar_space
+from search_spaces.paper import PAPER
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.settings import MINIATURE
@@ -295,7 +296,7 @@ def _strategies(desk: Desk, recording: Recording, tuned: Criterion) -> list[_Str
 
 def _whose(desk: Desk) -> str:
     """Say whose setting of DVAR is tried first."""
-    return "paper" if desk.experiment.method.name in dvar_space.PAPER else "method"
+    return "paper" if desk.experiment.method.name in PAPER else "method"
 
 
 def _row(strategy: _Strategy, recordings: Sequence[Recording], measure: str) -> Row:

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from orchestrator import plugins
 from orchestrator.experiment import TEXTUAL_INVERSION, ConceptSettings, Experiment, MethodSettings, Resources
-from search_spaces.dvar import PAPER
+from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES, Recipe
 from trainables.settings import BaseModelSettings, QualitySettings
@@ -58,7 +58,7 @@ def _name(preset: str, method: str) -> str:
 
 def _usual_budget(method: str) -> int:
     if method in PAPER:
-        return PAPER[method][0]
+        return PAPER[method].budget
     from trainables.methods.base import Method  # it brings torch, which the paper's methods do without here
 
     kind: type[Method] = plugins.METHODS.load(method, Method)

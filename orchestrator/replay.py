@@ -9,7 +9,7 @@ import numpy as np
 
 from orchestrator.criteria import Criterion
 from orchestrator.criteria.base import L_DET
-from orchestrator.recording import Quality, Recording
+from orchestrator.recording import Floats, Quality, Recording
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
 
@@ -24,8 +24,10 @@ class Outcome:
         stop_step: optimizer steps done; the budget when the criterion never stopped.
         stopped: whether the criterion stopped it.
         budget: optimizer steps of a full-length run.
-        seconds: time of the steps done, with L_det's own for a criterion that needs it.
-        quality_at_stop: score of the last snapshot at or before the stop.
+        seconds: time of the steps done, with what the criterion itself costs: each evaluation of L_det that it needs,
+            or the snapshots whose quality it watches.
+        quality_at_stop: score of the snapshot that is kept: the last one at or before the stop, or the best one for a
+            criterion that keeps it.
         best_quality: highest score of any snapshot of the full-length run.
     """
 
@@ -113,7 +115,7 @@ def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAG
     """Return what `criterion` would have made of a full-length recording.
 
     Args:
-        criterion: watches L_det, or nothing.
+        criterion: watches L_det, a quality of the recording, or nothing.
         recording: a complete one.
         measure: the quality that counts, one of the recording's.
 
@@ -121,17 +123,17 @@ def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAG
         InvalidInput: the recording is not complete, or does not hold what is asked; the message names it.
     """
     _check(recording, measure)
-    count = _first_stop(criterion, recording)
-    stop = recording.budget if count is None else count
+    found = _first_stop(criterion, recording)
+    stop = recording.budget if found is None else found
     seed = recording.identity.get("seed")
     return Outcome(
         concept=recording.concept,
         seed=None if seed is None else int(seed),
         stop_step=stop,
-        stopped=count is not None,
+        stopped=found is not None,
         budget=recording.budget,
         seconds=_seconds(criterion, recording, stop),
-        quality_at_stop=_quality_at(recording, measure, stop),
+        quality_at_stop=_quality_kept(criterion, recording, measure, stop),
         best_quality=_best_quality(recording, measure),
     )
 
@@ -177,26 +179,46 @@ def _check(recording: Recording, measure: str) -> None:
 
 
 def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
-    if criterion.series not in (None, L_DET):
-        raise InvalidInput(f"{criterion!r} watches {criterion.series!r}; a replay can feed it {L_DET!r} alone")
+    """Return the step at which the criterion stops, or None."""
     try:
-        return criterion.first_stop(recording.steps.l_det[: recording.budget])
+        if criterion.series in (None, L_DET):
+            return criterion.first_stop(recording.steps.l_det[: recording.budget])
+        count = criterion.first_stop(_watched(criterion, recording))
     except ValueError as error:
         _refuse(recording, f"cannot be replayed: {error}; record it anew")
+    return None if count is None else int(recording.quality.steps[count - 1])
+
+
+def _watched(criterion: Criterion, recording: Recording) -> Floats:
+    """Return the quality that a criterion watches, a value a snapshot of the budget."""
+    assert criterion.series is not None
+    if criterion.series not in recording.quality.scores:
+        measures = ", ".join(recording.quality.scores) or "none"
+        _refuse(recording, f"lacks the quality {criterion.series!r} that {criterion!r} watches; it has: {measures}")
+    taken = _snapshots_until(recording.quality, recording.budget)
+    if taken < 2:
+        _refuse(recording, f"has {taken} snapshots, too few for {criterion!r}; record it with a smaller quality.every")
+    return recording.quality.scores[criterion.series][:taken]
 
 
 def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | None:
     seconds = float(recording.steps.seconds[:stop].sum())
     if criterion.needs_l_det:
-        seconds += float(recording.steps.l_det_seconds[:stop].sum())
+        every = criterion.l_det_every
+        seconds += float(recording.steps.l_det_seconds[every - 1 : stop : every].sum())
+    elif criterion.series is not None:
+        seconds += float(recording.quality.seconds[: _snapshots_until(recording.quality, stop)].sum())
     return seconds if np.isfinite(seconds) else None
 
 
-def _quality_at(recording: Recording, measure: str, stop: int) -> float:
+def _quality_kept(criterion: Criterion, recording: Recording, measure: str, stop: int) -> float:
     taken = _snapshots_until(recording.quality, stop)
     if taken == 0:
         _refuse(recording, f"has no quality snapshot at or before step {stop}; record it anew with one at step 0")
-    return float(recording.quality.scores[measure][taken - 1])
+    kept = taken - 1
+    if criterion.keeps_best:
+        kept = int(_watched(criterion, recording)[:taken].argmax())
+    return float(recording.quality.scores[measure][kept])
 
 
 def _best_quality(recording: Recording, measure: str) -> float:

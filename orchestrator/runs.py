@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator import plugins
 from orchestrator.criteria import Criterion
+from orchestrator.criteria.base import L_DET
 from orchestrator.experiment import Experiment
 from orchestrator.recording import State, recording_key
 from orchestrator.store import RecordingStore
 from trainables.concept import Concept
+from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.model_files import fingerprint, resolve
 from trainables.settings import BaseModelSettings, QualitySettings
@@ -135,8 +137,10 @@ def live(
 ) -> list[Ended]:
     """Personalize every concept until `criterion` stops it, score samples at the end, and keep the adapters.
 
-    Returns and raises as `record` does.
+    Returns and raises as `record` does; also raises InvalidInput for a criterion that watches samples.
     """
+    if criterion.series not in (None, L_DET):
+        raise InvalidInput(f"{criterion!r} watches {criterion.series!r}, and a live run takes no samples on its way")
     plan = _plan(experiment, _live_quality(experiment), criterion)
     todo = jobs(experiment, concepts, criterion)
     return _run(experiment, plan, live_runs(experiment), todo, criterion, listeners)

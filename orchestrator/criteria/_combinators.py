@@ -1,5 +1,6 @@
 """Combinators: criteria made of criteria. They wrap rules that watch the same series."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ def _adopt(outer: Criterion, rules: Sequence[Criterion]) -> None:
         raise ValueError(f"{name} needs rules that watch one series: {listed}")
     object.__setattr__(outer, "series", next(iter(watched), None))
     object.__setattr__(outer, "keeps_best", any(rule.keeps_best for rule in rules))
+    object.__setattr__(outer, "l_det_every", math.gcd(*(rule.l_det_every for rule in rules if rule.needs_l_det)) or 1)
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,12 @@ class Criterion(ABC):
         series: what it watches: "l_det" (a value a step), a quality such as "train_clip_image" (a value a snapshot), or
             None when it looks at no value.
         keeps_best: whether what it keeps is the best snapshot up to the stop rather than the last.
+        l_det_every: steps from one evaluation of L_det to the next that it needs.
     """
 
     series: ClassVar[str | None]
     keeps_best: ClassVar[bool] = False
+    l_det_every: int = 1
 
     @abstractmethod
     def holds(self, values: Floats) -> Booleans:

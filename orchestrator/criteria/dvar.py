@@ -1,11 +1,13 @@
 """DVAR, Deterministic Variance Evaluation: the paper's criterion (section 3.3)."""
 
 from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from orchestrator.criteria.base import (
     L_DET,
@@ -14,6 +16,7 @@ from orchestrator.criteria.base import (
     Criterion,
     Distances,
     Floats,
+    as_series,
     check_count,
     check_finite,
     check_window,
@@ -54,10 +57,9 @@ class DVAR(Criterion):
     def __post_init__(self) -> None:
         # NumPy's numbers become plain ones, so that `repr` is the same whoever made the criterion.
         object.__setattr__(self, "window", check_window(self.window))
-        if not isinstance(self.threshold, Real) or not 0 < self.threshold < 1:
-            raise ValueError(f"threshold must lie strictly between 0 and 1, got {self.threshold!r}")
-        object.__setattr__(self, "threshold", float(self.threshold))
+        object.__setattr__(self, "threshold", _check_threshold(self.threshold))
         object.__setattr__(self, "stride", check_count("stride", self.stride))
+        object.__setattr__(self, "l_det_every", self.stride)
         if self.evaluations < 2:
             raise ValueError(
                 f"window must hold at least 2 evaluations, got {self.window} steps with one every {self.stride}"
@@ -79,8 +81,9 @@ class DVAR(Criterion):
             ValueError: a value lies more than 1e150 from the first one.
         """
         found = np.zeros(len(values), dtype=bool)
-        seen = found[self.stride - 1 :: self.stride]  # a view: the first evaluation follows step `stride`
-        ratios_are_small(distances(values[self.stride - 1 :: self.stride]), self.evaluations, self.threshold, seen)
+        evaluated = values[self.stride - 1 :: self.stride]  # the first evaluation follows step `stride`
+        (ratios,) = variance_ratios(evaluated, [self.evaluations])
+        found[self.stride - 1 :: self.stride][self.evaluations :] = ratios < self.threshold
         return found
 
     def condition(self) -> Condition:
@@ -89,18 +92,63 @@ class DVAR(Criterion):
         return condition if self.stride == 1 else Strided(condition, self.stride)
 
 
-def ratios_are_small(series: Floats, window: int, threshold: float, found: Booleans) -> None:
-    """Set `found` where the variance of the last `window` values is small beside that of all so far."""
-    total = len(series)
-    if total <= window:
-        return
-    sums, squares = np.cumsum(series), np.cumsum(series * series)
-    counts = np.arange(window + 1, total + 1)
-    window_variance = _variance(
-        (sums[window:] - sums[:-window]) / window, (squares[window:] - squares[:-window]) / window
-    )
-    total_variance = _variance(sums[window:] / counts, squares[window:] / counts)
-    found[window:] = window_variance < threshold * total_variance
+def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Floats]:
+    """Yield, for each window, the variance of the last values over that of all so far, from the first step after it.
+
+    Args:
+        values: the whole series, shape (values,), finite.
+        windows: in values, at least 2 each.
+
+    Yields:
+        Ratios, shape (values - window,), infinite where all values so far are equal; empty for a short series.
+
+    Raises:
+        ValueError: the series is not one-dimensional, not finite, or a value lies more than 1e150 from the first one.
+    """
+    relative = distances(as_series(values))
+    sums, squares = np.cumsum(relative), np.cumsum(relative * relative)
+    counts = np.arange(1, len(relative) + 1)
+    totals = _variance(sums / counts, squares / counts)
+    for window in windows:
+        variances = _variance(
+            (sums[window:] - sums[:-window]) / window, (squares[window:] - squares[:-window]) / window
+        )
+        total = totals[window:]
+        yield np.divide(variances, total, out=np.full(len(total), np.inf), where=total > 0)
+
+
+def first_stops(values: ArrayLike, windows: Sequence[int], thresholds: Sequence[float]) -> NDArray[np.int64]:
+    """Return where DVAR stops for every pair of a window and a threshold, exactly as `DVAR.first_stop` says.
+
+    The running minimum of the ratios falls, so that all thresholds are found in it by bisection: linear in the number
+    of values for each window, whatever the number of thresholds.
+
+    Args:
+        values: the whole series, shape (values,), finite.
+        windows: N, in steps, at least 2 each.
+        thresholds: alpha, each strictly between 0 and 1.
+
+    Returns:
+        Steps, shape (windows, thresholds); 0 where it never stops.
+
+    Raises:
+        ValueError: as `DVAR` and `variance_ratios`.
+    """
+    for window in windows:
+        check_window(window)
+    for threshold in thresholds:
+        _check_threshold(threshold)
+    wanted, stops = np.asarray(thresholds, dtype=np.float64), np.zeros((len(windows), len(thresholds)), dtype=np.int64)
+    for row, (window, ratios) in enumerate(zip(windows, variance_ratios(values, windows), strict=True)):
+        found = np.searchsorted(-np.minimum.accumulate(ratios), -wanted, side="right")
+        stops[row] = np.where(found < len(ratios), found + window + 1, 0)
+    return stops
+
+
+def _check_threshold(threshold: object) -> float:
+    if not isinstance(threshold, Real) or not 0 < float(threshold) < 1:
+        raise ValueError(f"threshold must lie strictly between 0 and 1, got {threshold!r}")
+    return float(threshold)
 
 
 class VarianceCondition:
@@ -130,7 +178,8 @@ class VarianceCondition:
         (old_total, old_squares), (total, squares) = self._sums[0], self._sums[-1]
         count = self._distances.count
         window_variance = _variance((total - old_total) / self._window, (squares - old_squares) / self._window)
-        return window_variance < self._threshold * _variance(total / count, squares / count)
+        total_variance = _variance(total / count, squares / count)
+        return total_variance > 0 and window_variance / total_variance < self._threshold
 
 
 class Strided:

@@ -9,7 +9,7 @@ import pytest
 from orchestrator import commands, experiment, plugins
 from orchestrator.criteria import DVAR, Criterion, load
 from orchestrator.recording import recording_key
-from search_spaces import dvar
+from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
 
 SOURCE = """
@@ -133,6 +133,6 @@ def test_the_listed_settings_of_the_papers_methods_are_the_papers():
     """The search knows them without importing torch, and a method shows them: two places, one truth."""
     from trainables.methods.base import Method
 
-    for name, expected in dvar.PAPER.items():
+    for name, paper in PAPER.items():
         method = plugins.METHODS.load(name, Method)
-        assert (method.budget, method.window, method.threshold) == expected
+        assert (method.budget, method.window, method.threshold) == (paper.budget, paper.window, paper.threshold)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from orchestrator.criteria import DVAR, Never
+from orchestrator.criteria import DVAR, All, ClipScore, FewIterations, Never, NotBefore
 from orchestrator.replay import Outcome, Summary, live_outcome, replay
 from trainables.errors import InvalidInput
 
@@ -30,6 +30,51 @@ def test_dvar_pays_for_l_det_and_keeps_the_last_snapshot_before_its_stop(make_re
 
 def test_a_criterion_that_does_not_fire_uses_the_budget(make_recording):
     assert replay(DVAR(40, 0.001), make_recording(budget=50)).stop_step == 50
+
+
+def test_clip_s_pays_for_samples_and_keeps_the_best_of_them(make_recording):
+    recording = make_recording(budget=100, every=10, step_seconds=0.5, l_det_seconds=0.25)
+    scores = np.array([0.3, 0.5, 0.8, 0.7, 0.6, 0.5, 0.4, 0.4, 0.4, 0.4, 0.9])
+    quality = dataclasses.replace(recording.quality, scores={"train_clip_image": scores, "val_clip_text": 1 - scores})
+    recording = dataclasses.replace(recording, quality=quality)
+    outcome = replay(ClipScore(patience=2, min_improvement=0.01), recording)
+    assert outcome.stop_step == 50  # snapshots 0, 10 and 20 improve, 30, 40 and 50 do not
+    assert outcome.seconds == pytest.approx(0.5 * 50 + 6 * 1.0)
+    assert outcome.quality_at_stop == 0.8
+    assert replay(ClipScore(2, 0.01), recording, "val_clip_text").quality_at_stop == pytest.approx(0.2)
+    assert replay(ClipScore(9, 0.0), recording).stop_step == 100
+
+
+def test_few_iterations_needs_neither_l_det_nor_samples(make_recording):
+    outcome = replay(FewIterations(20), make_recording(budget=50, step_seconds=0.5, l_det_seconds=0.25))
+    assert (outcome.stop_step, outcome.stopped, outcome.seconds) == (20, True, pytest.approx(10))
+
+
+def test_a_stride_pays_for_the_evaluations_that_it_needs(make_recording):
+    recording = make_recording(budget=200, rate=20, step_seconds=0.5, l_det_seconds=0.25)
+    criterion = DVAR(40, 0.15, stride=4)
+    outcome = replay(criterion, recording)
+    assert outcome.stop_step % 4 == 0
+    assert outcome.stop_step == 4 * DVAR(10, 0.15).first_stop(recording.steps.l_det[3::4])
+    assert outcome.seconds == pytest.approx(0.5 * outcome.stop_step + 0.25 * outcome.stop_step / 4)
+    assert NotBefore(criterion, 3).l_det_every == 4
+    assert All(criterion, DVAR(40, 0.15, stride=6), FewIterations(3)).l_det_every == 2
+
+
+@pytest.mark.parametrize(
+    ("quality", "message"),
+    [
+        ({"scores": {"val_clip_text": np.ones(6)}}, "lacks the quality 'train_clip_image' that ClipScore.* watches"),
+        ({"steps": np.array([0]), "scores": {k: np.ones(1) for k in ("val_clip_text", "train_clip_image")}},
+         "has 1 snapshots, too few"),
+        ({"scores": {"val_clip_text": np.ones(6), "train_clip_image": np.full(6, np.nan)}}, "value 1 of the series is"),
+    ],
+)  # fmt: skip
+def test_clip_s_without_its_quality(make_recording, quality, message):
+    recording = make_recording(budget=50)
+    recording = dataclasses.replace(recording, quality=dataclasses.replace(recording.quality, **quality))
+    with pytest.raises(InvalidInput, match=message):
+        replay(ClipScore(2, 0.01), recording, "val_clip_text")
 
 
 @pytest.mark.parametrize(

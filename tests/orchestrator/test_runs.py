@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from orchestrator import runs
-from orchestrator.criteria import DVAR
+from orchestrator.criteria import DVAR, ClipScore
 from orchestrator.replay import replay
 from orchestrator.report.picture import demo_picture
 from trainables.errors import InvalidInput
@@ -112,6 +112,11 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_exp
     assert resumed.quality.scores["train_clip_image"].tolist() == pytest.approx(
         recordings[0].quality.scores["train_clip_image"].tolist()
     )
+
+
+def test_a_criterion_that_watches_samples_does_not_run_live(make_experiment, toy_concepts):
+    with pytest.raises(InvalidInput, match=r"ClipScore.* watches 'train_clip_image', and a live run takes no samples"):
+        runs.live(make_experiment(), toy_concepts[:1], ClipScore(3, 0.01))
 
 
 def test_storage_that_cannot_be_written(make_experiment, tmp_path, toy_concepts):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.criteria import DVAR, load
+from orchestrator.criteria.dvar import first_stops
 from trainables.errors import InvalidInput
 
 
@@ -38,6 +39,30 @@ def test_equals_the_reference_on_random_series():
         stops += expected is not None
         assert DVAR(window, threshold).first_stop(values) == expected
     assert stops > 100
+
+
+def test_a_grid_of_settings_is_what_each_setting_says():
+    rng = np.random.default_rng(3)
+    windows, thresholds = [2, 5, 17, 40, 99, 100, 300], [0.01, 0.5, 0.15, 0.15, 0.95]
+    stopped = 0
+    for length in (1, 2, 3, 50, 101, 250):
+        noise = rng.normal(size=length)
+        decay, walk = np.exp(-np.arange(length) / 9), noise.cumsum()
+        for values in (noise, walk, 1e6 + 1e-3 * walk, np.ones(length), decay):
+            stops = first_stops(values, windows, thresholds)
+            expected = [[DVAR(w, a).first_stop(values) or 0 for a in thresholds] for w in windows]
+            assert stops.tolist() == expected
+            stopped += (stops > 0).sum()
+    assert stopped > 100
+
+
+@pytest.mark.parametrize(
+    ("windows", "thresholds", "message"),
+    [([1], [0.5], "window must be"), ([5, 0], [0.5], "window must be"), ([5], [0.5, 1.0], "threshold must lie")],
+)
+def test_a_grid_with_impossible_settings(windows, thresholds, message):
+    with pytest.raises(ValueError, match=message):
+        first_stops(np.ones(9), windows, thresholds)
 
 
 def test_far_from_zero_the_decision_is_that_of_exact_arithmetic():

@@ -1,0 +1,28 @@
+"""The range of a fixed number of steps (section 4.2, "few iterations"), and the number that is tried first."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, IntDistribution
+
+from search_spaces.paper import PAPER, published
+from search_spaces.windows import MIN_BUDGET
+
+
+def space(budget: int) -> dict[str, BaseDistribution]:
+    """Return the range of "steps", log scale, up to the budget.
+
+    Raises:
+        ValueError: the budget is too small to search in.
+    """
+    if budget < MIN_BUDGET:
+        raise ValueError(f"a budget of {budget} steps is too small to search in; use at least {MIN_BUDGET}")
+    return {"steps": IntDistribution(1, budget, log=True)}
+
+
+def usual_setting(method: str, budget: int, own: Mapping[str, Any] | None = None) -> dict[str, float | int]:
+    """Return the mean of what CLIP-s needed in the paper, scaled to the budget; half of it for an unknown method."""
+    if method not in PAPER:
+        return {"steps": max(1, budget // 2)}
+    paper = published(method)
+    return {"steps": min(max(1, round(paper.mean_steps * budget / paper.budget)), budget)}

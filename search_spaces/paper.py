@@ -1,0 +1,50 @@
+"""What the paper published of each method on Stable Diffusion 1.5 (sections 3.3 and 4.2): where every search begins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Published:
+    """The paper's settings for a method.
+
+    Attributes:
+        budget: optimizer steps of the original training.
+        window, threshold: DVAR's N and alpha.
+        patience, min_improvement: of CLIP-s, for a snapshot every 50 steps.
+        mean_steps, max_steps: what CLIP-s needed on the paper's concepts, "few iterations".
+    """
+
+    budget: int
+    window: int
+    threshold: float
+    patience: int
+    min_improvement: float
+    mean_steps: int
+    max_steps: int
+
+
+PAPER: Mapping[str, Published] = {
+    "textual_inversion": Published(6100, 310, 0.15, 6, 0.02, 475, 850),
+    "dreambooth_lora": Published(1000, 440, 0.40, 3, 0.04, 367, 500),
+    "custom_diffusion": Published(500, 180, 0.15, 6, 0.02, 450, 700),
+}
+
+
+def published(method: str) -> Published:
+    """Return the paper's settings for a method; for one that the paper does not have, Textual Inversion's."""
+    return PAPER.get(method, PAPER["textual_inversion"])
+
+
+def usual_window(method: str, own: Mapping[str, Any] | None) -> tuple[int, int, float]:
+    """Return the usual budget, window and threshold of DVAR for a method.
+
+    Args:
+        method: a personalization method's name.
+        own: "budget", "window" and "threshold" as a method that the paper lacks states them itself.
+    """
+    if method not in PAPER and own:
+        return own["budget"], own["window"], own["threshold"]
+    paper = published(method)
+    return paper.budget, paper.window, paper.threshold

@@ -1,0 +1,47 @@
+"""Every criterion's space: Optuna takes it, each setting in it makes a criterion, and the first setting lies inside."""
+
+import importlib
+
+import optuna
+import pytest
+
+from orchestrator import criteria
+from search_spaces.paper import PAPER
+
+NAMES = [name for name in criteria.names() if name != "never"]
+BUDGETS = [4, 20, 150, 500, 6100]
+
+
+def module(name):
+    return importlib.import_module(f"search_spaces.{name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_every_suggestion_makes_a_criterion(name, budget):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        assert criteria.load(name, **study.ask(module(name).space(budget)).params)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("method", [*PAPER, "mine:Method"])
+def test_the_first_setting_lies_inside(name, budget, method):
+    ranges = module(name).space(budget)
+    for own in (None, {"budget": 100, "window": 70, "threshold": 0.2}):
+        setting = module(name).usual_setting(method, budget, own)
+        assert setting.keys() == ranges.keys()
+        assert all(ranges[key]._contains(ranges[key].to_internal_repr(value)) for key, value in setting.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "setting"),
+    [
+        ("clip_score", "dreambooth_lora", {"patience": 3, "min_improvement": 0.04}),
+        ("few_iterations", "textual_inversion", {"steps": 475}),
+        ("ema", "textual_inversion", {"window": 310, "threshold": 1e-3}),
+    ],
+)
+def test_the_papers_settings(name, method, setting):
+    assert module(name).usual_setting(method, PAPER[method].budget) == setting
