@@ -81,22 +81,50 @@ _SHARED: dict[str, tuple[str | None, Any, Any]] = {
     ),
 }
 
+# The further flags of a search.
+_SEARCH: dict[str, tuple[str | None, Any, Any]] = {
+    "trials": ("study.trials", int | None, typer.Option(help="Settings to try in all.")),
+    "keep": (
+        "study.quality_kept",
+        float | None,
+        typer.Option(help="Mean share of the best quality to keep (default 0.9)."),
+    ),
+    "criteria": ("study.criteria", str | None, typer.Option(help="Criteria to search, with commas (default dvar).")),
+    "measure": ("study.measure", str | None, typer.Option(help="The quality that counts (default train_clip_image).")),
+    "cost": ("study.cost", str | None, typer.Option(help="What is saved: iterations (default) or seconds.")),
+    "pareto": (
+        "study.pareto",
+        bool | None,
+        typer.Option("--pareto/--no-pareto", help="Search cost and quality as two objectives.", show_default=False),
+    ),
+    "study_storage": (
+        "study.storage",
+        str | None,
+        typer.Option(help="Keep the study: journal:FILE, sqlite:///FILE or a database's URL."),
+    ),
+}
+
 F = TypeVar("F", bound=Callable[..., None])
 
 
-def _with_experiment(function: F) -> F:
-    """Give a command the shared flags, and hand it the experiment that they make as its first argument."""
+def _with_search(function: F) -> F:
+    """Give a command the shared flags and those of a search; see `_with_experiment`."""
+    return _with_experiment(function, _SHARED | _SEARCH)
+
+
+def _with_experiment(function: F, flags_of: dict[str, tuple[str | None, Any, Any]] = _SHARED) -> F:
+    """Give a command flags, and hand it the experiment that they make as its first argument."""
     own = list(inspect.signature(function).parameters.values())[1:]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
-        for name, (_, kind, option) in _SHARED.items()
+        for name, (_, kind, option) in flags_of.items()
     ]
 
     @functools.wraps(function)
     def command(**values: Any) -> None:
         with _errors_as_exit_codes():
-            flags = {name: values.pop(name) for name in _SHARED}
-            function(_experiment(flags), **values)
+            flags = {name: values.pop(name) for name in flags_of}
+            function(_experiment(flags, flags_of), **values)
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -104,18 +132,18 @@ def _with_experiment(function: F) -> F:
     return command  # type: ignore[return-value]
 
 
-def _experiment(flags: dict[str, Any]) -> "Experiment":
+def _experiment(flags: dict[str, Any], flags_of: dict[str, tuple[str | None, Any, Any]]) -> "Experiment":
     from orchestrator import experiment
 
     overrides = [
-        (key, _listed(name, flags[name])) for name, (key, _, _) in _SHARED.items() if key and flags[name] is not None
+        (key, _listed(name, flags[name])) for name, (key, _, _) in flags_of.items() if key and flags[name] is not None
     ]
     overrides += [_assignment(text) for text in flags["set"] or ()]
     return experiment.build(flags["preset"], flags["file"], overrides)
 
 
 def _listed(name: str, value: Any) -> Any:
-    if name not in ("only", "tuning"):
+    if name not in ("only", "tuning", "criteria"):
         return value
     if name == "tuning" and value.isdigit():
         return int(value)
@@ -188,23 +216,22 @@ BestFile = Annotated[
 
 
 @app.command()
-@_with_experiment
+@_with_search
 def tune(
     experiment: "Experiment",
     best: BestFile = None,
-    trials: Annotated[int | None, typer.Option(help="Settings to try in all.")] = None,
-    keep: Annotated[float | None, typer.Option(help="Mean share of the best quality to keep (default 0.9).")] = None,
 ) -> None:
-    """Find the best window N and threshold alpha by replaying DVAR over the tuning concepts' recordings.
+    """Find the best setting of a stopping criterion by replaying it over the tuning concepts' recordings.
 
     Optuna searches for the fewest iterations that keep 90 % of the best quality (the paper's rule), starting from
-    the paper's own setting. Prints the best setting with its neighbours and writes it to best.yaml.
+    the paper's own setting. Prints the best setting with its neighbours, says how far it depends on these concepts, and
+    writes it to best.yaml.
 
-    Example: [b]dvar tune --tuning 4 --trials 500[/b]
+    Example: [b]dvar tune --tuning 4 --trials 500 --criteria dvar,hall,ema[/b]
     """
     from orchestrator import commands
 
-    commands.tune(experiment, best, trials, keep)
+    commands.tune(experiment, best)
 
 
 @app.command()

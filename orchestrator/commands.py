@@ -19,9 +19,17 @@ from orchestrator.progress import run_bars, study_bar
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, live_outcome, replay
 from orchestrator.report.picture import demo_picture
-from orchestrator.report.table import Row, comparison_table, concepts_table, methods_table, study_table
+from orchestrator.report.table import (
+    Row,
+    comparison_table,
+    concepts_table,
+    front_table,
+    methods_table,
+    study_table,
+)
 from orchestrator.study import Study, StudyResult
 from orchestrator.tracking import Tracker
+from orchestrator.trust import Trust, examine
 from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER
 from trainables.concept import Concept
@@ -118,42 +126,38 @@ def _report(desk: Desk, ended: Sequence[runs.Ended], folder: str) -> bool:
     return not failed
 
 
-def tune(experiment: Experiment, best: Path | None, trials: int | None, keep: float | None) -> None:
+def tune(experiment: Experiment, best: Path | None) -> None:
     """Search the best setting on the tuning concepts, print it with its neighbours, and write best.yaml."""
-    changes = {"trials": trials, "quality_kept": keep}
-    changed = experiment.study.model_dump() | {name: value for name, value in changes.items() if value is not None}
-    study = _revalidated(experiment, changed)
-    desk = Desk(study, best)
+    desk = Desk(experiment, best)
     _tune(desk)
     desk.say_where_runs_are()
-
-
-def _revalidated(experiment: Experiment, study: dict[str, object]) -> Experiment:
-    from orchestrator import experiment as description
-
-    overrides = [(f"study.{name}", value) for name, value in study.items()]
-    values = list(experiment.model_dump().items())
-    return description.build(experiment.preset, None, values + overrides)
 
 
 def _tune(desk: Desk) -> StudyResult:
     experiment, settings = desk.experiment, desk.experiment.study
     study = Study(
         desk.recordings(desk.split.tuning),
+        names=settings.criteria,
         method=experiment.method.name,
         quality_kept=settings.quality_kept,
         measure=settings.measure,
+        cost=settings.cost,
     )
     params = experiment.model_dump(mode="json")
     with desk.tracker.run("tune", params) as parent:
         with study_bar(desk.console, settings.trials) as bar:
-            result = study.search(
-                settings.trials,
-                seed=settings.seed,
-                storage=settings.storage,
-                study_name=f"{experiment.name} dvar",
-                on_trial=bar.tried,
-            )
+            try:
+                result = study.search(
+                    settings.trials,
+                    seed=settings.seed,
+                    storage=settings.storage,
+                    study_name=experiment.name,
+                    pareto=settings.pareto,
+                    on_trial=bar.tried,
+                )
+            except KeyboardInterrupt:
+                _say_how_to_go_on(desk)
+                raise
         found = best_file.from_result(result, experiment.method.name, experiment.base_model.id)
         best_file.write(found, desk.best_path)
         parent.log_artifact(desk.best_path)
@@ -166,10 +170,48 @@ def _tune(desk: Desk) -> StudyResult:
     return result
 
 
+def _say_how_to_go_on(desk: Desk) -> None:
+    storage = desk.experiment.study.storage
+    if storage:
+        desk.say(f"what was tried is kept in {escape(storage)}; the same command goes on from there")
+    else:
+        desk.say("what was tried was kept in memory alone; --study-storage journal:study.log would keep it")
+
+
+def _say_trust(desk: Desk, result: StudyResult) -> None:
+    """Say how far the choice depends on the concepts that it was made on."""
+    trust, unit = examine(result), "steps" if result.cost == "iterations" else "s"
+    cost, kept = trust.cost, trust.quality_kept
+    desk.say(
+        f"nine of ten resampled sets of these concepts put it at {cost.low:.1f} to {cost.high:.1f} {unit} and "
+        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * trust.near:.1f} % of the settings tried are as good "
+        f"within 5 %{_ranges(trust)}"
+    )
+    if trust.left_out:
+        desk.say(
+            f"chosen without the concept that it is applied to: {trust.left_out_cost:.1f} {unit} and "
+            f"{100 * trust.left_out_quality:.1f} % (chosen with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
+        )
+    if trust.is_luck:
+        wanted, sure = 100 * result.quality_kept, 100 * trust.sure
+        desk.say(
+            f"[yellow]these concepts are too few, or too different, to say that it keeps {wanted:.0f} % on others: it "
+            f"does on {sure:.0f} % of the resampled sets. Tune on more concepts, or ask for more with --keep.[/]"
+        )
+
+
+def _ranges(trust: Trust) -> str:
+    parts = [f"{key} {low:g} to {high:g}" for key, (low, high) in trust.near_ranges.items() if low != high]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
 def _say_result(desk: Desk, result: StudyResult) -> None:
     names = ", ".join(concept.name for concept in desk.split.tuning)
     desk.say(f"{result.trials} settings on {len(desk.split.tuning)} tuning concepts ({escape(names)}):")
-    desk.console.print(study_table(result, _whose(desk)))
+    desk.console.print(study_table(result))
+    if desk.experiment.study.pareto:
+        desk.say("settings that none beats in both cost and quality:")
+        desk.console.print(front_table(result))
     best = result.best
     if not best.is_feasible:
         desk.say(
@@ -181,6 +223,7 @@ def _say_result(desk: Desk, result: StudyResult) -> None:
         f"best: [bold]{best.criterion}[/] needs {best.iterations:.1f} of {result.budget} steps (saves {saved:.1f} %) "
         f"and keeps {100 * best.quality_kept:.1f} % of the best {result.measure}"
     )
+    _say_trust(desk, result)
     desk.say(f"written to {escape(str(desk.best_path))}")
 
 
@@ -273,7 +316,7 @@ def _compare(desk: Desk) -> None:
     rows = [_row(strategy, recordings, found.measure) for strategy in _strategies(desk, recordings[0], tuned)]
     live = _live_outcomes(desk, concepts, recordings, tuned, found.measure)
     if live:
-        rows.append(Row.of("DVAR, tuned, live", live))
+        rows.append(Row.of(f"{_tuned_name(tuned)}, live", live))
     desk.say(f"{len(concepts)} concepts, {desk.experiment.budget} steps, quality: {found.measure}; mean ± std:")
     desk.console.print(comparison_table(rows))
     _say_agreement(desk, live, recordings, tuned, found.measure)
@@ -287,16 +330,16 @@ def _compare(desk: Desk) -> None:
 def _strategies(desk: Desk, recording: Recording, tuned: Criterion) -> list[_Strategy]:
     method = desk.experiment.method.name
     usual = criteria.load("dvar", **dvar_space.usual_setting(method, desk.experiment.budget, recording.usual))
+    whose = "paper" if method in PAPER else "method"
     return [
         _Strategy("full budget", Never()),
-        _Strategy(f"DVAR, {_whose(desk)}'s setting", usual),
-        _Strategy("DVAR, tuned", tuned),
+        _Strategy(f"DVAR, {whose}'s setting", usual),
+        _Strategy(_tuned_name(tuned), tuned),
     ]
 
 
-def _whose(desk: Desk) -> str:
-    """Say whose setting of DVAR is tried first."""
-    return "paper" if desk.experiment.method.name in PAPER else "method"
+def _tuned_name(criterion: Criterion) -> str:
+    return f"{type(criterion).__name__}, tuned"
 
 
 def _row(strategy: _Strategy, recordings: Sequence[Recording], measure: str) -> Row:

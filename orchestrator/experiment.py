@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -64,10 +64,16 @@ class StudySettings(Settings):
     """Mean share of the best quality that a setting must keep (paper, section 4.2: 90 %)."""
     measure: str = TRAIN_IMAGE
     """The quality that counts."""
+    criteria: list[str] = ["dvar"]
+    """The criteria to search, each in its own space."""
+    cost: Literal["iterations", "seconds"] = "iterations"
+    """What is saved: optimizer steps, or measured seconds with what the criterion itself costs."""
+    pareto: bool = False
+    """Whether cost and quality are two objectives; otherwise quality is a constraint."""
     seed: int = 0
     """Of the sampler."""
     storage: str | None = None
-    """An Optuna storage URL, to keep and resume the study; None keeps it in memory."""
+    """"journal:PATH", "sqlite:///PATH" or a database's URL, to keep and resume the study; None keeps it in memory."""
 
 
 class Resources(Settings):

@@ -1,23 +1,25 @@
-"""The study: Optuna searches a criterion's settings over replays of recordings, by the paper's rule."""
+"""The study: Optuna searches the settings of criteria over replays of recordings, by the paper's rule."""
 
 import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from orchestrator import criteria
+from orchestrator import criteria, plugins
 from orchestrator.criteria import Criterion
 from orchestrator.recording import Recording, recording_key
 from orchestrator.replay import Outcome, Summary, replay
+from orchestrator.study_storage import open_storage
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
 
 Params = Mapping[str, Any]
+Cost = Literal["iterations", "seconds"]
 
 NEIGHBOUR_STEP = 0.1
 
@@ -27,13 +29,17 @@ class Evaluated:
     """A setting and what it makes of the recordings.
 
     Attributes:
+        name: of the criterion.
+        cost: mean over concepts of what the study saves, in optimizer steps or in seconds.
         is_feasible: whether it keeps as much quality as the rule wants.
     """
 
+    name: str
     criterion: Criterion
     params: Params
     outcomes: tuple[Outcome, ...]
     summary: Summary
+    cost: float
     is_feasible: bool
 
     @property
@@ -49,10 +55,10 @@ class Evaluated:
 
     @property
     def rank(self) -> tuple[float, float, float]:
-        """Sorts the better setting first: feasible, then fewer iterations, then more quality."""
+        """Sorts the better setting first: feasible, then the lower cost, then more quality."""
         if self.is_feasible:
-            return (0.0, self.iterations, -self.quality_kept)
-        return (1.0, -self.quality_kept, self.iterations)
+            return (0.0, self.cost, -self.quality_kept)
+        return (1.0, -self.quality_kept, self.cost)
 
 
 @dataclass(frozen=True)
@@ -60,68 +66,107 @@ class StudyResult:
     """What a study found.
 
     Attributes:
-        name: of the criterion ("dvar").
         quality_kept: the rule: mean share of the best quality that a setting must keep.
         measure: the quality that counts.
+        cost: what is saved.
         budget: optimizer steps of the recordings.
         trials: settings that were tried.
         best: the best of them and of the settings around it; not feasible only when none is.
-        usual: the setting that was tried first: the paper's, or the method's own, scaled to the budget.
-        neighbours: the settings around the best one, window and threshold 10 % down and up.
+        usual: for each criterion, the setting that was tried first: the paper's, or the method's own, scaled.
+        neighbours: the settings around the best one, each parameter 10 % down and up.
+        tried: every setting that was evaluated, once.
     """
 
-    name: str
     quality_kept: float
     measure: str
+    cost: Cost
     budget: int
     trials: int
     best: Evaluated
-    usual: Evaluated
+    usual: tuple[Evaluated, ...]
     neighbours: tuple[Evaluated, ...]
+    tried: tuple[Evaluated, ...]
+
+    @property
+    def name(self) -> str:
+        """The best setting's criterion."""
+        return self.best.name
+
+    def best_of_each(self) -> tuple[Evaluated, ...]:
+        """Return the best setting of every criterion, the best criterion first."""
+        names = dict.fromkeys(one.name for one in self.tried)
+        found = [min((one for one in self.tried if one.name == name), key=lambda one: one.rank) for name in names]
+        return tuple(sorted(found, key=lambda one: one.rank))
+
+    def front(self) -> tuple[Evaluated, ...]:
+        """Return the settings that no other one beats in cost and quality, the cheapest first."""
+        front: list[Evaluated] = []
+        for one in sorted(self.tried, key=lambda one: (one.cost, -one.quality_kept)):
+            if not front or one.quality_kept > front[-1].quality_kept:
+                front.append(one)
+        return tuple(front)
 
 
 class Study:
-    """The search for a criterion's best setting on some recordings.
+    """The search for the best setting of one or several criteria on some recordings.
 
-    The paper's rule (section 4.2): the fewest iterations such that the mean quality kept reaches a share of the
-    best. The paper's own setting for the method, or the method's own, is tried first, so that a result is never worse.
+    The paper's rule (section 4.2): the lowest cost such that the mean quality kept reaches a share of the best. For
+    each criterion the paper's own setting for the method, or the method's own, is tried first, so that a result is
+    never worse.
 
     Args:
-        recordings: complete ones of the tuning concepts, all of one budget.
-        name: of the criterion, whose ranges are in `search_spaces`.
+        recordings: complete ones of the tuning concepts, all of one budget; several seeds of a concept count as one.
+        names: of the criteria, whose ranges are in `search_spaces`; they take turns.
         method: personalization method, whose usual setting is tried first.
         quality_kept: the share to keep, 0..1.
         measure: the quality that counts.
+        cost: what is saved: optimizer steps, or measured seconds with what the criterion itself costs.
 
     Raises:
-        InvalidInput: there is no recording, their budgets differ, or the criterion has no search space.
+        InvalidInput: there is no recording, their budgets differ, no criterion is named, or one has no search space.
     """
 
     def __init__(
         self,
         recordings: Sequence[Recording],
         *,
-        name: str = "dvar",
+        names: Sequence[str] = ("dvar",),
         method: str = "textual_inversion",
         quality_kept: float = 0.9,
         measure: str = TRAIN_IMAGE,
+        cost: Cost = "iterations",
     ) -> None:
         if not 0 < quality_kept <= 1:
             raise InvalidInput(f"quality_kept must lie above 0 and at most at 1, got {quality_kept}")
-        self._recordings, self._name, self._measure = tuple(recordings), name, measure
+        if not names:
+            raise InvalidInput(f"no criterion is named; available: {', '.join(criteria.names())}")
+        self._recordings, self._measure, self._cost = tuple(recordings), measure, cost
         self._quality_kept, self.budget = quality_kept, _common_budget(recordings)
-        module = _space_module(name)
-        self.space: dict[str, BaseDistribution] = module.space(self.budget)
-        self._usual_params: Params = module.usual_setting(method, self.budget, recordings[0].usual)
+        modules = {name: _space_module(name) for name in dict.fromkeys(names)}
+        self.spaces: dict[str, dict[str, BaseDistribution]] = {
+            name: module.space(self.budget) for name, module in modules.items()
+        }
+        own = recordings[0].usual
+        self._usual: dict[str, Params] = {
+            name: module.usual_setting(method, self.budget, own) for name, module in modules.items()
+        }
 
-    def evaluate(self, params: Params) -> Evaluated:
-        """Replay one setting over every recording."""
-        params = {name: round(value, 9) for name, value in params.items()}  # 71 steps of 0.01 are 0.7100000000000001
-        criterion = criteria.load(self._name, **params)
+    def evaluate(self, name: str, params: Params) -> Evaluated:
+        """Replay one setting of a criterion over every recording.
+
+        Raises:
+            InvalidInput: a recording lacks what the criterion watches, or seconds where these are the cost.
+        """
+        params = {key: _tidy(value) for key, value in params.items()}
+        criterion = criteria.load(name, **params)
         outcomes = tuple(replay(criterion, recording, self._measure) for recording in self._recordings)
         summary = Summary.of(outcomes)
         assert summary.quality_kept is not None
-        return Evaluated(criterion, params, outcomes, summary, summary.quality_kept.mean >= self._quality_kept)
+        spread = summary.iterations if self._cost == "iterations" else summary.seconds
+        if spread is None:
+            raise InvalidInput("a recording lacks measured seconds; save iterations instead, or record it anew")
+        is_feasible = summary.quality_kept.mean >= self._quality_kept
+        return Evaluated(name, criterion, params, outcomes, summary, spread.mean, is_feasible)
 
     def search(
         self,
@@ -130,87 +175,149 @@ class Study:
         seed: int = 0,
         storage: str | None = None,
         study_name: str | None = None,
+        pareto: bool = False,
         on_trial: Callable[[int, Evaluated], None] | None = None,
     ) -> StudyResult:
         """Try settings until there are `trials` of them.
 
         Args:
-            trials: how many in all, those of an earlier call on the same storage included.
+            trials: how many in all, those of an earlier call or of others on the same storage included.
             seed: of the sampler.
-            storage: Optuna storage URL, to keep the study and go on with it; None keeps it in memory.
-            study_name: its name there; a hash of recordings and rule is appended, so that a study never goes on
+            storage: see `study_storage.open_storage`, to keep the study and go on with it, also by several processes at
+                once; None keeps it in memory.
+            study_name: its name there; a hash of recordings, rule and ranges is appended, so that a study never goes on
                 with what others' figures taught it.
+            pareto: whether cost and quality are two objectives; otherwise quality is a constraint.
             on_trial: told the number of settings so far and the best one.
 
         Raises:
             InvalidInput: the storage cannot be used.
         """
         with _quiet_optuna():
-            study = _open(storage, f"{study_name} {self._fingerprint()}" if study_name else None, seed)
+            name = f"{study_name} {self._fingerprint(pareto)}" if study_name else None
+            study = _open(storage, name, seed, pareto)
             if not study.trials:
-                study.enqueue_trial(dict(self._usual_params))
-            usual = self.evaluate(self._usual_params)
-            best = min([usual, *self._tried(study)], key=lambda one: one.rank)
+                for criterion, params in self._usual.items():
+                    study.enqueue_trial(_as_trial(criterion, params))
+            usual = tuple(self.evaluate(criterion, params) for criterion, params in self._usual.items())
+            tried = _Tried([*usual, *(self._of_trial(trial) for trial in _finished(study))])
             while (count := len(_finished(study))) < trials:
-                trial = study.ask(self.space)
+                trial = study.ask()
                 try:
-                    evaluated = self.evaluate(trial.params)
+                    evaluated = self.evaluate(*self._suggest(trial))
                 except BaseException:  # also an interrupt: a kept study must not hold a trial that runs for ever
                     study.tell(trial, state=optuna.trial.TrialState.FAIL)
                     raise
-                trial.set_constraint("quality_kept", self._quality_kept - evaluated.quality_kept)
-                study.tell(trial, evaluated.iterations)
-                best = min(best, evaluated, key=lambda one: one.rank)
+                if not pareto:
+                    trial.set_constraint("quality_kept", self._quality_kept - evaluated.quality_kept)
+                study.tell(trial, [evaluated.cost, evaluated.quality_kept] if pareto else evaluated.cost)
+                tried.add(evaluated)
                 if on_trial:
-                    on_trial(count + 1, best)
-        best, neighbours = self._climb(best)
+                    on_trial(count + 1, tried.best)
+        for one in [tried.best_of(name) for name in self.spaces]:
+            self._climb(one, tried)
+        neighbours = tuple(self.evaluate(tried.best.name, params) for params in self._around(tried.best))
         return StudyResult(
-            name=self._name,
             quality_kept=self._quality_kept,
             measure=self._measure,
+            cost=self._cost,
             budget=self.budget,
             trials=count,
-            best=best,
+            best=tried.best,
             usual=usual,
             neighbours=neighbours,
+            tried=tried.all,
         )
 
-    def _fingerprint(self) -> str:
-        keys = sorted(recording.key for recording in self._recordings)
-        rule = {"keys": keys, "criterion": self._name, "measure": self._measure, "kept": self._quality_kept}
+    def _suggest(self, trial: optuna.Trial) -> tuple[str, Params]:
+        """Let the sampler choose a setting; the criteria take turns, for a comparison is fair when all are searched."""
+        name = list(self.spaces)[trial.number % len(self.spaces)]
+        return name, {key: _suggest(trial, f"{name}.{key}", kind) for key, kind in self.spaces[name].items()}
+
+    def _of_trial(self, trial: optuna.trial.FrozenTrial) -> Evaluated:
+        """Evaluate again what an earlier call tried: replays are cheap, and a storage holds no outcomes."""
+        name = next(iter(trial.params)).partition(".")[0]
+        return self.evaluate(name, {key: trial.params[f"{name}.{key}"] for key in self.spaces[name]})
+
+    def _fingerprint(self, pareto: bool) -> str:
+        rule = {
+            "keys": sorted(recording.key for recording in self._recordings),
+            "spaces": {name: {key: repr(kind) for key, kind in space.items()} for name, space in self.spaces.items()},
+            "measure": self._measure,
+            "kept": None if pareto else self._quality_kept,
+            "cost": self._cost,
+        }
         return recording_key(rule)[:8]
 
-    def _climb(self, best: Evaluated) -> tuple[Evaluated, tuple[Evaluated, ...]]:
+    def _climb(self, best: Evaluated, tried: "_Tried") -> None:
         """Move to the best neighbour as long as one is better: the sampler seldom hits the very edge of the rule."""
         while True:
-            neighbours = tuple(self.evaluate(params) for params in self._around(best.params))
-            better = min(neighbours, key=lambda one: one.rank)
+            neighbours = [self.evaluate(best.name, params) for params in self._around(best)]
+            for one in neighbours:
+                tried.add(one)
+            better = min(neighbours, key=lambda one: one.rank, default=best)
             if better.rank >= best.rank:
-                return best, neighbours
+                return
             best = better
 
-    def _tried(self, study: optuna.Study) -> list[Evaluated]:
-        """Evaluate again what an earlier call tried: replays are cheap, and the recordings may be others."""
-        return [self.evaluate(trial.params) for trial in _finished(study)]
-
-    def _around(self, params: Params) -> Iterator[Params]:
+    def _around(self, one: Evaluated) -> Iterator[Params]:
         """Yield the setting with each parameter one step down and up, inside the space, each setting once."""
-        for name, distribution in self.space.items():
-            for factor in (1 - NEIGHBOUR_STEP, 1 + NEIGHBOUR_STEP):
-                moved = _inside(distribution, params[name] * factor, params[name])
-                if not math.isclose(moved, params[name]):
-                    yield {**params, name: moved}
+        for name, distribution in self.spaces[one.name].items():
+            for direction in (-1, 1):
+                moved = _moved(distribution, one.params[name], direction)
+                if not math.isclose(moved, one.params[name]):
+                    yield {**one.params, name: moved}
 
 
-def _inside(distribution: BaseDistribution, value: float, start: float) -> float | int:
-    """Return the value of the space at or beyond `value`, seen from `start`, so that it moves by a step at least."""
+class _Tried:
+    """The settings that were evaluated, each once, and the best of them: of equals, the first."""
+
+    def __init__(self, evaluated: Sequence[Evaluated]) -> None:
+        self._found: dict[tuple[str, Criterion], Evaluated] = {}
+        self.best = evaluated[0]
+        for one in evaluated:
+            self.add(one)
+
+    def add(self, one: Evaluated) -> None:
+        self._found.setdefault((one.name, one.criterion), one)
+        if one.rank < self.best.rank:
+            self.best = one
+
+    def best_of(self, name: str) -> Evaluated:
+        return min((one for one in self._found.values() if one.name == name), key=lambda one: one.rank)
+
+    @property
+    def all(self) -> tuple[Evaluated, ...]:
+        return tuple(self._found.values())
+
+
+def _as_trial(name: str, params: Params) -> dict[str, Any]:
+    return {f"{name}.{key}": value for key, value in params.items()}
+
+
+def _suggest(trial: optuna.Trial, name: str, kind: BaseDistribution) -> float | int:
+    if isinstance(kind, IntDistribution):
+        return trial.suggest_int(name, kind.low, kind.high, step=kind.step, log=kind.log)
+    assert isinstance(kind, FloatDistribution)
+    return trial.suggest_float(name, kind.low, kind.high, step=kind.step, log=kind.log)
+
+
+def _tidy(value: float | int) -> float | int:
+    """Return four digits of a number: more says nothing, and 71 steps of 0.01 are 0.7100000000000001."""
+    return value if isinstance(value, int) else float(f"{value:.4g}")
+
+
+def _moved(distribution: BaseDistribution, start: float, direction: int) -> float | int:
+    """Return the value of the space a tenth away from `start`, and at least one step."""
     assert isinstance(distribution, IntDistribution | FloatDistribution)
-    step = distribution.step or 0
+    value, step = start * (1 + direction * NEIGHBOUR_STEP), distribution.step or 0
     if step:
-        toward = math.floor if value < start else math.ceil
+        toward = math.floor if direction < 0 else math.ceil
         value = distribution.low + step * toward((value - distribution.low) / step)
+        if math.isclose(value, start, abs_tol=step / 1e6):
+            value = start + direction * step
     clipped = min(max(value, distribution.low), distribution.high)
-    return int(clipped) if isinstance(distribution, IntDistribution) else round(clipped, 9)
+    return int(clipped) if isinstance(distribution, IntDistribution) else _tidy(clipped)
 
 
 def _common_budget(recordings: Sequence[Recording]) -> int:
@@ -224,15 +331,22 @@ def _common_budget(recordings: Sequence[Recording]) -> int:
 
 
 def _space_module(name: str) -> Any:
+    plugins.CRITERIA.spec(name)
     try:
         return importlib.import_module(f"search_spaces.{name}")
     except ModuleNotFoundError as error:
         raise InvalidInput(f"criterion {name!r} has no search space; add search_spaces/{name}.py") from error
 
 
-def _open(storage: str | None, study_name: str | None, seed: int) -> optuna.Study:
+def _open(storage: str | None, study_name: str | None, seed: int, pareto: bool) -> optuna.Study:
+    directions: list[Literal["minimize", "maximize"]] = ["minimize", "maximize"] if pareto else ["minimize"]
     try:
-        study = optuna.create_study(storage=storage, study_name=study_name, load_if_exists=True, direction="minimize")
+        study = optuna.create_study(
+            storage=open_storage(storage) if storage else None,
+            study_name=study_name,
+            load_if_exists=True,
+            directions=directions,
+        )
     except Exception as error:  # every kind of storage raises its own
         raise InvalidInput(f"study storage {storage!r} cannot be used: {error}") from error
     # The same seed on resume would repeat the samples of the start.

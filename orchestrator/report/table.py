@@ -66,31 +66,46 @@ def spread(value: Spread | None, scale: float = 1.0) -> str:
     return mean if value.std is None else f"{mean} ± {value.std * scale:.1f}"
 
 
-def study_table(result: StudyResult, usual: str) -> Table:
-    """Return the best setting, its neighbours and the one tried first, with what each keeps and saves.
-
-    Args:
-        result: of a study.
-        usual: whose setting was tried first.
-    """
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("setting", no_wrap=True)
-    for name in (*result.best.params, "steps", "saved %", "kept %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    _add(table, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
+def study_table(result: StudyResult) -> Table:
+    """Return the best setting, those near it, the best of the other criteria and those tried first."""
+    table = _settings_table(result)
+    table.caption = "near: a tenth down and up; other: best of each other criterion; first: tried first"
+    table.caption_justify = "left"
+    _add(table, result, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
     for one in result.neighbours:
-        _add(table, "neighbour", one, "")
-    _add(table, f"{usual}, scaled", result.usual, "cyan")
+        _add(table, result, "near", one, "")
+    for one in result.best_of_each():
+        if one.name != result.best.name:
+            _add(table, result, "other", one, "")
+    for one in result.usual:
+        _add(table, result, "first", one, "cyan")
     return table
 
 
-def _add(table: Table, name: str, one: Evaluated, style: str) -> None:
-    params = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in one.params.values()]
-    saved = 100 * (1 - one.summary.share.mean)
-    note = "" if one.is_feasible else "too little"
-    figures = [f"{one.iterations:.1f}", f"{saved:.1f}", f"{100 * one.quality_kept:.1f}"]
-    table.add_row(name, *params, *figures, note, style=style)
+def front_table(result: StudyResult, rows: int = 12) -> Table:
+    """Return the settings that none beats in both cost and quality, at most `rows` of them, evenly taken."""
+    table, front = _settings_table(result), result.front()
+    chosen = sorted({round(i * (len(front) - 1) / max(1, rows - 1)) for i in range(rows)})
+    for index in chosen:
+        _add(table, result, "", front[index], "bold green" if front[index].criterion == result.best.criterion else "")
+    return table
+
+
+def _settings_table(result: StudyResult) -> Table:
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    table.add_column("setting", no_wrap=True)
+    for name in ("steps", *(["seconds"] if result.cost == "seconds" else []), "kept %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    return table
+
+
+def _add(table: Table, result: StudyResult, label: str, one: Evaluated, style: str) -> None:
+    seconds = [f"{one.cost:.1f}"] if result.cost == "seconds" else []
+    note = "" if one.is_feasible else "low"
+    figures = [f"{one.iterations:.1f}", *seconds, f"{100 * one.quality_kept:.1f}"]
+    table.add_row(label, Text(str(one.criterion)), *figures, note, style=style)
 
 
 def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:

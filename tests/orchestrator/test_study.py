@@ -21,9 +21,9 @@ def test_the_best_setting_keeps_the_quality_in_fewer_steps_than_the_papers(recor
     result = Study(recordings, quality_kept=0.8).search(60)
     assert result.best.is_feasible
     assert result.best.quality_kept >= 0.8
-    assert result.usual.is_feasible
-    assert result.best.iterations <= result.usual.iterations
-    assert result.usual.params == dvar_space.usual_setting("textual_inversion", 200)
+    assert result.usual[0].is_feasible
+    assert result.best.iterations <= result.usual[0].iterations
+    assert result.usual[0].params == dvar_space.usual_setting("textual_inversion", 200)
     assert result.trials == 60
 
 
@@ -37,22 +37,22 @@ def test_the_rule_binds(recordings):
 def test_the_papers_setting_is_tried_first(recordings):
     seen = []
     result = Study(recordings).search(1, on_trial=lambda count, best: seen.append(best))
-    assert [one.params for one in seen] == [result.usual.params]
+    assert [one.params for one in seen] == [result.usual[0].params]
     assert result.trials == 1
 
 
 def test_a_methods_own_setting_is_tried_first_where_the_paper_has_none(recordings):
     own = {"budget": 100, "window": 15, "threshold": 0.33}
     told = [replace(recording, facts={**recording.facts, "usual": own}) for recording in recordings]
-    assert Study(told, method="mine:Method").search(1).usual.params == {"window": 30, "threshold": 0.33}
+    assert Study(told, method="mine:Method").search(1).usual[0].params == {"window": 30, "threshold": 0.33}
     paper = dvar_space.usual_setting("textual_inversion", 200)
-    assert Study(told, method="textual_inversion").search(1).usual.params == paper
-    assert Study(recordings, method="mine:Method").search(1).usual.params == paper
+    assert Study(told, method="textual_inversion").search(1).usual[0].params == paper
+    assert Study(recordings, method="mine:Method").search(1).usual[0].params == paper
 
 
 def test_when_no_setting_is_good_enough_the_one_that_keeps_most_is_marked(recordings):
     result = Study(recordings, quality_kept=1.0).search(20)
-    tried = [result.usual, *result.neighbours]
+    tried = [*result.usual, *result.neighbours]
     assert not result.best.is_feasible
     assert result.best.quality_kept >= max(one.quality_kept for one in tried if not one.is_feasible) - 1e-12
 
@@ -106,7 +106,11 @@ def test_recordings_that_cannot_be_searched(make_recording, choose, message):
 
 def test_unusable_names_and_storages(recordings):
     with pytest.raises(InvalidInput, match="'never' has no search space"):
-        Study(recordings, name="never")
+        Study(recordings, names=["never"])
+    with pytest.raises(InvalidInput, match=r"unknown criterion 'dvarr'.*Did you mean 'dvar'"):
+        Study(recordings, names=["dvarr"])
+    with pytest.raises(InvalidInput, match="no criterion is named; available: clip_score"):
+        Study(recordings, names=[])
     with pytest.raises(InvalidInput, match="study storage 'nonsense://x' cannot be used"):
         Study(recordings).search(1, storage="nonsense://x")
 
@@ -128,11 +132,11 @@ def test_an_interrupted_trial_is_not_left_running(recordings, tmp_path, monkeypa
     study = Study(recordings)
     calls = []
 
-    def interrupted(params):
+    def interrupted(name, params):
         calls.append(params)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return Study.evaluate(study, params)
+        return Study.evaluate(study, name, params)
 
     monkeypatch.setattr(study, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -196,3 +200,73 @@ def test_a_found_setting_is_one_of_the_space(recordings):
     space = dvar_space.space(200)
     assert all(space[name]._contains(space[name].to_internal_repr(v)) for name, v in result.best.params.items())
     assert isinstance(result.best.criterion, DVAR)
+
+
+def test_criteria_are_searched_together_each_in_its_own_space(recordings):
+    names = ["dvar", "hall", "ema", "trend", "few_iterations", "clip_score"]
+    result = Study(recordings, names=names, quality_kept=0.8).search(150)
+    assert [one.name for one in result.usual] == names
+    best = result.best_of_each()
+    assert {one.name for one in best} == set(names)
+    assert best[0].rank == result.best.rank
+    alone = Study(recordings, names=["few_iterations"], quality_kept=0.8).search(60).best
+    (among,) = [one for one in best if one.name == "few_iterations"]
+    assert among.cost <= 1.2 * alone.cost
+
+
+def test_seconds_count_what_the_criterion_costs(make_recording):
+    recordings = [make_recording(name, 200, rate=20, step_seconds=0.1, l_det_seconds=0.9) for name in "ab"]
+    names = ["dvar", "few_iterations"]
+    steps = Study(recordings, names=names, quality_kept=0.8).search(80).best_of_each()
+    seconds = Study(recordings, names=names, quality_kept=0.8, cost="seconds").search(80)
+    assert seconds.best.name == "few_iterations"
+    for one in seconds.tried:
+        assert one.cost == pytest.approx(one.iterations * (1.0 if one.name == "dvar" else 0.1))
+    assert abs(steps[0].cost - steps[1].cost) < 0.5 * steps[0].cost
+
+
+def test_the_front_holds_what_none_beats(recordings):
+    result = Study(recordings, quality_kept=0.8).search(60, pareto=True)
+    front = result.front()
+    assert len(front) > 3
+    for one in result.tried:
+        beaten_by = [other for other in front if other.cost <= one.cost and other.quality_kept >= one.quality_kept]
+        assert beaten_by
+    assert result.best.is_feasible
+    assert result.best.cost == min(one.cost for one in result.tried if one.is_feasible)
+
+
+def work(storage, recordings):
+    Study(recordings).search(30, storage=storage, study_name="s")
+
+
+def test_several_processes_work_on_one_study(recordings, tmp_path):
+    import multiprocessing
+
+    import optuna
+
+    from orchestrator.study_storage import open_storage
+
+    storage = f"journal:{tmp_path / 'study.log'}"
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=work, args=(storage, recordings)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    (name,) = optuna.get_all_study_names(open_storage(storage))
+    trials = optuna.load_study(study_name=name, storage=open_storage(storage)).trials
+    assert 30 <= len(trials) <= 31  # the last two may begin at once
+    assert Study(recordings).search(30, storage=storage, study_name="s").trials == len(trials)
+
+
+def test_another_space_is_another_study(recordings, tmp_path, monkeypatch):
+    import optuna
+
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    Study(recordings).search(3, storage=storage, study_name="s")
+    monkeypatch.setattr(dvar_space, "THRESHOLDS", (0.02, 0.5))
+    assert Study(recordings).search(3, storage=storage, study_name="s").trials == 3
+    Study(recordings, names=["dvar", "hall"]).search(3, storage=storage, study_name="s")
+    assert len(optuna.get_all_study_names(storage)) == 3

@@ -1,0 +1,147 @@
+"""Trust: how far a study's choice depends on the few concepts that it was made on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.replay import Outcome
+from orchestrator.study import Cost, Evaluated, StudyResult
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 2000
+#: Settings within this factor of the best one's cost are as good for every practical purpose.
+NEAR = 1.05
+#: Share of the resampled sets of concepts on which the choice must keep the quality wanted, lest it be called luck.
+SURE = 0.8
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure's mean over concepts, and where nine of ten resampled sets of concepts put it."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What a concept gets from the setting that was chosen without it.
+
+    Attributes:
+        concept: that was left out.
+        chosen: the best setting on the others.
+        cost: on the concept itself.
+        quality_kept: by the concept itself.
+    """
+
+    concept: str
+    chosen: Evaluated
+    cost: float
+    quality_kept: float
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far to trust a study's best setting.
+
+    Attributes:
+        cost: of the best setting, with its interval over concepts.
+        quality_kept: of the best setting, with its interval.
+        sure: share of resampled sets of concepts on which it keeps the quality wanted.
+        left_out: for each concept, what the choice without it does to it; empty for a single concept.
+        near: share of the tried settings that keep the quality wanted at a cost within 5 % of the best.
+        near_ranges: for each parameter, the least and the greatest value among those of the best criterion.
+    """
+
+    cost: Interval
+    quality_kept: Interval
+    sure: float
+    left_out: tuple[LeftOut, ...]
+    near: float
+    near_ranges: dict[str, tuple[float, float]]
+
+    @property
+    def left_out_cost(self) -> float:
+        """Mean cost of the concepts that were left out."""
+        return float(np.mean([one.cost for one in self.left_out]))
+
+    @property
+    def left_out_quality(self) -> float:
+        """Mean quality that they keep."""
+        return float(np.mean([one.quality_kept for one in self.left_out]))
+
+    @property
+    def is_luck(self) -> bool:
+        """Whether the concepts are too few, or too different, to say that the setting keeps the quality wanted."""
+        return not self.left_out or self.sure < SURE
+
+
+def examine(result: StudyResult, seed: int = 0) -> Trust:
+    """Examine a study's choice by what it would have been on other concepts.
+
+    Args:
+        result: of a study; every setting that it tried is a candidate again.
+        seed: of the resampling.
+    """
+    names, costs, kept = _tables(result)
+    best = next(index for index, one in enumerate(result.tried) if one is result.best or one == result.best)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(names), size=(RESAMPLES, len(names)))
+    resampled_kept = kept[best][drawn].mean(axis=1)
+    limit = NEAR * result.best.cost if result.best.is_feasible else -1.0
+    near = [one for one in result.tried if one.is_feasible and one.cost <= limit]
+    same = [one for one in near if one.name == result.best.name]
+    return Trust(
+        cost=_interval(costs[best], drawn),
+        quality_kept=_interval(kept[best], drawn),
+        sure=float((resampled_kept >= result.quality_kept).mean()),
+        left_out=tuple(_left_out(result, names, costs, kept)),
+        near=len(near) / len(result.tried),
+        near_ranges={
+            key: (min(one.params[key] for one in same), max(one.params[key] for one in same))
+            for key in (result.best.params if same else ())
+        },
+    )
+
+
+def _tables(result: StudyResult) -> tuple[list[str], Floats, Floats]:
+    """Return the concepts, and costs and qualities kept, shape (settings, concepts) each, averaged over seeds."""
+    names = sorted({outcome.concept for outcome in result.best.outcomes})
+    costs = np.array([_by_concept(one.outcomes, names, result.cost) for one in result.tried])
+    kept = np.array([_by_concept(one.outcomes, names, None) for one in result.tried])
+    return names, costs, kept
+
+
+def _by_concept(outcomes: Sequence[Outcome], names: Sequence[str], cost: Cost | None) -> list[float]:
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for outcome in outcomes:
+        value = outcome.quality_kept
+        if cost is not None:
+            value = outcome.stop_step if cost == "iterations" else outcome.seconds
+        assert value is not None
+        found[outcome.concept].append(value)
+    return [float(np.mean(found[name])) for name in names]
+
+
+def _interval(values: Floats, drawn: NDArray[np.int64]) -> Interval:
+    low, high = np.quantile(values[drawn].mean(axis=1), [0.05, 0.95])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def _left_out(result: StudyResult, names: Sequence[str], costs: Floats, kept: Floats) -> list[LeftOut]:
+    if len(names) < 2:
+        return []
+    found = []
+    for index, name in enumerate(names):
+        others = [other for other in range(len(names)) if other != index]
+        cost, quality = costs[:, others].mean(axis=1), kept[:, others].mean(axis=1)
+        feasible = quality >= result.quality_kept
+        # As the study ranks: feasible first, then the lower cost, then more quality; else the one that keeps most.
+        order = np.lexsort((-quality, np.where(feasible, cost, 0), np.where(feasible, 0, -quality), ~feasible))
+        chosen = int(order[0])
+        found.append(LeftOut(name, result.tried[chosen], float(costs[chosen, index]), float(kept[chosen, index])))
+    return found

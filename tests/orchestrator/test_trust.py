@@ -1,0 +1,78 @@
+"""Trust: what a choice would have been on other concepts, and whether these are enough to say."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from orchestrator.recording import Quality
+from orchestrator.study import Study
+from orchestrator.trust import NEAR, examine
+
+
+@pytest.fixture
+def result(make_recording):
+    recordings = [make_recording(name, 200, rate=5 + 4 * i, seed=i) for i, name in enumerate("abcdef")]
+    return Study(recordings, quality_kept=0.8).search(60)
+
+
+def rank(ones, wanted, names):
+    """The study's own rule, in plain Python, on some of the concepts."""
+
+    def of(one):
+        chosen = [outcome for outcome in one.outcomes if outcome.concept in names]
+        cost = np.mean([outcome.stop_step for outcome in chosen])
+        kept = np.mean([outcome.quality_kept for outcome in chosen])
+        return (0, cost, -kept) if kept >= wanted else (1, -kept, cost)
+
+    return min(ones, key=of)
+
+
+def test_each_concept_gets_what_was_chosen_without_it(result):
+    trust = examine(result)
+    assert [one.concept for one in trust.left_out] == list("abcdef")
+    for one in trust.left_out:
+        expected = rank(result.tried, 0.8, set("abcdef") - {one.concept})
+        assert one.chosen.rank[:2] == pytest.approx(expected.rank[:2])
+        (outcome,) = [outcome for outcome in one.chosen.outcomes if outcome.concept == one.concept]
+        assert (one.cost, one.quality_kept) == (outcome.stop_step, pytest.approx(outcome.quality_kept))
+
+
+def test_intervals_hold_the_mean_and_shrink_with_the_concepts(result, make_recording):
+    trust = examine(result)
+    assert trust.cost.mean == pytest.approx(result.best.cost)
+    assert trust.cost.low <= trust.cost.mean <= trust.cost.high
+    assert trust.quality_kept.low <= result.best.quality_kept <= trust.quality_kept.high
+    many = [make_recording(f"{n}{i}", 200, rate=5 + 4 * i, seed=i) for n in "xyzw" for i in range(6)]
+    wide, narrow = trust.cost, examine(Study(many, quality_kept=0.8).search(60)).cost
+    assert narrow.high - narrow.low < 0.8 * (wide.high - wide.low)
+
+
+def test_the_settings_that_are_as_good(result):
+    trust = examine(result)
+    near = [one for one in result.tried if one.is_feasible and one.cost <= NEAR * result.best.cost]
+    assert trust.near == len(near) / len(result.tried) > 0
+    low, high = trust.near_ranges["window"]
+    assert low <= result.best.params["window"] <= high
+
+
+def with_quality(recording, kept):
+    """A recording whose quality is `kept` until its last snapshot, and 1 there."""
+    steps = recording.quality.steps
+    scores = {"train_clip_image": np.where(steps < steps[-1], kept, 1.0)}
+    return dataclasses.replace(recording, quality=Quality(steps, scores, recording.quality.seconds))
+
+
+def test_a_choice_that_one_concept_makes_is_called_luck(make_recording):
+    """Nine concepts keep too little and one keeps all: the mean just suffices, and says nothing of others."""
+    kept = [0.7, 0.7, 1.0]
+    recordings = [with_quality(make_recording(f"c{i}", 200, seed=i), value) for i, value in enumerate(kept)]
+    assert examine(Study(recordings, quality_kept=0.8).search(20)).is_luck
+    even = [with_quality(make_recording(f"c{i}", 200, seed=i), 0.8) for i in range(3)]
+    assert not examine(Study(even, quality_kept=0.8).search(20)).is_luck
+
+
+def test_one_concept_says_nothing_of_others(make_recording):
+    trust = examine(Study([make_recording("a", 200)], quality_kept=0.8).search(5))
+    assert trust.left_out == ()
+    assert trust.is_luck
