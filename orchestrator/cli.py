@@ -97,6 +97,11 @@ _SEARCH: dict[str, tuple[str | None, Any, Any]] = {
         bool | None,
         typer.Option("--pareto/--no-pareto", help="Search cost and quality as two objectives.", show_default=False),
     ),
+    "recordings": (
+        "study.recordings",
+        str | None,
+        typer.Option(help="Search on these: 'builtin', a pack's file, or another storage."),
+    ),
     "study_storage": (
         "study.storage",
         str | None,
@@ -332,6 +337,74 @@ def methods() -> None:
 
     with _errors_as_exit_codes():
         _exit(commands.methods())
+
+
+recordings = typer.Typer(
+    no_args_is_help=True,
+    help="Full-length recordings: list, show, pack into a file, unpack, verify. PLACE is a storage (default "
+    "dvar-runs), a pack's file, or 'builtin'.",
+)
+app.add_typer(recordings, name="recordings")
+
+Place = Annotated[str, typer.Argument(help="A storage's folder or URL, a pack's file, or 'builtin'.")]
+
+
+@recordings.command(name="list")
+def list_recordings(place: Place = "dvar-runs") -> None:
+    """List recordings: concept, method, seed, budget, and the best quality."""
+    from orchestrator import commands
+
+    with _errors_as_exit_codes():
+        commands.list_recordings(place)
+
+
+@recordings.command(name="show")
+def show_recording(
+    key: Annotated[str, typer.Argument(help="The beginning of a key, or a concept.")], place: Place = "dvar-runs"
+) -> None:
+    """Print what a recording was made with, and its course."""
+    from orchestrator import commands
+
+    with _errors_as_exit_codes():
+        commands.show_recording(key, place)
+
+
+@recordings.command(name="export")
+def export_recordings(
+    target: Annotated[Path, typer.Argument(help="The pack to write, such as mine.parquet.")],
+    place: Place = "dvar-runs",
+    only: Annotated[str | None, typer.Option(help="Keys or concepts, with commas; default: all.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Keep double precision: four times the size.")] = False,
+) -> None:
+    """Pack complete recordings into one small file, without samples and adapters.
+
+    Example: [b]dvar recordings export mine.parquet dvar-runs --only robot_1,duck_1[/b]
+    """
+    from orchestrator import commands
+
+    with _errors_as_exit_codes():
+        commands.export_recordings(target, place, only.split(",") if only else None, whole)
+
+
+@recordings.command(name="import")
+def import_recordings(
+    pack: Annotated[str, typer.Argument(help="The pack to read, or 'builtin'.")],
+    storage: Annotated[str, typer.Argument(help="The storage to write into.")] = "dvar-runs",
+) -> None:
+    """Write a pack's recordings into a storage, where `dvar tune` and `dvar compare` find them."""
+    from orchestrator import commands
+
+    with _errors_as_exit_codes():
+        commands.import_recordings(pack, storage)
+
+
+@recordings.command(name="verify")
+def verify_recordings(place: Place = "dvar-runs") -> None:
+    """Read every recording whole, and compare it with its hashes; exit with 1 where one is damaged."""
+    from orchestrator import commands
+
+    with _errors_as_exit_codes():
+        _exit(commands.verify_recordings(place))
 
 
 def main() -> None:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import best as best_file
-from orchestrator import criteria, plugins, runs
+from orchestrator import criteria, library, plugins, runs
 from orchestrator.best import Best
 from orchestrator.criteria import Criterion, Never
 from orchestrator.experiment import Experiment, Split
+from orchestrator.library import for_tuning
 from orchestrator.progress import run_bars, study_bar
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, live_outcome, replay
@@ -23,10 +25,13 @@ from orchestrator.report.table import (
     Row,
     comparison_table,
     concepts_table,
+    course_table,
     front_table,
     methods_table,
+    recordings_table,
     study_table,
 )
+from orchestrator.store.pack import write_pack
 from orchestrator.study import Study, StudyResult
 from orchestrator.tracking import Tracker
 from orchestrator.trust import Trust, examine
@@ -47,17 +52,30 @@ class Desk:
     Args:
         experiment: what the command works on.
         best: the file of the best setting; None is best.yaml in a local storage, else in the current folder.
+        needs_models: whether concepts and base model are read at once, so that what is wrong with them shows before
+            anything begins.
     """
 
-    def __init__(self, experiment: Experiment, best: Path | None = None) -> None:
+    def __init__(self, experiment: Experiment, best: Path | None = None, *, needs_models: bool = True) -> None:
         self.experiment = experiment
         self.console = Console(highlight=False)
         self.best_path = best or _default_best(experiment)
-        with self.console.status("reading concepts and base model"):
-            self.concepts = experiment.load_concepts()
-            self.jobs = {job.concept.name: job for job in runs.jobs(experiment, self.concepts)}
+        if needs_models:
+            _ = self.jobs
         with self.console.status("opening MLflow"):
             self.tracker = Tracker(experiment)
+
+    @cached_property
+    def concepts(self) -> list[Concept]:
+        """Every concept of the experiment."""
+        with self.console.status("reading concepts"):
+            return self.experiment.load_concepts()
+
+    @cached_property
+    def jobs(self) -> dict[str, runs.Job]:
+        """The full-length run of every concept."""
+        with self.console.status("reading the base model"):
+            return {job.concept.name: job for job in runs.jobs(self.experiment, self.concepts)}
 
     @cached_property
     def split(self) -> Split:
@@ -128,7 +146,7 @@ def _report(desk: Desk, ended: Sequence[runs.Ended], folder: str) -> bool:
 
 def tune(experiment: Experiment, best: Path | None) -> None:
     """Search the best setting on the tuning concepts, print it with its neighbours, and write best.yaml."""
-    desk = Desk(experiment, best)
+    desk = Desk(experiment, best, needs_models=experiment.study.recordings is None)
     _tune(desk)
     desk.say_where_runs_are()
 
@@ -136,7 +154,7 @@ def tune(experiment: Experiment, best: Path | None) -> None:
 def _tune(desk: Desk) -> StudyResult:
     experiment, settings = desk.experiment, desk.experiment.study
     study = Study(
-        desk.recordings(desk.split.tuning),
+        for_tuning(experiment, settings.recordings) if settings.recordings else desk.recordings(desk.split.tuning),
         names=settings.criteria,
         method=experiment.method.name,
         quality_kept=settings.quality_kept,
@@ -206,8 +224,8 @@ def _ranges(trust: Trust) -> str:
 
 
 def _say_result(desk: Desk, result: StudyResult) -> None:
-    names = ", ".join(concept.name for concept in desk.split.tuning)
-    desk.say(f"{result.trials} settings on {len(desk.split.tuning)} tuning concepts ({escape(names)}):")
+    names = sorted({outcome.concept for outcome in result.best.outcomes})
+    desk.say(f"{result.trials} settings on {len(names)} tuning concepts ({escape(', '.join(names))}):")
     desk.console.print(study_table(result))
     if desk.experiment.study.pareto:
         desk.say("settings that none beats in both cost and quality:")
@@ -442,3 +460,58 @@ def methods() -> bool:
     for problem in problems:
         console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
     return not problems
+
+
+def list_recordings(place: str) -> None:
+    """Print a line for every complete recording of a place."""
+    found = library.read_place(place)
+    console = Console(highlight=False)
+    console.print(recordings_table(found))
+    console.print(f"{len(found)} complete recordings in {escape(place)}", soft_wrap=True)
+
+
+def show_recording(key: str, place: str) -> None:
+    """Print what recordings were made with, and their course."""
+    console = Console(highlight=False)
+    for one in library.pick(library.read_place(place), [key]):
+        about = {"key": one.key, **one.identity, "made on": dict(one.facts)}
+        about["concept"] = {name: value for name, value in one.identity["concept"].items() if name != "images"}
+        console.print(escape(yaml.safe_dump(about, sort_keys=False, allow_unicode=True)), soft_wrap=True)
+        console.print(course_table(one))
+
+
+def export_recordings(target: Path, place: str, only: Sequence[str] | None, whole: bool) -> None:
+    """Pack recordings into a file."""
+    found = library.read_place(place)
+    chosen = found if only is None else library.pick(found, only)
+    write_pack(chosen, target, compact=not whole)
+    size = target.stat().st_size / 1e6
+    Console(highlight=False).print(f"{len(chosen)} recordings in {escape(str(target))}, {size:.2f} MB", soft_wrap=True)
+
+
+def import_recordings(pack: str, storage: str) -> None:
+    """Write a pack's recordings into a storage."""
+    found = library.read_place(pack)
+    new = library.take_in(found, storage)
+    text = f"{new} of {len(found)} recordings are new in {escape(library.open_store(storage).url)}"
+    Console(highlight=False).print(text, soft_wrap=True)
+
+
+def verify_recordings(place: str) -> bool:
+    """Read every recording of a place, name the damaged ones, and return whether all are sound."""
+    console, damaged = Console(highlight=False), 0
+    if place == library.BUILTIN or ("://" not in place and Path(place).is_file()):
+        console.print(f"{len(library.read_place(place))} recordings in {escape(place)} are sound", soft_wrap=True)
+        return True
+    store = library.open_store(place)
+    listed = store.list()
+    for row in listed:
+        try:
+            store.read(row.key)
+        except InvalidInput as error:
+            damaged += 1
+            console.print(f"[red]damaged[/] {escape(row.concept)}: {escape(str(error))}", soft_wrap=True)
+    unfinished = sum(row.state not in ("complete", "stopped") for row in listed)
+    rest = f", {unfinished} of them not finished" if unfinished else ""
+    console.print(f"{len(listed) - damaged} of {len(listed)} recordings in {escape(store.url)} are sound{rest}")
+    return not damaged

@@ -64,6 +64,8 @@ class StudySettings(Settings):
     """Mean share of the best quality that a setting must keep (paper, section 4.2: 90 %)."""
     measure: str = TRAIN_IMAGE
     """The quality that counts."""
+    recordings: str | None = None
+    """Where the recordings are: "builtin", a pack's file, or another storage; None takes the experiment's own."""
     criteria: list[str] = ["dvar"]
     """The criteria to search, each in its own space."""
     cost: Literal["iterations", "seconds"] = "iterations"

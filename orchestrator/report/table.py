@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, Spread, Summary
 from orchestrator.study import Evaluated, StudyResult
 
@@ -128,4 +129,36 @@ def methods_table(rows: Sequence[tuple[str, str, int, int, float, Sequence[str]]
     table.add_column("recipes", no_wrap=True)
     for name, trains, budget, window, threshold, recipes in rows:
         table.add_row(name, trains, str(budget), str(window), f"{threshold:.2f}", ", ".join(recipes))
+    return table
+
+
+def recordings_table(recordings: Sequence[Recording]) -> Table:
+    """Return a table of recordings: key, concept, method, seed, budget, and how the first quality went."""
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("key", "concept", "method"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("seed", "budget", "quality first", "best", "at step"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in recordings:
+        measure = next(iter(one.quality.scores), None)
+        figures = ["", "", ""]
+        if measure is not None and len(one.quality.steps):
+            values = one.quality.scores[measure]
+            figures = [f"{values[0]:.3f}", f"{values.max():.3f}", str(int(one.quality.steps[values.argmax()]))]
+        method = one.identity.get("method", {}).get("name", "")
+        table.add_row(one.key[:8], one.concept, method, str(one.identity.get("seed", "")), str(one.budget), *figures)
+    return table
+
+
+def course_table(recording: Recording) -> Table:
+    """Return a recording's quality at every snapshot, with the loss and the seconds so far."""
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("step", *recording.quality.scores, "L_det", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    spent = (recording.steps.seconds + recording.steps.l_det_seconds).cumsum()
+    for index, step in enumerate(recording.quality.steps.tolist()):
+        scores = [f"{values[index]:.3f}" for values in recording.quality.scores.values()]
+        reached = 0 < step <= len(recording.steps)
+        after = [f"{recording.steps.l_det[step - 1]:.5f}", f"{spent[step - 1]:.1f}"] if reached else ["", ""]
+        table.add_row(str(step), *scores, *after)
     return table

@@ -1,0 +1,143 @@
+"""Recordings as a collection, wherever they are: a storage, a pack, or the ones that come with the program."""
+
+import tempfile
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from orchestrator.experiment import Experiment
+from orchestrator.recording import Recording
+from orchestrator.store import RecordingStore
+from orchestrator.store.pack import read_pack
+from trainables.errors import InvalidInput
+from trainables.sinks import StepRow
+
+BUILTIN = "builtin"
+FOLDER = "recordings"
+
+
+def open_store(place: str) -> RecordingStore:
+    """Return the store of full-length recordings below a storage's folder or URL."""
+    if "://" not in place:
+        place = str(Path(place).expanduser().resolve())
+    return RecordingStore(f"{place.rstrip('/')}/{FOLDER}")
+
+
+def read_place(place: str) -> list[Recording]:
+    """Read every complete recording of a place, by concept and key.
+
+    Args:
+        place: "builtin", a pack's file, or a storage's folder or URL.
+
+    Raises:
+        InvalidInput: there is none, or one is damaged.
+    """
+    if place == BUILTIN:
+        return [one for pack in _builtin_packs() for one in read_pack(pack)]
+    if "://" not in place and Path(place).expanduser().is_file():
+        return read_pack(Path(place).expanduser())
+    store = open_store(place)
+    found = [store.read(row.key) for row in store.list() if row.state == "complete"]
+    if not found:
+        raise InvalidInput(f"there is no complete recording in {store.url}; make some with `dvar record`")
+    return sorted(found, key=lambda one: (one.concept, one.key))
+
+
+def _builtin_packs() -> list[Path]:
+    folder = Path(str(files("orchestrator") / "builtin"))
+    packs = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+    if not packs:
+        raise InvalidInput("this version of the program comes without recordings; give a pack's file or a storage")
+    return packs
+
+
+def pick(recordings: Sequence[Recording], keys: Sequence[str]) -> list[Recording]:
+    """Return the recordings that are named by the beginning of their key, or by their concept.
+
+    Raises:
+        InvalidInput: a name fits none.
+    """
+    found: dict[str, Recording] = {}
+    for name in keys:
+        fitting = [one for one in recordings if one.concept == name or one.key.startswith(name)]
+        if not fitting:
+            raise InvalidInput(f"no recording has the key or concept {name!r}; `dvar recordings list` shows them")
+        found |= {one.key: one for one in fitting}
+    return list(found.values())
+
+
+def for_tuning(experiment: Experiment, place: str) -> list[Recording]:
+    """Return the recordings of the experiment's method that tune: those of `concepts.tuning`, or what is meant for it.
+
+    Raises:
+        InvalidInput: there is none of the method, or a concept has none.
+    """
+    method = experiment.method.name
+    every = read_place(place)
+    of_method = [one for one in every if one.identity["method"]["name"] == method]
+    if not of_method:
+        methods = ", ".join(sorted({one.identity["method"]["name"] for one in every}))
+        raise InvalidInput(f"{place} has no recording of the method {method!r}; it has: {methods}")
+    wanted, names = experiment.concepts.tuning, sorted({one.concept for one in of_method})
+    if isinstance(wanted, int):
+        if not 1 <= wanted <= len(names):
+            raise InvalidInput(f"concepts.tuning must lie between 1 and {len(names)} concepts, got {wanted}")
+        chosen = names[:wanted]
+    else:
+        chosen = wanted or _meant_for_tuning(names)
+    return [one for one in pick(of_method, chosen) if one.concept in chosen]
+
+
+def _meant_for_tuning(names: Sequence[str]) -> list[str]:
+    from trainables.miniature.concepts import TUNING
+
+    return [name for name in names if name in TUNING] or list(names)
+
+
+def take_in(recordings: Sequence[Recording], place: str) -> int:
+    """Write recordings into a storage, without samples and adapters; return how many were not there yet.
+
+    Raises:
+        InvalidInput: the storage cannot be written, or has an unfinished recording of the same run.
+    """
+    store = open_store(place)
+    store.check_writable()
+    new = 0
+    for one in recordings:
+        state = store.state(one.identity)
+        if state == "complete":
+            continue
+        if state is not None:
+            raise InvalidInput(f"{store.folder(one.identity)} is {state}; finish it with `dvar record`, or delete it")
+        _write(store, one)
+        new += 1
+    return new
+
+
+def _write(store: RecordingStore, one: Recording) -> None:
+    steps, quality = one.steps, one.quality
+    recorder = store.recorder(one.identity)
+    recorder.started(one.facts)
+    taken = 0
+    with tempfile.TemporaryDirectory() as empty:
+        for index in range(len(quality.steps)):
+            until = int(quality.steps[index])
+            recorder.steps([_step_row(one, step) for step in range(taken + 1, until + 1)])
+            scores = {name: float(values[index]) for name, values in quality.scores.items()}
+            recorder.snapshot(until, scores, float(quality.seconds[index]), Path(empty))
+            taken = until
+    recorder.steps([_step_row(one, step) for step in range(taken + 1, len(steps) + 1)])
+    recorder.ended("complete", one.reason)
+
+
+def _step_row(one: Recording, step: int) -> StepRow:
+    table, row = one.steps, step - 1
+    return StepRow(
+        step=step,
+        l_det=float(table.l_det[row]),
+        train_loss=float(table.train_loss[row]),
+        grad_norm=float(table.grad_norm[row]),
+        seconds=float(table.seconds[row]),
+        l_det_seconds=float(table.l_det_seconds[row]),
+        input_losses=tuple(table.input_losses[row].tolist()),
+    )

@@ -1,0 +1,156 @@
+"""Packs: many recordings in one small file, to ship, to send and to publish; without checkpoints, samples or adapters.
+
+A pack is a Parquet file with a row a recording: what determines the run and its facts as JSON, and its series as lists.
+A compact one holds single precision and no L_det of its own, which is the mean of the fixed inputs' losses.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.recording import Floats, Quality, Recording, Steps, recording_key
+from trainables.errors import InvalidInput
+
+FORMAT = 1
+SERIES = ("train_loss", "grad_norm", "seconds", "l_det_seconds")
+
+
+def write_pack(recordings: Sequence[Recording], path: Path, *, compact: bool = True) -> None:
+    """Write recordings into one file.
+
+    Args:
+        recordings: complete ones; one without fixed inputs cannot be compact.
+        path: of the file; its folder exists.
+        compact: whether series are rounded to single precision: a quarter of the size, and stops that are the same but
+            where a variance lies within a millionth of its threshold.
+
+    Raises:
+        InvalidInput: there is no recording, one is not complete, two are of the same run, or the file cannot be
+            written.
+    """
+    if not recordings:
+        raise InvalidInput("there are no recordings to pack; make some with `dvar record`")
+    for recording in recordings:
+        if recording.state != "complete":
+            raise InvalidInput(
+                f"recording of {recording.concept!r} ({recording.key}) is {recording.state}, not complete; "
+                "finish it with `dvar record`"
+            )
+    keys = [recording.key for recording in recordings]
+    if len(set(keys)) < len(keys):
+        raise InvalidInput(f"recording {max(keys, key=keys.count)!r} is given twice; each run goes into a pack once")
+    table = pa.Table.from_pylist([_row(one, compact) for one in recordings], schema=_schema(compact))
+    about = {"format": FORMAT, "compact": compact, "sha256": _digest(table)}
+    table = table.replace_schema_metadata({"pack": json.dumps(about)})
+    lists = [f"{name}.list.element" for name in (*SERIES, "input_losses", *(() if compact else ("l_det",)))]
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        pq.write_table(
+            table, partial, compression="zstd", compression_level=19, use_dictionary=False,
+            column_encoding=dict.fromkeys(lists, "BYTE_STREAM_SPLIT"), write_page_checksum=True,
+        )  # fmt: skip
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InvalidInput(f"{path} cannot be written: {error}") from error
+
+
+def read_pack(path: Path) -> list[Recording]:
+    """Read every recording of a pack, by concept and key.
+
+    Raises:
+        InvalidInput: the file is missing, damaged, no pack, or of a later format; the message names it.
+    """
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        about = json.loads(table.schema.metadata[b"pack"])
+        if about["format"] != FORMAT:
+            raise InvalidInput(f"{path} has format {about['format']}, this version of the program reads {FORMAT}")
+        if about["sha256"] != _digest(table):
+            raise InvalidInput(
+                f"{path} is damaged: its content has another hash than the one that it states; get it anew"
+            )
+        found = [_recording(row, path) for row in table.to_pylist()]
+    except FileNotFoundError as error:
+        raise InvalidInput(f"there is no pack of recordings at {path}") from error
+    except InvalidInput:
+        raise
+    except Exception as error:  # Arrow raises many kinds; all of them mean: no pack, or a damaged one
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidInput(f"{path} is no pack of recordings, or damaged ({reason}); get it anew") from error
+    return sorted(found, key=lambda one: (one.concept, one.key))
+
+
+def _schema(compact: bool) -> Any:
+    number = pa.float32() if compact else pa.float64()
+    texts = [pa.field(name, pa.string()) for name in ("key", "identity", "facts", "reason", "quality")]
+    series = [pa.field(name, pa.list_(number)) for name in (*SERIES, "input_losses")]
+    whole = [] if compact else [pa.field("l_det", pa.list_(number))]
+    return pa.schema([*texts, pa.field("inputs", pa.int32()), *series, *whole])
+
+
+def _digest(table: Any) -> str:
+    """Hash what the table holds, however it is encoded."""
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        digest.update(f"{name}\n".encode())
+        for value in table.column(name):
+            content = value.values.to_numpy().tobytes() if pa.types.is_list(value.type) else str(value.as_py()).encode()
+            digest.update(f"{len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _row(recording: Recording, compact: bool) -> dict[str, Any]:
+    steps, quality = recording.steps, recording.quality
+    if compact and not steps.input_losses.size:
+        raise InvalidInput(f"recording of {recording.concept!r} ({recording.key}) has no fixed inputs; pack it whole")
+    row = {
+        "key": recording.key,
+        "identity": json.dumps(recording.identity, sort_keys=True),
+        "facts": json.dumps(recording.facts, sort_keys=True),
+        "reason": recording.reason,
+        "quality": json.dumps(
+            {
+                "steps": quality.steps.tolist(),
+                "seconds": [round(value, 6) for value in quality.seconds.tolist()]
+                if compact
+                else quality.seconds.tolist(),
+                "scores": {name: values.tolist() for name, values in quality.scores.items()},
+            }
+        ),
+        "inputs": steps.input_losses.shape[1],
+        "input_losses": steps.input_losses.T.ravel(),  # one input after the other: neighbours in the file are alike
+    }
+    row |= {name: getattr(steps, name) for name in SERIES}
+    return row if compact else row | {"l_det": steps.l_det}
+
+
+def _recording(row: dict[str, Any], path: Path) -> Recording:
+    identity, quality = json.loads(row["identity"]), json.loads(row["quality"])
+    if recording_key(identity) != row["key"]:
+        raise InvalidInput(f"{path} is damaged: recording {row['key']!r} is not the run that it describes; get it anew")
+    inputs: Floats = np.array(row["input_losses"], dtype=np.float64).reshape(row["inputs"], -1).T
+    l_det = inputs.mean(axis=1) if "l_det" not in row else np.array(row["l_det"], dtype=np.float64)
+    return Recording(
+        key=row["key"],
+        identity=identity,
+        facts=json.loads(row["facts"]),
+        state="complete",
+        reason=row["reason"],
+        steps=Steps(
+            l_det=l_det,
+            input_losses=np.ascontiguousarray(inputs),
+            **{name: np.array(row[name], dtype=np.float64) for name in SERIES},
+        ),
+        quality=Quality(
+            steps=np.array(quality["steps"], dtype=np.int64),
+            scores={name: np.array(values) for name, values in quality["scores"].items()},
+            seconds=np.array(quality["seconds"], dtype=np.float64),
+        ),
+    )

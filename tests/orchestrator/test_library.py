@@ -1,0 +1,110 @@
+"""`dvar recordings` and `dvar tune --recordings`: what is packed here tunes there."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator import library
+from orchestrator.cli import app
+from orchestrator.store import RecordingStore
+from orchestrator.store.pack import read_pack, write_pack
+from trainables.errors import InvalidInput
+
+
+@pytest.fixture
+def recordings(make_recording):
+    import dataclasses
+
+    from orchestrator.recording import recording_key
+
+    made = []
+    for index, (name, method) in enumerate([("cat_3", "svdiff"), ("car_1", "svdiff"), ("cat_3", "p_plus")]):
+        one = make_recording(name, 200, rate=20 + 5 * index, seed=index)
+        identity = {**one.identity, "method": {"name": method}}
+        made.append(dataclasses.replace(one, identity=identity, key=recording_key(identity), facts={"device": "CPU"}))
+    return made
+
+
+@pytest.fixture
+def pack(recordings, tmp_path):
+    write_pack(recordings, tmp_path / "mine.parquet", compact=False)
+    return tmp_path / "mine.parquet"
+
+
+@pytest.fixture
+def dvar(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments):
+        done = CliRunner().invoke(app, [*map(str, arguments)])
+        return done.exit_code, done.output
+
+    return run
+
+
+def test_what_is_imported_is_what_was_packed(dvar, pack, recordings, tmp_path):
+    assert dvar("recordings", "import", pack, tmp_path / "there")[1].startswith("3 of 3 recordings are new")
+    assert dvar("recordings", "import", pack, tmp_path / "there")[1].startswith("0 of 3 recordings are new")
+    store = RecordingStore(str(tmp_path / "there" / "recordings"))
+    for original in recordings:
+        found = store.find(original.identity)
+        assert found.state == "complete"
+        assert np.array_equal(found.steps.l_det, original.steps.l_det)
+        assert np.array_equal(found.steps.input_losses, original.steps.input_losses)
+        assert np.array_equal(found.quality.steps, original.quality.steps)
+        assert found.quality.scores["train_clip_image"].tolist() == original.quality.scores["train_clip_image"].tolist()
+    code, printed = dvar(
+        "recordings", "export", tmp_path / "again.parquet", tmp_path / "there", "--whole", "--only", "car_1"
+    )
+    assert (code, len(read_pack(tmp_path / "again.parquet"))) == (0, 1)
+    assert "1 recordings in" in printed
+
+
+def test_list_and_show(dvar, pack, recordings):
+    code, printed = dvar("recordings", "list", pack)
+    assert code == 0
+    assert printed.count("svdiff") == 2
+    assert "3 complete recordings" in printed
+    code, printed = dvar("recordings", "show", recordings[2].key[:6], pack)
+    assert code == 0
+    assert "name: p_plus" in printed
+    assert f"{recordings[2].steps.l_det[199]:.5f}" in printed
+    assert dvar("recordings", "show", "nothing", pack)[0] == 2
+
+
+def test_verify_names_what_is_damaged(dvar, pack, tmp_path):
+    there = tmp_path / "there"
+    dvar("recordings", "import", pack, there)
+    assert dvar("recordings", "verify", there) == (0, f"3 of 3 recordings in {there / 'recordings'} are sound\n")
+    victim = next((there / "recordings").glob("car_1-*")) / "steps.parquet"
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    code, printed = dvar("recordings", "verify", there)
+    assert code == 1
+    assert "damaged car_1" in printed
+    assert "2 of 3 recordings" in " ".join(printed.split())
+    assert dvar("recordings", "verify", pack)[0] == 0
+
+
+def test_a_pack_tunes_without_concepts_or_models(dvar, pack, tmp_path):
+    code, printed = dvar(
+        "tune", "--recordings", pack, "--method", "svdiff", "--trials", "12", "--tuning", "car_1,cat_3"
+    )
+    assert code == 0, printed
+    assert "12 settings on 2 tuning concepts (car_1, cat_3)" in printed
+    assert (tmp_path / "dvar-runs" / "best.yaml").exists()
+    code, printed = dvar("tune", "--recordings", pack, "--method", "svdiff", "--trials", "3")
+    assert "on 1 tuning concepts (cat_3)" in printed  # the one that the miniature sets aside for tuning
+    code, printed = dvar("tune", "--recordings", pack, "--method", "dreambooth")
+    assert code == 2
+    assert "has no recording of the method 'dreambooth'; it has: p_plus, svdiff" in " ".join(printed.split())
+
+
+def test_places_that_hold_nothing(tmp_path, monkeypatch):
+    with pytest.raises(InvalidInput, match="there is no complete recording in"):
+        library.read_place(str(tmp_path))
+    monkeypatch.setattr(library, "files", lambda package: tmp_path)
+    with pytest.raises(InvalidInput, match="comes without recordings"):
+        library.read_place("builtin")

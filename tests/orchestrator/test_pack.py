@@ -1,0 +1,90 @@
+"""Packs of recordings: what is written is read, compact ones stop at the same steps, damage is named."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from orchestrator.criteria.dvar import first_stops
+from orchestrator.store.pack import read_pack, write_pack
+from trainables.errors import InvalidInput
+
+
+@pytest.fixture
+def recordings(make_recording):
+    return [make_recording(name, 300, rate=20 + 10 * i, seed=i) for i, name in enumerate("cab")]
+
+
+def same(a, b):
+    """Bit for bit."""
+    arrays = [(getattr(a.steps, f.name), getattr(b.steps, f.name)) for f in dataclasses.fields(a.steps)]
+    arrays += [(a.quality.steps, b.quality.steps), (a.quality.seconds, b.quality.seconds)]
+    arrays += [(a.quality.scores[name], b.quality.scores[name]) for name in a.quality.scores | b.quality.scores]
+    plain = (a.key, a.identity, a.facts, a.state, a.reason) == (b.key, b.identity, b.facts, b.state, b.reason)
+    return plain and all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in arrays)
+
+
+def test_a_whole_pack_is_exact_and_sorted(recordings, tmp_path):
+    write_pack(recordings, tmp_path / "x.parquet", compact=False)
+    found = read_pack(tmp_path / "x.parquet")
+    assert [one.concept for one in found] == ["a", "b", "c"]
+    originals = {one.key: one for one in recordings}
+    assert all(same(one, originals[one.key]) for one in found)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+
+
+def test_a_compact_pack_is_small_and_stops_at_the_same_steps(recordings, tmp_path):
+    for name, compact in (("small", True), ("whole", False)):
+        write_pack(recordings, tmp_path / name, compact=compact)
+    assert (tmp_path / "small").stat().st_size < 0.6 * (tmp_path / "whole").stat().st_size
+    originals = {one.key: one for one in recordings}
+    for one in read_pack(tmp_path / "small"):
+        original = originals[one.key]
+        assert np.allclose(one.steps.l_det, original.steps.l_det, rtol=1e-7)
+        grid = [8, 20, 60, 200], [0.05, 0.15, 0.5, 0.9]
+        assert np.array_equal(first_stops(one.steps.l_det, *grid), first_stops(original.steps.l_det, *grid))
+
+
+def test_what_cannot_be_packed(recordings, tmp_path):
+    path = tmp_path / "x"
+    with pytest.raises(InvalidInput, match="no recordings to pack"):
+        write_pack([], path)
+    with pytest.raises(InvalidInput, match="is failed, not complete"):
+        write_pack([dataclasses.replace(recordings[0], state="failed")], path)
+    with pytest.raises(InvalidInput, match="is given twice"):
+        write_pack([recordings[0], recordings[1], recordings[0]], path)
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        write_pack(recordings, tmp_path / "nowhere" / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_damage_is_named_wherever_it_changes_anything(recordings, tmp_path):
+    path = tmp_path / "x.parquet"
+    write_pack(recordings, path)
+    content, originals = path.read_bytes(), read_pack(path)
+    rng, messages = np.random.default_rng(0), []
+    for position in rng.integers(len(content), size=60):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            found = read_pack(path)
+        except InvalidInput as error:
+            messages.append(str(error))
+        else:
+            assert all(same(a, b) for a, b in zip(found, originals, strict=True))
+    assert len(messages) > 20
+    assert all("x.parquet is" in message and "damaged" in message for message in messages)
+
+
+def test_no_pack_and_another_format(tmp_path, recordings, monkeypatch):
+    with pytest.raises(InvalidInput, match="there is no pack of recordings at"):
+        read_pack(tmp_path / "nothing")
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(InvalidInput, match="is no pack of recordings"):
+        read_pack(tmp_path / "text")
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrator.store.pack.FORMAT", 2)
+        write_pack(recordings, tmp_path / "later")
+    with pytest.raises(InvalidInput, match="has format 2, this version of the program reads 1"):
+        read_pack(tmp_path / "later")
