@@ -150,7 +150,7 @@ def _experiment(flags: dict[str, Any], flags_of: dict[str, tuple[str | None, Any
 def _listed(name: str, value: Any) -> Any:
     if name not in ("only", "tuning", "criteria"):
         return value
-    if name == "tuning" and value.isdigit():
+    if name == "tuning" and value.isdecimal():
         return int(value)
     return [part.strip() for part in value.split(",") if part.strip()]
 
@@ -179,7 +179,7 @@ def _errors_as_exit_codes() -> Iterator[None]:
     except InvalidInput as error:
         _fail(str(error), WRONG_USAGE)
     except KeyboardInterrupt:
-        _fail("interrupted; what was recorded is kept, and the same command goes on from there", INTERRUPTED)
+        _fail("interrupted; what was recorded is kept", INTERRUPTED)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -268,10 +268,7 @@ def _criterion(window: int | None, threshold: float | None) -> "Criterion | None
         return None
     if window is None or threshold is None:
         raise InvalidInput("give both --window and --threshold, or neither to use best.yaml")
-    try:
-        return criteria.load("dvar", window=window, threshold=threshold)
-    except ValueError as error:
-        raise InvalidInput(str(error)) from error
+    return criteria.load("dvar", window=window, threshold=threshold)
 
 
 @app.command()
@@ -305,9 +302,9 @@ def show(experiment: "Experiment") -> None:
 
     Example: [b]dvar show --preset sd15 > my-experiment.yaml[/b]
     """
-    import yaml
+    from orchestrator import plain_yaml
 
-    typer.echo(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
+    typer.echo(plain_yaml.dump(experiment.model_dump(mode="json")), nl=False)
 
 
 @app.command()

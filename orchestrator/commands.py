@@ -15,8 +15,10 @@ from orchestrator import best as best_file
 from orchestrator import criteria, library, plugins, runs
 from orchestrator.best import Best
 from orchestrator.criteria import Criterion, Never
+from orchestrator.criteria.base import L_DET
 from orchestrator.experiment import Experiment, Split
 from orchestrator.library import for_tuning
+from orchestrator.passwords import without_password
 from orchestrator.progress import run_bars, study_bar
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, live_outcome, replay
@@ -126,7 +128,7 @@ def record(experiment: Experiment) -> bool:
 
 
 def _record(desk: Desk) -> bool:
-    params = desk.experiment.model_dump(mode="json")
+    params = desk.experiment.public()
     with desk.tracker.run("record", params) as parent, run_bars(desk.console, "recording") as shown:
         ended = runs.record(desk.experiment, desk.concepts, [parent, shown])
     known = sum(not one.is_new for one in ended)
@@ -161,7 +163,7 @@ def _tune(desk: Desk) -> StudyResult:
         measure=settings.measure,
         cost=settings.cost,
     )
-    params = experiment.model_dump(mode="json")
+    params = experiment.public()
     with desk.tracker.run("tune", params) as parent:
         with study_bar(desk.console, settings.trials) as bar:
             try:
@@ -191,7 +193,7 @@ def _tune(desk: Desk) -> StudyResult:
 def _say_how_to_go_on(desk: Desk) -> None:
     storage = desk.experiment.study.storage
     if storage:
-        desk.say(f"what was tried is kept in {escape(storage)}; the same command goes on from there")
+        desk.say(f"what was tried is kept in {escape(without_password(storage))}; the same command goes on from there")
     else:
         desk.say("what was tried was kept in memory alone; --study-storage journal:study.log would keep it")
 
@@ -200,27 +202,29 @@ def _say_trust(desk: Desk, result: StudyResult) -> None:
     """Say how far the choice depends on the concepts that it was made on."""
     trust, unit = examine(result), "steps" if result.cost == "iterations" else "s"
     cost, kept = trust.cost, trust.quality_kept
+    if trust.near_ranges and (ranges := _ranges(trust)):
+        desk.say(f"as good within 5 %, among the settings tried: {ranges}")
+    if not trust.left_out:
+        desk.say("[yellow]one concept says nothing of others; tune on more[/]")
+        return
     desk.say(
         f"nine of ten resampled sets of these concepts put it at {cost.low:.1f} to {cost.high:.1f} {unit} and "
-        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * trust.near:.1f} % of the settings tried are as good "
-        f"within 5 %{_ranges(trust)}"
+        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %"
     )
-    if trust.left_out:
-        desk.say(
-            f"chosen without the concept that it is applied to: {trust.left_out_cost:.1f} {unit} and "
-            f"{100 * trust.left_out_quality:.1f} % (chosen with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
-        )
+    desk.say(
+        f"chosen without the concept that it is applied to: {trust.left_out_cost:.1f} {unit} and "
+        f"{100 * trust.left_out_quality:.1f} % (chosen with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
+    )
     if trust.is_luck:
-        wanted, sure = 100 * result.quality_kept, 100 * trust.sure
         desk.say(
-            f"[yellow]these concepts are too few, or too different, to say that it keeps {wanted:.0f} % on others: it "
-            f"does on {sure:.0f} % of the resampled sets. Tune on more concepts, or ask for more with --keep.[/]"
+            f"[yellow]these concepts are too few, or too different, to say that it keeps {100 * trust.wanted:.0f} % on "
+            "others; tune on more, or ask for more with --keep[/]"
         )
 
 
 def _ranges(trust: Trust) -> str:
     parts = [f"{key} {low:g} to {high:g}" for key, (low, high) in trust.near_ranges.items() if low != high]
-    return f" ({', '.join(parts)})" if parts else ""
+    return ", ".join(parts)
 
 
 def _say_result(desk: Desk, result: StudyResult) -> None:
@@ -242,6 +246,8 @@ def _say_result(desk: Desk, result: StudyResult) -> None:
         f"and keeps {100 * best.quality_kept:.1f} % of the best {result.measure}"
     )
     _say_trust(desk, result)
+    if best.criterion.series not in (None, L_DET):
+        desk.say("[yellow]it watches samples, so it can be compared, but not run live[/]")
     desk.say(f"written to {escape(str(desk.best_path))}")
 
 
@@ -278,7 +284,13 @@ def _unseen(desk: Desk, found: Best) -> list[Concept]:
     return concepts
 
 
-def _check_window(desk: Desk, criterion: Criterion) -> None:
+def _check_criterion(desk: Desk, criterion: Criterion) -> None:
+    """Refuse a criterion that cannot stop a live run of this budget."""
+    if criterion.series not in (None, L_DET):
+        raise InvalidInput(
+            f"{criterion} watches samples, which a live run does not take on its way; `dvar compare` replays it, and "
+            "`dvar tune --criteria` chooses among others"
+        )
     window = getattr(criterion, "window", None)
     if window is not None and window >= desk.experiment.budget:
         raise InvalidInput(
@@ -288,9 +300,9 @@ def _check_window(desk: Desk, criterion: Criterion) -> None:
 
 
 def _run(desk: Desk, concepts: Sequence[Concept], criterion: Criterion) -> bool:
-    _check_window(desk, criterion)
+    _check_criterion(desk, criterion)
     desk.say(f"{criterion} on {len(concepts)} concepts, at most {desk.experiment.budget} steps each")
-    params = desk.experiment.model_dump(mode="json") | {"criterion": repr(criterion)}
+    params = desk.experiment.public() | {"criterion": repr(criterion)}
     with desk.tracker.run("run", params) as parent, run_bars(desk.console, "personalizing") as shown:
         ended = runs.live(desk.experiment, concepts, criterion, [parent, shown])
     good = [one for one in ended if one.is_good]
@@ -338,7 +350,7 @@ def _compare(desk: Desk) -> None:
     desk.say(f"{len(concepts)} concepts, {desk.experiment.budget} steps, quality: {found.measure}; mean ± std:")
     desk.console.print(comparison_table(rows))
     _say_agreement(desk, live, recordings, tuned, found.measure)
-    with desk.tracker.run("compare", desk.experiment.model_dump(mode="json")) as parent:
+    with desk.tracker.run("compare", desk.experiment.public()) as parent:
         parent.log_text(json.dumps({row.name: row.figures() for row in rows}, indent=2), "comparison.json")
         for row in rows:
             child = parent.child(row.name, {"strategy": row.name}, {"dvar.kind": "strategy"})
@@ -377,8 +389,11 @@ def _say_agreement(
     desk: Desk, live: Sequence[Outcome], recordings: Sequence[Recording], criterion: Criterion, measure: str
 ) -> None:
     if not live:
-        desk.say("no live runs of this setting yet: `dvar run` proves it")
+        if criterion.series in (None, L_DET):
+            desk.say("no live runs of this setting yet: `dvar run` proves it")
         return
+    if not criterion.needs_l_det or criterion.l_det_every > 1:
+        desk.say("live runs evaluate L_det after every step, whatever the criterion needs: their seconds are longer")
     replayed = {one.concept: replay(criterion, one, measure).stop_step for one in recordings}
     same = sum(replayed[one.concept] == one.stop_step for one in live)
     desk.say(f"live and replayed stop at the same step: {same} of {len(live)} concepts")
@@ -390,9 +405,9 @@ def demo(experiment: Experiment) -> bool:
     _explain(desk, "record", "train every concept for its whole budget once, and keep L_det and quality")
     if not _record(desk):
         return False
-    _explain(desk, "tune", "replay DVAR over the tuning concepts' recordings; find the best window and threshold")
+    _explain(desk, "tune", "replay stopping over the tuning concepts' recordings; find the best setting")
     result = _tune(desk)
-    _explain(desk, "run", "personalize the other concepts anew, and let DVAR stop them")
+    _explain(desk, "run", "personalize the other concepts anew, and stop them by that setting")
     if not _run(desk, desk.split.test, result.best.criterion):
         return False
     _explain(desk, "compare", "what each strategy costs and keeps on concepts that the search never saw")

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator import plain_yaml
+from orchestrator.passwords import without_password
 from trainables.concept import Concept, load_concepts
 from trainables.errors import InvalidInput
 from trainables.settings import (
@@ -115,6 +116,13 @@ class Experiment(Settings):
     resources: Resources = Resources()
     storage: str = "dvar-runs"
     """A folder or URL for recordings, runs and results."""
+
+    def public(self) -> dict[str, Any]:
+        """Return every value as plain JSON, to be shown and logged: without the password of a database."""
+        values = self.model_dump(mode="json")
+        if values["study"]["storage"]:
+            values["study"]["storage"] = without_password(values["study"]["storage"])
+        return values
 
     def load_concepts(self) -> list[Concept]:
         """Read the concepts that the experiment names, sorted by name.
@@ -241,17 +249,18 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
     from orchestrator import plugins, presets
 
     values = _read(file) if file else {}
-    name = preset or str(values.get("preset") or MINIATURE)
     layers = [values, *(_nested(key, value) for key, value in overrides)]
     chosen = [_method(layer) for layer in layers]
     method = next((one["name"] for one in reversed(chosen) if "name" in one), TEXTUAL_INVERSION)
     meant = _for_method(layers, str(method))
     recipe = next((one["recipe"] for one in reversed([_method(layer) for layer in meant]) if "recipe" in one), None)
-    merged = presets.load(name, str(method), recipe).model_dump()
-    for layer in meant:
-        _merge(merged, layer)
-    merged["preset"] = name
+    named = next((layer["preset"] for layer in reversed(layers) if layer.get("preset")), MINIATURE)
+    name = preset or str(named)
     try:
+        merged = presets.load(name, str(method), recipe).model_dump()
+        for layer in meant:
+            _merge(merged, layer)
+        merged["preset"] = name
         made = Experiment.model_validate(merged)
     except ValidationError as error:
         raise InvalidInput(_explain(error, file)) from error

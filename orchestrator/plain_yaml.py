@@ -10,17 +10,23 @@ class _Loader(yaml.SafeLoader):
     """Safe: it makes plain values alone."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
+class _Dumper(yaml.SafeDumper):
+    """Puts into quotes what the loader would take for a number."""
+
+
+FLOAT = (
     "tag:yaml.org,2002:float",
     re.compile(
         r"^[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF|nan|NaN))$"
     ),
     list("-+0123456789."),
 )
+for _kind in (_Loader, _Dumper):
+    _kind.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != FLOAT[0]]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _kind.add_implicit_resolver(*FLOAT)
 
 
 def load(text: str) -> Any:
@@ -30,3 +36,8 @@ def load(text: str) -> Any:
         yaml.YAMLError: it is none.
     """
     return yaml.load(text, Loader=_Loader)
+
+
+def dump(values: Any) -> str:
+    """Write YAML that `load` reads as it was."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -1,17 +1,23 @@
 """The study: Optuna searches the settings of criteria over replays of recordings, by the paper's rule."""
 
 import importlib
+import importlib.util
 import math
+import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any, Literal
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from orchestrator import criteria, plugins
 from orchestrator.criteria import Criterion
+from orchestrator.passwords import without_password
 from orchestrator.recording import Recording, recording_key
 from orchestrator.replay import Outcome, Summary, replay
 from orchestrator.study_storage import open_storage
@@ -22,6 +28,10 @@ Params = Mapping[str, Any]
 Cost = Literal["iterations", "seconds"]
 
 NEIGHBOUR_STEP = 0.1
+#: Settings of each criterion from which its neighbours are climbed.
+CLIMBS = 3
+#: Entry point group in which other distributions announce the module with a criterion's `space` and `usual_setting`.
+SPACES = "dvar_tune.search_spaces"
 
 
 @dataclass(frozen=True)
@@ -182,7 +192,7 @@ class Study:
 
         Args:
             trials: how many in all, those of an earlier call or of others on the same storage included.
-            seed: of the sampler.
+            seed: of the sampler; the same one repeats a study in memory.
             storage: see `study_storage.open_storage`, to keep the study and go on with it, also by several processes at
                 once; None keeps it in memory.
             study_name: its name there; a hash of recordings, rule and ranges is appended, so that a study never goes on
@@ -200,7 +210,8 @@ class Study:
                 for criterion, params in self._usual.items():
                     study.enqueue_trial(_as_trial(criterion, params))
             usual = tuple(self.evaluate(criterion, params) for criterion, params in self._usual.items())
-            tried = _Tried([*usual, *(self._of_trial(trial) for trial in _finished(study))])
+            tried = _Tried(usual)
+            self._take_in(study, tried)
             while (count := len(_finished(study))) < trials:
                 trial = study.ask()
                 try:
@@ -211,10 +222,12 @@ class Study:
                 if not pareto:
                     trial.set_constraint("quality_kept", self._quality_kept - evaluated.quality_kept)
                 study.tell(trial, [evaluated.cost, evaluated.quality_kept] if pareto else evaluated.cost)
+                tried.trials.add(trial.number)
                 tried.add(evaluated)
                 if on_trial:
                     on_trial(count + 1, tried.best)
-        for one in [tried.best_of(name) for name in self.spaces]:
+            self._take_in(study, tried)  # what others tried meanwhile
+        for one in [one for name in self.spaces for one in tried.best_of(name, CLIMBS)]:
             self._climb(one, tried)
         neighbours = tuple(self.evaluate(tried.best.name, params) for params in self._around(tried.best))
         return StudyResult(
@@ -233,6 +246,13 @@ class Study:
         """Let the sampler choose a setting; the criteria take turns, for a comparison is fair when all are searched."""
         name = list(self.spaces)[trial.number % len(self.spaces)]
         return name, {key: _suggest(trial, f"{name}.{key}", kind) for key, kind in self.spaces[name].items()}
+
+    def _take_in(self, study: optuna.Study, tried: "_Tried") -> None:
+        """Add what the storage holds, whoever tried it."""
+        for trial in _finished(study):
+            if trial.number not in tried.trials:
+                tried.trials.add(trial.number)
+                tried.add(self._of_trial(trial))
 
     def _of_trial(self, trial: optuna.trial.FrozenTrial) -> Evaluated:
         """Evaluate again what an earlier call tried: replays are cheap, and a storage holds no outcomes."""
@@ -274,6 +294,7 @@ class _Tried:
 
     def __init__(self, evaluated: Sequence[Evaluated]) -> None:
         self._found: dict[tuple[str, Criterion], Evaluated] = {}
+        self.trials: set[int] = set()
         self.best = evaluated[0]
         for one in evaluated:
             self.add(one)
@@ -283,8 +304,8 @@ class _Tried:
         if one.rank < self.best.rank:
             self.best = one
 
-    def best_of(self, name: str) -> Evaluated:
-        return min((one for one in self._found.values() if one.name == name), key=lambda one: one.rank)
+    def best_of(self, name: str, count: int) -> list[Evaluated]:
+        return sorted((one for one in self._found.values() if one.name == name), key=lambda one: one.rank)[:count]
 
     @property
     def all(self) -> tuple[Evaluated, ...]:
@@ -331,11 +352,20 @@ def _common_budget(recordings: Sequence[Recording]) -> int:
 
 
 def _space_module(name: str) -> Any:
+    """Return the module of a criterion's ranges: one of ours, or what another distribution announces.
+
+    Raises:
+        InvalidInput: there is no such criterion, or it has no ranges.
+    """
     plugins.CRITERIA.spec(name)
-    try:
+    if importlib.util.find_spec(f"search_spaces.{name}" if name.isidentifier() else "search_spaces.-"):
         return importlib.import_module(f"search_spaces.{name}")
-    except ModuleNotFoundError as error:
-        raise InvalidInput(f"criterion {name!r} has no search space; add search_spaces/{name}.py") from error
+    for point in entry_points(group=SPACES):
+        if point.name == name:
+            return point.load()
+    raise InvalidInput(
+        f"criterion {name!r} has no search space; add search_spaces/{name}.py, or an entry point of {SPACES!r}"
+    )
 
 
 def _open(storage: str | None, study_name: str | None, seed: int, pareto: bool) -> optuna.Study:
@@ -348,10 +378,23 @@ def _open(storage: str | None, study_name: str | None, seed: int, pareto: bool) 
             directions=directions,
         )
     except Exception as error:  # every kind of storage raises its own
-        raise InvalidInput(f"study storage {storage!r} cannot be used: {error}") from error
-    # The same seed on resume would repeat the samples of the start.
-    study.sampler = optuna.samplers.TPESampler(seed=(seed + len(study.trials)) % 2**32)
+        shown = without_password(storage or "")
+        reason = str(error).replace(storage or "", shown)
+        raise InvalidInput(f"study storage {shown!r} cannot be used: {reason}") from error
+    study.sampler = optuna.samplers.TPESampler(
+        seed=_sampler_seed(seed, len(study.trials), is_shared=storage is not None)
+    )
     return study
+
+
+def _sampler_seed(seed: int, trials: int, *, is_shared: bool) -> int:
+    """Return the seed of a sampler that begins after some trials.
+
+    The same seed on resume would repeat the samples of the start, and workers that start together would draw the same:
+    where others may work on the study too, the process is part of the seed.
+    """
+    worker = [os.getpid(), *socket.gethostname().encode()] if is_shared else []
+    return int(np.random.SeedSequence([seed % 2**32, trials, *worker]).generate_state(1)[0])
 
 
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

@@ -14,8 +14,9 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2000
 #: Settings within this factor of the best one's cost are as good for every practical purpose.
 NEAR = 1.05
-#: Share of the resampled sets of concepts on which the choice must keep the quality wanted, lest it be called luck.
-SURE = 0.8
+#: By how much less than wanted concepts may keep that were left out of the choice, or that were resampled, before the
+#: choice is called luck.
+LEFT_OUT_MARGIN, INTERVAL_MARGIN = 0.02, 0.05
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,16 @@ class Trust:
     Attributes:
         cost: of the best setting, with its interval over concepts.
         quality_kept: of the best setting, with its interval.
-        sure: share of resampled sets of concepts on which it keeps the quality wanted.
+        wanted: the quality that a setting must keep.
         left_out: for each concept, what the choice without it does to it; empty for a single concept.
-        near: share of the tried settings that keep the quality wanted at a cost within 5 % of the best.
-        near_ranges: for each parameter, the least and the greatest value among those of the best criterion.
+        near_ranges: for each parameter of the best criterion, the least and the greatest value among the tried settings
+            that keep the quality wanted at a cost within 5 % of the best; empty where none keeps it.
     """
 
     cost: Interval
     quality_kept: Interval
-    sure: float
+    wanted: float
     left_out: tuple[LeftOut, ...]
-    near: float
     near_ranges: dict[str, tuple[float, float]]
 
     @property
@@ -76,8 +76,11 @@ class Trust:
 
     @property
     def is_luck(self) -> bool:
-        """Whether the concepts are too few, or too different, to say that the setting keeps the quality wanted."""
-        return not self.left_out or self.sure < SURE
+        """Whether the concepts are too few, or too different, to say that such a choice keeps the quality wanted."""
+        if not self.left_out:
+            return True
+        falls_short = self.left_out_quality < self.wanted - LEFT_OUT_MARGIN
+        return falls_short or self.quality_kept.low < self.wanted - INTERVAL_MARGIN
 
 
 def examine(result: StudyResult, seed: int = 0) -> Trust:
@@ -91,19 +94,16 @@ def examine(result: StudyResult, seed: int = 0) -> Trust:
     best = next(index for index, one in enumerate(result.tried) if one is result.best or one == result.best)
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(names), size=(RESAMPLES, len(names)))
-    resampled_kept = kept[best][drawn].mean(axis=1)
     limit = NEAR * result.best.cost if result.best.is_feasible else -1.0
-    near = [one for one in result.tried if one.is_feasible and one.cost <= limit]
-    same = [one for one in near if one.name == result.best.name]
+    near = [one for one in result.tried if one.is_feasible and one.cost <= limit and one.name == result.best.name]
     return Trust(
         cost=_interval(costs[best], drawn),
         quality_kept=_interval(kept[best], drawn),
-        sure=float((resampled_kept >= result.quality_kept).mean()),
+        wanted=result.quality_kept,
         left_out=tuple(_left_out(result, names, costs, kept)),
-        near=len(near) / len(result.tried),
         near_ranges={
-            key: (min(one.params[key] for one in same), max(one.params[key] for one in same))
-            for key in (result.best.params if same else ())
+            key: (min(one.params[key] for one in near), max(one.params[key] for one in near))
+            for key in (result.best.params if near else ())
         },
     )
 
@@ -139,7 +139,7 @@ def _left_out(result: StudyResult, names: Sequence[str], costs: Floats, kept: Fl
     for index, name in enumerate(names):
         others = [other for other in range(len(names)) if other != index]
         cost, quality = costs[:, others].mean(axis=1), kept[:, others].mean(axis=1)
-        feasible = quality >= result.quality_kept
+        feasible = quality >= result.quality_kept - 1e-12  # means of equal shares differ in their last bit
         # As the study ranks: feasible first, then the lower cost, then more quality; else the one that keeps most.
         order = np.lexsort((-quality, np.where(feasible, cost, 0), np.where(feasible, 0, -quality), ~feasible))
         chosen = int(order[0])

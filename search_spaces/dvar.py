@@ -38,4 +38,5 @@ def usual_setting(method: str, budget: int, own: Mapping[str, Any] | None = None
         ValueError: the budget is too small to search in.
     """
     usual_budget, window, threshold = usual_window(method, own)
+    threshold = min(max(round(threshold, 2), THRESHOLDS[0]), THRESHOLDS[1])
     return {"window": scaled(window, usual_budget, budget), "threshold": threshold}

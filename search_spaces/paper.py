@@ -13,7 +13,7 @@ class Published:
         budget: optimizer steps of the original training.
         window, threshold: DVAR's N and alpha.
         patience, min_improvement: of CLIP-s, for a snapshot every 50 steps.
-        mean_steps, max_steps: what CLIP-s needed on the paper's concepts, "few iterations".
+        mean_steps, max_steps: what CLIP-s needed on the paper's concepts on average and at most, "few iterations".
     """
 
     budget: int

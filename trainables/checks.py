@@ -36,9 +36,10 @@ def check_types(settings: Any, prefix: str = "") -> None:
 def _problem(hint: Any, value: Any) -> str | None:
     """Return what the value must be, or None where it is that, or of a kind that is not checked."""
     choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    if value is None and type(None) in choices:
+    kinds = [choice for choice in choices if choice is not type(None)]
+    if len(kinds) != 1 or (value is None and type(None) in choices):
         return None
-    (plain,) = [choice for choice in choices if choice is not type(None)][:1]
+    plain = kinds[0]
     optional = " or null" if type(None) in choices else ""
     if plain in _NAMES:
         return None if _is(plain, value) else _NAMES[plain] + optional

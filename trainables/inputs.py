@@ -44,8 +44,14 @@ class Inputs:
 
 
 def split(inputs: Inputs, size: int) -> list[Inputs]:
-    """Return parts with `size` of the concept's inputs each, and an equal share of the class's."""
+    """Return parts with `size` of the concept's inputs each, and an equal share of the class's.
+
+    Raises:
+        ValueError: the parts would not be equal.
+    """
     count = len(inputs.images) - inputs.prior_count
+    if count % size or inputs.prior_count * size % count:
+        raise ValueError(f"{count} and {inputs.prior_count} inputs cannot be split into equal parts of {size}")
     parts, share = count // size, inputs.prior_count * size // count
     chosen = [
         [*range(part * size, (part + 1) * size), *range(count + part * share, count + (part + 1) * share)]

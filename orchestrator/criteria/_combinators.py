@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.criteria.base import Booleans, Condition, Criterion, Floats, check_count
+from orchestrator.criteria.base import L_DET, Booleans, Condition, Criterion, Floats, check_count
+from orchestrator.criteria.never import Never
 
 
 def _adopt(outer: Criterion, rules: Sequence[Criterion]) -> None:
@@ -25,6 +26,11 @@ def _adopt(outer: Criterion, rules: Sequence[Criterion]) -> None:
     if len(watched) > 1:
         listed = ", ".join(f"{rule!r} watches {series}" for series, rule in watched.items())
         raise ValueError(f"{name} needs rules that watch one series: {listed}")
+    counting = [rule for rule in rules if rule.series is None and not isinstance(rule, Never)]
+    if counting and not {None, L_DET} >= watched.keys():
+        raise ValueError(
+            f"{name}: {counting[0]!r} counts steps, and {next(iter(watched.values()))!r} watches snapshots"
+        )
     object.__setattr__(outer, "series", next(iter(watched), None))
     object.__setattr__(outer, "keeps_best", any(rule.keeps_best for rule in rules))
     object.__setattr__(outer, "l_det_every", math.gcd(*(rule.l_det_every for rule in rules if rule.needs_l_det)) or 1)

@@ -81,9 +81,10 @@ class DVAR(Criterion):
             ValueError: a value lies more than 1e150 from the first one.
         """
         found = np.zeros(len(values), dtype=bool)
-        evaluated = values[self.stride - 1 :: self.stride]  # the first evaluation follows step `stride`
-        (ratios,) = variance_ratios(evaluated, [self.evaluations])
-        found[self.stride - 1 :: self.stride][self.evaluations :] = ratios < self.threshold
+        (ratios,) = variance_ratios(values[self.stride - 1 :: self.stride], [self.evaluations])
+        # The first evaluation follows step `stride`; what one decides holds until the next.
+        begin = (self.evaluations + 1) * self.stride - 1
+        found[begin:] = np.repeat(ratios < self.threshold, self.stride)[: max(0, len(values) - begin)]
         return found
 
     def condition(self) -> Condition:
@@ -183,7 +184,7 @@ class VarianceCondition:
 
 
 class Strided:
-    """A condition that looks at every k-th value alone; between, it does not hold.
+    """A condition that looks at every k-th value alone; what it decides holds until the next.
 
     Args:
         condition: that takes these values.
@@ -191,13 +192,15 @@ class Strided:
     """
 
     def __init__(self, condition: Condition, stride: int) -> None:
-        self._condition, self._stride, self._count = condition, stride, 0
+        self._condition, self._stride, self._count, self._holds = condition, stride, 0, False
 
     def update(self, value: float) -> bool:
         """Take the next value, which is looked at or not; see `Condition.update`."""
         self._count += 1
         check_finite(float(value), self._count)
-        return self._count % self._stride == 0 and self._condition.update(value)
+        if self._count % self._stride == 0:
+            self._holds = self._condition.update(value)
+        return self._holds
 
 
 def _variance(mean: FloatOrFloats, mean_square: FloatOrFloats) -> FloatOrFloats:

@@ -140,6 +140,10 @@ def test_the_examples_run(name):
         (lambda: All(), "All needs at least one rule"),
         (lambda: Any("dvar"), "Any takes criteria, got 'dvar'"),
         (lambda: All(RULE, ClipScore(3, 0.0)), r"needs rules that watch one series: DVAR.* watches l_det, ClipScore"),
+        (
+            lambda: Any(FewIterations(3), ClipScore(3, 0.0)),
+            r"Any: FewIterations\(steps=3\) counts steps, and ClipScore",
+        ),
         (lambda: Patient(RULE, 0), "times must be a whole number of at least 1, got 0"),
         (lambda: NotBefore(RULE, 1.5), "step must be a whole number of at least 1, got 1.5"),
     ],
@@ -149,10 +153,20 @@ def test_wrong_combinations_are_named(make, message):
         make()
 
 
+def test_patience_waits_for_a_strided_rule_too():
+    """What an evaluation decides holds until the next one."""
+    values = SERIES["decay 1000"]
+    strided, every = DVAR(40, 0.15, stride=4), DVAR(40, 0.15)
+    assert Patient(strided, 2).first_stop(values) == strided.first_stop(values) + 1
+    both = All(DVAR(40, 0.15, stride=4), DVAR(40, 0.15, stride=5)).first_stop(values)
+    assert both is not None
+    assert abs(both - every.first_stop(values)) <= 10
+
+
 def test_a_combination_watches_what_its_rules_watch():
     assert Patient(RULE, 2).series == "l_det"
-    assert Any(FewIterations(3), ClipScore(3, 0.0)).series == "train_clip_image"
-    assert Any(FewIterations(3), ClipScore(3, 0.0)).keeps_best
+    assert Any(Never(), ClipScore(3, 0.0)).series == "train_clip_image"
+    assert Any(Never(), ClipScore(3, 0.0)).keeps_best
     assert All(FewIterations(3)).series is None
     assert All(RULE, FewIterations(3)) == All(RULE, FewIterations(3))
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from orchestrator import experiment, presets
+from orchestrator import experiment, plain_yaml, presets
 from orchestrator.experiment import Experiment
 from orchestrator.recording import recording_key
 from trainables.concept import concept_from_images
@@ -82,9 +82,26 @@ def test_what_show_prints_is_read_back_as_it_was(tmp_path, name):
     assert experiment.build(None, file, []) == made
 
 
+@pytest.mark.parametrize("text", ["1e5", "12e5", "1e-3", "0.5", "true", "null", "7", "1_000", "2026-01-01"])
+def test_texts_that_look_like_something_else_survive(tmp_path, text):
+    made = experiment.build(None, None, [("name", text), ("concepts.source", text)])
+    file = tmp_path / "x.yaml"
+    file.write_text(plain_yaml.dump(made.model_dump(mode="json")))
+    assert experiment.build(None, file, []) == made
+
+
+def test_a_preset_is_a_key_like_any_other(tmp_path):
+    assert experiment.build(None, None, [("preset", "sd15")]).base_model.resolution == 512
+    file = tmp_path / "x.yaml"
+    file.write_text("preset: sd15\n")
+    assert experiment.build(None, file, [("preset", "miniature")]).preset == "miniature"
+    assert experiment.build("miniature", file, []).preset == "miniature"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("method.recipe", 5, "recipe: .* got 5"),
         ("budgt", 3, "unknown key 'budgt'; did you mean 'budget'"),
         ("quality.evry", 3, "unknown key 'quality.evry'; did you mean 'every'"),
         ("base_model.dtyp", "x", "did you mean 'dtype'"),

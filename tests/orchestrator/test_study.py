@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from orchestrator import best as best_file
+from orchestrator import experiment
 from orchestrator.criteria import DVAR
 from orchestrator.study import Study
 from search_spaces import dvar as dvar_space
@@ -77,12 +78,16 @@ def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, tmp_path
     first = Study(recordings).search(8, **options)
     second = Study(recordings).search(12, **options)
     assert seen == list(range(1, 13))
-    assert second.best.rank <= first.best.rank
+    assert {one.criterion for one in first.usual} == {one.criterion for one in second.usual}
     import optuna
 
     (name,) = optuna.get_all_study_names(storage)
     trials = optuna.load_study(study_name=name, storage=storage).trials
     assert all(set(trial.constraints) == {"quality_kept"} for trial in trials)
+    found = [
+        Study(recordings).evaluate("dvar", {k.removeprefix("dvar."): v for k, v in t.params.items()}) for t in trials
+    ]
+    assert second.best.rank <= min(one.rank for one in found)
     params = [tuple(trial.params.values()) for trial in trials]
     assert len(set(params)) > 9
 
@@ -258,7 +263,51 @@ def test_several_processes_work_on_one_study(recordings, tmp_path):
     (name,) = optuna.get_all_study_names(open_storage(storage))
     trials = optuna.load_study(study_name=name, storage=open_storage(storage)).trials
     assert 30 <= len(trials) <= 31  # the last two may begin at once
-    assert Study(recordings).search(30, storage=storage, study_name="s").trials == len(trials)
+    result = Study(recordings).search(30, storage=storage, study_name="s")
+    assert result.trials == len(trials)
+    settings = [(trial.params["dvar.window"], trial.params["dvar.threshold"]) for trial in trials]
+    assert len(set(settings)) > 0.8 * len(settings)  # the two did not draw the same
+
+
+def test_a_worker_knows_what_the_others_found(recordings, tmp_path):
+    """Another search runs to its end while this one is under way: both end with the better of their results."""
+    storage, others = f"journal:{tmp_path / 'study.log'}", []
+
+    def other_works(count, best):
+        if count == 3:
+            others.append(Study(recordings).search(40, storage=storage, study_name="s"))
+
+    result = Study(recordings).search(40, storage=storage, study_name="s", on_trial=other_works)
+    (other,) = others
+    assert result.best.rank <= other.best.rank
+    assert {one.criterion for one in result.tried} >= {one.criterion for one in other.tried if one in result.tried}
+    assert len(result.tried) >= 30
+
+
+def test_a_password_is_not_shown(recordings):
+    url = "postgresql+psycopg://me:s3cret@nowhere.invalid/x"
+    with pytest.raises(InvalidInput) as caught:
+        Study(recordings).search(1, storage=url, study_name="s")
+    assert "s3cret" not in str(caught.value)
+    made = experiment.build(None, None, [("study.storage", url)])
+    assert made.public()["study"]["storage"] == "postgresql+psycopg://me:***@nowhere.invalid/x"
+
+
+def test_the_space_of_another_distributions_criterion_is_found(recordings, tmp_path, monkeypatch):
+    (tmp_path / "other_rule.py").write_text(
+        "from optuna.distributions import IntDistribution\n"
+        "from orchestrator.criteria.few_iterations import FewIterations as Rule\n"
+        "def space(budget): return {'steps': IntDistribution(1, budget)}\n"
+        "def usual_setting(method, budget, own=None): return {'steps': 7}\n"
+    )
+    info = tmp_path / "rule-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rule\nVersion: 1.0\n")
+    points = "[dvar_tune.criteria]\nmine = other_rule:Rule\n[dvar_tune.search_spaces]\nmine = other_rule\n"
+    (info / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = Study(recordings, names=["mine"], quality_kept=0.8).search(5)
+    assert result.usual[0].params == {"steps": 7}
 
 
 def test_another_space_is_another_study(recordings, tmp_path, monkeypatch):

@@ -49,11 +49,17 @@ def test_intervals_hold_the_mean_and_shrink_with_the_concepts(result, make_recor
 
 
 def test_the_settings_that_are_as_good(result):
-    trust = examine(result)
     near = [one for one in result.tried if one.is_feasible and one.cost <= NEAR * result.best.cost]
-    assert trust.near == len(near) / len(result.tried) > 0
-    low, high = trust.near_ranges["window"]
-    assert low <= result.best.params["window"] <= high
+    low, high = examine(result).near_ranges["window"]
+    assert low == min(one.params["window"] for one in near) <= result.best.params["window"]
+    assert high == max(one.params["window"] for one in near)
+
+
+def test_where_no_setting_keeps_enough_none_is_as_good(make_recording):
+    recordings = [make_recording(name, 200, seed=i) for i, name in enumerate("ab")]
+    trust = examine(Study(recordings, quality_kept=1.0).search(8))
+    assert trust.near_ranges == {}
+    assert not trust.is_luck or trust.left_out_quality < 0.98
 
 
 def with_quality(recording, kept):
@@ -63,13 +69,22 @@ def with_quality(recording, kept):
     return dataclasses.replace(recording, quality=Quality(steps, scores, recording.quality.seconds))
 
 
+def study_of(make_recording, kept):
+    """A study of concepts of which each keeps its share until the last snapshot."""
+    recordings = [with_quality(make_recording(f"c{i:02d}", 200, seed=i), value) for i, value in enumerate(kept)]
+    return examine(Study(recordings, quality_kept=0.8).search(20))
+
+
 def test_a_choice_that_one_concept_makes_is_called_luck(make_recording):
-    """Nine concepts keep too little and one keeps all: the mean just suffices, and says nothing of others."""
-    kept = [0.7, 0.7, 1.0]
-    recordings = [with_quality(make_recording(f"c{i}", 200, seed=i), value) for i, value in enumerate(kept)]
-    assert examine(Study(recordings, quality_kept=0.8).search(20)).is_luck
-    even = [with_quality(make_recording(f"c{i}", 200, seed=i), 0.8) for i in range(3)]
-    assert not examine(Study(even, quality_kept=0.8).search(20)).is_luck
+    """Two concepts keep too little and one keeps all: the mean just suffices, and says nothing of others."""
+    assert study_of(make_recording, [0.7, 0.7, 1.0]).is_luck
+    assert not study_of(make_recording, [0.8] * 3).is_luck
+
+
+def test_more_concepts_of_the_same_kind_are_enough(make_recording):
+    few, many = (study_of(make_recording, [0.7, 0.92] * count) for count in (1, 24))
+    assert few.is_luck
+    assert not many.is_luck
 
 
 def test_one_concept_says_nothing_of_others(make_recording):

@@ -1,0 +1,49 @@
+"""Types of settings: what is checked, and what is left alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from trainables.checks import check_types
+from trainables.errors import InvalidInput
+
+
+@dataclass
+class Settings:
+    count: int = 1
+    rate: float = 0.5
+    is_on: bool = False
+    name: str = "x"
+    limit: float | None = None
+    texts: Sequence[str] = ("a",)
+    either: int | str = 1
+    anything: Any = None
+    table: Mapping[str, int] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"rate": 1}, {"limit": 3}, {"texts": ["a", "b"]}, {"either": "text"}, {"either": 2.5}, {"table": 3}],
+)
+def test_what_fits_or_is_of_another_kind_is_left_alone(given):
+    check_types(Settings(**given))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"count": 1.5}, "of.count must be a whole number, got 1.5"),
+        ({"count": True}, "of.count must be a whole number, got True"),
+        ({"rate": "1e-4"}, "of.rate must be a number, got '1e-4'"),
+        ({"is_on": 1}, "of.is_on must be true or false, got 1"),
+        ({"name": None}, "of.name must be text, got None"),
+        ({"limit": "none"}, "of.limit must be a number or null, got 'none'"),
+        ({"texts": "ab"}, "of.texts must be a list of texts, got 'ab'"),
+        ({"texts": ["a", 1]}, "of.texts must be a list of texts"),
+    ],
+)
+def test_what_does_not_fit_is_named(given, message):
+    with pytest.raises(InvalidInput, match=message):
+        check_types(Settings(**given), "of.")
