@@ -25,7 +25,7 @@ class Outcome:
         stopped: whether the criterion stopped it.
         budget: optimizer steps of a full-length run.
         seconds: time of the steps done, with what the criterion itself costs: each evaluation of L_det that it needs,
-            or the snapshots whose quality it watches.
+            or the snapshots whose quality it watches, as they were recorded: with the samples of validation prompts.
         quality_at_stop: score of the snapshot that is kept: the last one at or before the stop, or the best one for a
             criterion that keeps it.
         best_quality: highest score of any snapshot of the full-length run.
