@@ -17,11 +17,13 @@ from orchestrator.best import Best
 from orchestrator.criteria import Criterion, Never
 from orchestrator.criteria.base import L_DET
 from orchestrator.experiment import Experiment, Split
+from orchestrator.landscape import survey
 from orchestrator.library import for_tuning
 from orchestrator.passwords import without_password
 from orchestrator.progress import run_bars, study_bar
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, live_outcome, replay
+from orchestrator.report.landscape_figure import draw_landscape
 from orchestrator.report.picture import demo_picture
 from orchestrator.report.table import (
     Row,
@@ -46,6 +48,7 @@ from trainables.settings import MINIATURE
 BEST_FILE = "best.yaml"
 ADAPTERS = "adapters"
 PICTURE = "demo.png"
+LANDSCAPE = "landscape.png"
 
 
 class Desk:
@@ -155,8 +158,10 @@ def tune(experiment: Experiment, best: Path | None) -> None:
 
 def _tune(desk: Desk) -> StudyResult:
     experiment, settings = desk.experiment, desk.experiment.study
+    place = settings.recordings
+    recordings = for_tuning(experiment, place) if place else desk.recordings(desk.split.tuning)
     study = Study(
-        for_tuning(experiment, settings.recordings) if settings.recordings else desk.recordings(desk.split.tuning),
+        recordings,
         names=settings.criteria,
         method=experiment.method.name,
         quality_kept=settings.quality_kept,
@@ -181,13 +186,36 @@ def _tune(desk: Desk) -> StudyResult:
         found = best_file.from_result(result, experiment.method.name, experiment.base_model.id)
         best_file.write(found, desk.best_path)
         parent.log_artifact(desk.best_path)
+        picture = _draw_landscape(desk, recordings, result)
+        if picture:
+            parent.log_artifact(picture)
         for outcome in result.best.outcomes:
             child = parent.child(outcome.concept, {"criterion": repr(result.best.criterion)}, {"dvar.kind": "outcome"})
             parent.finish(child, outcome.figures())
         figures = {"iterations": found.iterations, "quality_kept": found.quality_kept}
         parent.log_metrics({f"best_{name}": float(value) for name, value in (found.params | figures).items()})
     _say_result(desk, result)
+    if picture:
+        desk.say(f"the whole plane of N and alpha: {escape(str(picture))}")
     return result
+
+
+def _draw_landscape(desk: Desk, recordings: Sequence[Recording], result: StudyResult) -> Path | None:
+    """Draw DVAR's plane beside best.yaml, where the study searched DVAR; return the picture's path."""
+    usual = next((one for one in result.usual if one.name == "dvar"), None)
+    if usual is None:
+        return None
+    chosen = result.best if result.best.name == "dvar" else None
+    path = desk.best_path.with_name(LANDSCAPE)
+    draw_landscape(
+        survey(recordings, result.measure),
+        path,
+        wanted=result.quality_kept,
+        usual=(usual.params["window"], usual.params["threshold"]),
+        chosen=(chosen.params["window"], chosen.params["threshold"]) if chosen else None,
+        title=f"DVAR on {len(recordings)} recordings of {desk.experiment.method.name}, {result.budget} steps",
+    )
+    return path
 
 
 def _say_how_to_go_on(desk: Desk) -> None:

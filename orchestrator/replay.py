@@ -122,7 +122,7 @@ def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAG
     Raises:
         InvalidInput: the recording is not complete, or does not hold what is asked; the message names it.
     """
-    _check(recording, measure)
+    check_replayable(recording, measure)
     found = _first_stop(criterion, recording)
     stop = recording.budget if found is None else found
     seed = recording.identity.get("seed")
@@ -149,7 +149,7 @@ def live_outcome(run: Recording, full: Recording, measure: str = TRAIN_IMAGE) ->
     Raises:
         InvalidInput: `full` is not complete or lacks the measure.
     """
-    _check(full, measure)
+    check_replayable(full, measure)
     stop = len(run.steps)
     scored = measure in run.quality.scores and _snapshots_until(run.quality, stop) > 0
     return Outcome(
@@ -168,7 +168,12 @@ def _refuse(recording: Recording, problem: str) -> NoReturn:
     raise InvalidInput(f"recording of {recording.concept!r} ({recording.key}) {problem}")
 
 
-def _check(recording: Recording, measure: str) -> None:
+def check_replayable(recording: Recording, measure: str) -> None:
+    """Refuse a recording that cannot answer.
+
+    Raises:
+        InvalidInput: it is not complete, or lacks the measure.
+    """
     if recording.state != "complete":
         _refuse(recording, f"is {recording.state}, not complete; finish it with `dvar record`")
     if len(recording.steps) < recording.budget:

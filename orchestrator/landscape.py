@@ -1,0 +1,83 @@
+"""The landscape: what every (N, alpha) makes of some recordings, over the whole plane and exactly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.criteria.dvar import first_stops
+from orchestrator.recording import Floats, Recording
+from orchestrator.replay import check_replayable
+from search_spaces.dvar import THRESHOLDS
+from search_spaces.windows import windows as window_space
+
+WINDOWS = 80
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """DVAR over the plane of its two parameters.
+
+    Attributes:
+        windows: N, in steps, ascending, shape (windows,).
+        thresholds: alpha, ascending, shape (thresholds,).
+        iterations: mean optimizer steps over concepts, shape (windows, thresholds).
+        quality_kept: mean share of the best quality over concepts, shape (windows, thresholds).
+        budget: optimizer steps of the recordings.
+        measure: the quality that counts.
+    """
+
+    windows: NDArray[np.int64]
+    thresholds: Floats
+    iterations: Floats
+    quality_kept: Floats
+    budget: int
+    measure: str
+
+    def front(self) -> list[tuple[int, int]]:
+        """Return where no other point has fewer steps and as much quality: indices of window and threshold."""
+        order = np.lexsort((-self.quality_kept.ravel(), self.iterations.ravel()))
+        front, best = [], -np.inf
+        for flat in order:
+            if self.quality_kept.flat[flat] > best + 1e-12:
+                best = self.quality_kept.flat[flat]
+                row, column = divmod(int(flat), len(self.thresholds))
+                front.append((row, column))
+        return front
+
+
+def survey(recordings: Sequence[Recording], measure: str) -> Landscape:
+    """Replay DVAR's whole space over recordings.
+
+    Args:
+        recordings: complete ones of one budget, at least one; several seeds of a concept are averaged first.
+        measure: the quality that counts, one of each recording's.
+
+    Raises:
+        InvalidInput: a recording is not complete, or lacks the measure.
+    """
+    budget = recordings[0].budget
+    space = window_space(budget)
+    windows = np.unique(np.geomspace(space.low, space.high, WINDOWS).round().astype(np.int64))
+    thresholds = np.arange(round(100 * THRESHOLDS[0]), round(100 * THRESHOLDS[1]) + 1) / 100
+    by_concept: dict[str, list[tuple[Floats, Floats]]] = {}
+    for recording in recordings:
+        check_replayable(recording, measure)
+        stops = first_stops(recording.steps.l_det[:budget], windows.tolist(), thresholds.tolist())
+        stops = np.where(stops == 0, budget, stops)
+        by_concept.setdefault(recording.concept, []).append(
+            (stops.astype(np.float64), _kept(recording, measure, stops))
+        )
+    concepts = [tuple(np.mean(values, axis=0) for values in zip(*found, strict=True)) for found in by_concept.values()]
+    iterations, kept = (np.mean(values, axis=0) for values in zip(*concepts, strict=True))
+    return Landscape(windows, thresholds, iterations, kept, budget, measure)
+
+
+def _kept(recording: Recording, measure: str, stops: NDArray[np.int64]) -> Floats:
+    quality = recording.quality
+    taken = int(np.searchsorted(quality.steps, recording.budget, side="right"))
+    scores = quality.scores[measure][:taken]
+    index = np.searchsorted(quality.steps[:taken], stops, side="right") - 1
+    kept: Floats = scores[index] / scores.max()
+    return kept
