@@ -77,8 +77,9 @@ def test_tune_writes_what_it_prints(commands, folder):
     assert f"DVAR(window={best['params']['window']}, threshold={best['params']['threshold']})" in commands["tune"]
     assert len(best["tuned_on"]) == 1
     assert best["trials"] == 15
-    for part in ("near", "first", "resampled sets of these concepts"):
+    for part in ("near", "first", "one concept says nothing of others"):
         assert part in commands["tune"]
+    assert Image.open(folder / "dvar-runs" / "landscape.png").width > 1000
 
 
 def test_run_leaves_the_tuning_concept_out_and_exports_adapters(commands, folder):
