@@ -15,7 +15,6 @@ from orchestrator import best as best_file
 from orchestrator import criteria, library, plugins, runs
 from orchestrator.best import Best
 from orchestrator.criteria import Criterion, Never
-from orchestrator.criteria.base import L_DET
 from orchestrator.experiment import Experiment, Split
 from orchestrator.landscape import survey
 from orchestrator.library import for_tuning
@@ -274,7 +273,7 @@ def _say_result(desk: Desk, result: StudyResult) -> None:
         f"and keeps {100 * best.quality_kept:.1f} % of the best {result.measure}"
     )
     _say_trust(desk, result)
-    if best.criterion.series not in (None, L_DET):
+    if not best.criterion.decides_by_step:
         desk.say("[yellow]it watches samples, so it can be compared, but not run live[/]")
     desk.say(f"written to {escape(str(desk.best_path))}")
 
@@ -314,7 +313,7 @@ def _unseen(desk: Desk, found: Best) -> list[Concept]:
 
 def _check_criterion(desk: Desk, criterion: Criterion) -> None:
     """Refuse a criterion that cannot stop a live run of this budget."""
-    if criterion.series not in (None, L_DET):
+    if not criterion.decides_by_step:
         raise InvalidInput(
             f"{criterion} watches samples, which a live run does not take on its way; `dvar compare` replays it, and "
             "`dvar tune --criteria` chooses among others"
@@ -417,7 +416,7 @@ def _say_agreement(
     desk: Desk, live: Sequence[Outcome], recordings: Sequence[Recording], criterion: Criterion, measure: str
 ) -> None:
     if not live:
-        if criterion.series in (None, L_DET):
+        if criterion.decides_by_step:
             desk.say("no live runs of this setting yet: `dvar run` proves it")
         return
     if not criterion.needs_l_det or criterion.l_det_every > 1:
@@ -543,7 +542,7 @@ def import_recordings(pack: str, storage: str) -> None:
 def verify_recordings(place: str) -> bool:
     """Read every recording of a place, name the damaged ones, and return whether all are sound."""
     console, damaged = Console(highlight=False), 0
-    if place == library.BUILTIN or ("://" not in place and Path(place).is_file()):
+    if library.is_packed(place):
         console.print(f"{len(library.read_place(place))} recordings in {escape(place)} are sound", soft_wrap=True)
         return True
     store = library.open_store(place)

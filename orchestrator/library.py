@@ -34,13 +34,18 @@ def read_place(place: str) -> list[Recording]:
     """
     if place == BUILTIN:
         return [one for pack in _builtin_packs() for one in read_pack(pack)]
-    if "://" not in place and Path(place).expanduser().is_file():
+    if is_packed(place):
         return read_pack(Path(place).expanduser())
     store = open_store(place)
     found = [store.read(row.key) for row in store.list() if row.state == "complete"]
     if not found:
         raise InvalidInput(f"there is no complete recording in {store.url}; make some with `dvar record`")
     return sorted(found, key=lambda one: (one.concept, one.key))
+
+
+def is_packed(place: str) -> bool:
+    """Whether a place is one or several packs rather than a storage."""
+    return place == BUILTIN or ("://" not in place and Path(place).expanduser().is_file())
 
 
 def _builtin_packs() -> list[Path]:

@@ -8,7 +8,6 @@ from typing import NoReturn
 import numpy as np
 
 from orchestrator.criteria import Criterion
-from orchestrator.criteria.base import L_DET
 from orchestrator.recording import Floats, Quality, Recording
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
@@ -186,7 +185,7 @@ def check_replayable(recording: Recording, measure: str) -> None:
 def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
     """Return the step at which the criterion stops, or None."""
     try:
-        if criterion.series in (None, L_DET):
+        if criterion.decides_by_step:
             return criterion.first_stop(recording.steps.l_det[: recording.budget])
         count = criterion.first_stop(_watched(criterion, recording))
     except ValueError as error:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator import plugins
 from orchestrator.criteria import Criterion
-from orchestrator.criteria.base import L_DET
 from orchestrator.experiment import Experiment
 from orchestrator.recording import State, recording_key
 from orchestrator.store import RecordingStore
@@ -139,7 +138,7 @@ def live(
 
     Returns and raises as `record` does; also raises InvalidInput for a criterion that watches samples.
     """
-    if criterion.series not in (None, L_DET):
+    if not criterion.decides_by_step:
         raise InvalidInput(f"{criterion!r} watches {criterion.series!r}, and a live run takes no samples on its way")
     plan = _plan(experiment, _live_quality(experiment), criterion)
     todo = jobs(experiment, concepts, criterion)

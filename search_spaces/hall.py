@@ -3,30 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 
-from search_spaces.paper import usual_window
-from search_spaces.windows import scaled, windows
+from search_spaces.windows import windowed_setting, windowed_space
 
 THRESHOLDS = (1e-4, 1.0)  # of the range beside the mean
 
 
 def space(budget: int) -> dict[str, BaseDistribution]:
-    """Return the ranges of "window" (steps) and "threshold", both on a log scale.
-
-    Args:
-        budget: optimizer steps of a full-length run, at least 4.
-
-    Raises:
-        ValueError: the budget is too small to search in.
-    """
-    return {"window": windows(budget), "threshold": FloatDistribution(*THRESHOLDS, log=True)}
+    """Return the ranges; see `search_spaces.windows.windowed_space`."""
+    return windowed_space(budget, THRESHOLDS)
 
 
 def usual_setting(method: str, budget: int, own: Mapping[str, Any] | None = None) -> dict[str, float | int]:
-    """Return DVAR's window for the method, scaled, and a threshold in the middle of the range.
-
-    The paper gives none for this criterion. See `search_spaces.dvar.usual_setting` for the arguments and errors.
-    """
-    usual_budget, window, _ = usual_window(method, own)
-    return {"window": scaled(window, usual_budget, budget), "threshold": 1e-2}
+    """Return DVAR's window and a threshold in the middle of the range: the paper gives none for this criterion."""
+    return windowed_setting(method, budget, own, 1e-2)

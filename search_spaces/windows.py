@@ -1,6 +1,11 @@
 """The windows over which a criterion may look, as a function of the budget."""
 
-from optuna.distributions import IntDistribution
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+from search_spaces.paper import usual_window
 
 MIN_BUDGET = 4
 MIN_WINDOW = 8  # what fewer values say of a course is mostly noise
@@ -28,3 +33,27 @@ def scaled(window: int, usual_budget: int, budget: int) -> int:
     """Return a window for another budget, inside the range."""
     space = windows(budget)
     return min(max(round(window * budget / usual_budget), space.low), space.high)
+
+
+def windowed_space(budget: int, thresholds: tuple[float, float]) -> dict[str, BaseDistribution]:
+    """Return the ranges of "window" (steps) and "threshold", both on a log scale.
+
+    Args:
+        budget: optimizer steps of a full-length run, at least 4.
+        thresholds: the least and the greatest.
+
+    Raises:
+        ValueError: the budget is too small to search in.
+    """
+    return {"window": windows(budget), "threshold": FloatDistribution(*thresholds, log=True)}
+
+
+def windowed_setting(
+    method: str, budget: int, own: Mapping[str, Any] | None, threshold: float
+) -> dict[str, float | int]:
+    """Return DVAR's usual window for a method, scaled to the budget, with a threshold.
+
+    See `search_spaces.dvar.usual_setting` for the arguments and errors.
+    """
+    usual_budget, window, _ = usual_window(method, own)
+    return {"window": scaled(window, usual_budget, budget), "threshold": threshold}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -81,8 +82,40 @@ class _PatientCondition:
         return self._run >= self._times
 
 
-@dataclass(frozen=True)
-class All(Criterion):
+@dataclass(frozen=True, init=False, repr=False)
+class _Several(Criterion):
+    """Joins the conditions of several rules, value by value."""
+
+    rules: tuple[Criterion, ...]
+
+    joins: ClassVar[np.ufunc]
+
+    def __init__(self, *rules: Criterion) -> None:
+        object.__setattr__(self, "rules", rules)
+        _adopt(self, rules)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.rules))})"
+
+    def holds(self, values: Floats) -> Booleans:
+        """Return where the rules' conditions, joined, hold."""
+        held: Booleans = self.joins.reduce([rule.holds(values) for rule in self.rules])
+        return held
+
+    def condition(self) -> Condition:
+        """Return a fresh condition."""
+        return _SeveralCondition([rule.condition() for rule in self.rules], self.joins)
+
+
+class _SeveralCondition:
+    def __init__(self, conditions: Sequence[Condition], joins: np.ufunc) -> None:
+        self._conditions, self._joins = list(conditions), joins
+
+    def update(self, value: float) -> bool:
+        return bool(self._joins.reduce([condition.update(value) for condition in self._conditions]))
+
+
+class All(_Several):
     """Stops when the conditions of all rules hold at once.
 
     Example:
@@ -97,35 +130,10 @@ class All(Criterion):
         ValueError: there is no rule, one is no criterion, or they watch different series.
     """
 
-    rules: tuple[Criterion, ...]
-
-    def __init__(self, *rules: Criterion) -> None:
-        object.__setattr__(self, "rules", rules)
-        _adopt(self, rules)
-
-    def __repr__(self) -> str:
-        return f"All({', '.join(map(repr, self.rules))})"
-
-    def holds(self, values: Floats) -> Booleans:
-        """Return where all hold."""
-        held: Booleans = np.all([rule.holds(values) for rule in self.rules], axis=0)
-        return held
-
-    def condition(self) -> Condition:
-        """Return a fresh condition."""
-        return _AllCondition([rule.condition() for rule in self.rules])
+    joins: ClassVar[np.ufunc] = np.logical_and
 
 
-class _AllCondition:
-    def __init__(self, conditions: Sequence[Condition]) -> None:
-        self._conditions = list(conditions)
-
-    def update(self, value: float) -> bool:
-        return all([condition.update(value) for condition in self._conditions])  # noqa: C419 - each takes every value
-
-
-@dataclass(frozen=True)
-class Any(Criterion):
+class Any(_Several):
     """Stops when the condition of any rule holds.
 
     Example:
@@ -140,31 +148,7 @@ class Any(Criterion):
         ValueError: there is no rule, one is no criterion, or they watch different series.
     """
 
-    rules: tuple[Criterion, ...]
-
-    def __init__(self, *rules: Criterion) -> None:
-        object.__setattr__(self, "rules", rules)
-        _adopt(self, rules)
-
-    def __repr__(self) -> str:
-        return f"Any({', '.join(map(repr, self.rules))})"
-
-    def holds(self, values: Floats) -> Booleans:
-        """Return where any holds."""
-        held: Booleans = np.any([rule.holds(values) for rule in self.rules], axis=0)
-        return held
-
-    def condition(self) -> Condition:
-        """Return a fresh condition."""
-        return _AnyCondition([rule.condition() for rule in self.rules])
-
-
-class _AnyCondition:
-    def __init__(self, conditions: Sequence[Condition]) -> None:
-        self._conditions = list(conditions)
-
-    def update(self, value: float) -> bool:
-        return any([condition.update(value) for condition in self._conditions])  # noqa: C419 - each takes every value
+    joins: ClassVar[np.ufunc] = np.logical_or
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,11 @@ class Criterion(ABC):
         return OnlineCriterion(self.condition())
 
     @property
+    def decides_by_step(self) -> bool:
+        """Whether it decides step by step; otherwise it watches snapshots, which a live run does not take."""
+        return self.series in (None, L_DET)
+
+    @property
     def needs_l_det(self) -> bool:
         """Whether L_det must be evaluated for it, and so its time counts."""
         return self.series == L_DET

@@ -1,11 +1,9 @@
 """Every method on a GPU: the base model comes back bit for bit, and a resumed training goes on where it was."""
 
-import pkgutil
-
 import pytest
 import torch
 
-from trainables import methods
+from orchestrator import plugins
 from trainables.base_model import load
 from trainables.methods import MethodSpec
 from trainables.settings import BaseModelSettings
@@ -13,11 +11,7 @@ from trainables.training import Training
 
 DEVICE = "cuda"
 FEW = {"prior": {"images": 2, "inference_steps": 1}}
-NAMES = sorted(
-    module.name
-    for module in pkgutil.iter_modules(methods.__path__)
-    if module.name != "base" and not module.name.startswith("_")
-)
+NAMES = plugins.METHODS.names()
 
 pytestmark = pytest.mark.gpu
 
