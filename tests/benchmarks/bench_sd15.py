@@ -135,6 +135,8 @@ def fresh(folder: Path, settings: BaseModelSettings, device: str) -> BaseModel:
 
 def measure(base, concept, method: Method, steps: int, fixed_batch=PAPER_BATCH) -> dict[str, float]:
     """Train some steps after three of warm-up; return medians in ms and the peak memory in GiB."""
+    if base.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
     with Training(base, method, concept, fixed_batch=fixed_batch) as training:
         ready = time.perf_counter()
