@@ -129,7 +129,9 @@ def _write(store: RecordingStore, one: Recording) -> None:
             until = int(quality.steps[index])
             recorder.steps([_step_row(one, step) for step in range(taken + 1, until + 1)])
             scores = {name: float(values[index]) for name, values in quality.scores.items()}
-            recorder.snapshot(until, scores, float(quality.seconds[index]), Path(empty))
+            parts = quality.samples_seconds or {"all": quality.seconds}
+            seconds = {name: float(values[index]) for name, values in parts.items()}
+            recorder.snapshot(until, scores, seconds, Path(empty))
             taken = until
     recorder.steps([_step_row(one, step) for step in range(taken + 1, len(steps) + 1)])
     recorder.ended("complete", one.reason)

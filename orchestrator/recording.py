@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainables.settings import SAMPLES_OF
 
 State = Literal["running", "complete", "stopped", "failed"]
 
@@ -46,11 +48,18 @@ class Quality:
         steps: optimizer steps done when the snapshot was taken, shape (snapshots,).
         scores: measure (such as "train_clip_image") to its values, shape (snapshots,) each; higher is better.
         seconds: time that sampling and scoring took, shape (snapshots,).
+        samples_seconds: the parts of it by samples ("train", "val"), shape (snapshots,) each; empty where they were not
+            measured apart.
     """
 
     steps: NDArray[np.int64]
     scores: Mapping[str, Floats]
     seconds: Floats
+    samples_seconds: Mapping[str, Floats] = field(default_factory=dict)
+
+    def seconds_of(self, measure: str) -> Floats:
+        """Return the time that a measure's samples took, or all samples where that is not known; shape (snapshots,)."""
+        return self.samples_seconds.get(SAMPLES_OF.get(measure, ""), self.seconds)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Outcome:
         stopped: whether the criterion stopped it.
         budget: optimizer steps of a full-length run.
         seconds: time of the steps done, with what the criterion itself costs: each evaluation of L_det that it needs,
-            or the snapshots whose quality it watches, as they were recorded: with the samples of validation prompts.
+            or drawing and scoring the samples that it watches.
         quality_at_stop: score of the snapshot that is kept: the last one at or before the stop, or the best one for a
             criterion that keeps it.
         best_quality: highest score of any snapshot of the full-length run.
@@ -211,7 +211,9 @@ def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | N
         every = criterion.l_det_every
         seconds += float(recording.steps.l_det_seconds[every - 1 : stop : every].sum())
     elif criterion.series is not None:
-        seconds += float(recording.quality.seconds[: _snapshots_until(recording.quality, stop)].sum())
+        seconds += float(
+            recording.quality.seconds_of(criterion.series)[: _snapshots_until(recording.quality, stop)].sum()
+        )
     return seconds if np.isfinite(seconds) else None
 
 

@@ -1,6 +1,8 @@
 """Quality of a personalization: CLIP scores of samples, as in the paper's Table 1."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,14 @@ from trainables.errors import InvalidInput
 from trainables.prompts import SAMPLE_TEMPLATE
 from trainables.quiet import quiet_libraries
 from trainables.randomness import derived_seed
-from trainables.settings import MINIATURE, TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT, QualitySettings
+from trainables.settings import (
+    MINIATURE,
+    SAMPLES_OF,
+    TRAIN_IMAGE,
+    VALIDATION_IMAGE,
+    VALIDATION_TEXT,
+    QualitySettings,
+)
 
 
 class ClipScorer:
@@ -58,6 +67,23 @@ class ClipScorer:
         return F.normalize(self._model.get_text_features(**tokens).pooler_output.float(), dim=-1)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Quality at one moment.
+
+    Attributes:
+        scores: higher is better: `train_clip_image` (samples of the training prompt against the concept's images),
+            `val_clip_image` and `val_clip_text` (samples of validation prompts against the images and against their
+            prompts).
+        seconds: that drawing and scoring took, by the samples (see `settings.SAMPLES_OF`).
+        images: the samples, those of the training prompt first.
+    """
+
+    scores: dict[str, float]
+    seconds: dict[str, float]
+    images: list[Image.Image]
+
+
 class QualityProbe:
     """Draws and scores samples of one concept; the same prompts and starting noise at every snapshot.
 
@@ -88,24 +114,22 @@ class QualityProbe:
         # CLIP does not know the placeholder: its text is scored with the class noun in its place.
         self._validation_texts = scorer.embed_texts([t.format(concept.class_noun) for t in chosen]) if chosen else None
 
-    def measure(self) -> tuple[dict[str, float], list[Image.Image]]:
-        """Sample and score what is trained so far.
-
-        Returns:
-            The scores, higher is better: `train_clip_image` (samples of the training prompt against the concept's
-            images), `val_clip_image` and `val_clip_text` (samples of validation prompts against the images and
-            against their prompts); and the samples, those of the training prompt first.
-        """
+    def measure(self) -> Measured:
+        """Sample and score what is trained so far."""
+        start = time.perf_counter()
         pipeline = self._base.pipeline()
         train = self._sample(pipeline, [self._train_prompt] * self._settings.samples, "train")
         scores = {TRAIN_IMAGE: self._image_score(self._scorer.embed_images(train))}
+        trained = time.perf_counter()
+        seconds = {SAMPLES_OF[TRAIN_IMAGE]: trained - start}
         if self._validation_texts is None:
-            return scores, train
+            return Measured(scores, seconds, train)
         validation = self._sample(pipeline, self._validation_prompts, "validation")
         embedded = self._scorer.embed_images(validation)
         scores[VALIDATION_IMAGE] = self._image_score(embedded)
         scores[VALIDATION_TEXT] = (embedded * self._validation_texts).sum(dim=-1).mean().item()
-        return scores, train + validation
+        seconds[SAMPLES_OF[VALIDATION_IMAGE]] = time.perf_counter() - trained
+        return Measured(scores, seconds, train + validation)
 
     def _image_score(self, samples: Tensor) -> float:
         return (samples @ self._references.T).mean().item()

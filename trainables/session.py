@@ -152,6 +152,7 @@ class Session:
         gpu = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else None
         return {
             "fixed_inputs": fixed.facts() if fixed else [],
+            "initial_losses": list(self.training.initial_losses),
             "device": gpu or "CPU",
             "threads": torch.get_num_threads(),
             "method": dict(method.settings()),
@@ -236,23 +237,21 @@ class Session:
     def _snapshot(self) -> dict[str, float]:
         """Score samples of what is trained so far, and keep them with the adapter."""
         assert self._probe is not None
-        start = time.perf_counter()
-        scores, images = self._probe.measure()
-        seconds = time.perf_counter() - start
+        measured = self._probe.measure()
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             if self.training.method.has_small_export or self.state != "running":
                 self.training.method.export(folder)
-            contact_sheet(images).save(folder / SAMPLES_FILE)
-            self._sink.snapshot(self.training.steps_done, scores, seconds, folder)
-        return scores
+            contact_sheet(measured.images).save(folder / SAMPLES_FILE)
+            self._sink.snapshot(self.training.steps_done, measured.scores, measured.seconds, folder)
+        return measured.scores
 
     def _end(self) -> None:
         state: EndState = "stopped" if self._fired else "complete"
         if self._plan.quality is None:
             with tempfile.TemporaryDirectory() as name:
                 self.training.method.export(Path(name))
-                self._sink.snapshot(self.training.steps_done, {}, 0.0, Path(name))
+                self._sink.snapshot(self.training.steps_done, {}, {}, Path(name))
         reason = "the criterion fired" if self._fired else "the budget is used up"
         self._sink.ended(state, f"{reason} at step {self.training.steps_done}")
 

@@ -11,6 +11,8 @@ from trainables.errors import InvalidInput
 MINIATURE = "miniature"
 DTYPES = ("float32", "bfloat16", "float16")
 TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT = "train_clip_image", "val_clip_image", "val_clip_text"
+#: The samples that each measure is taken of: those of the training prompt, or those of the validation prompts.
+SAMPLES_OF = {TRAIN_IMAGE: "train", VALIDATION_IMAGE: "val", VALIDATION_TEXT: "val"}
 
 #: Part of every recording's key: raise it when a change of this program changes what a run computes.
 RECIPE_VERSION = 2

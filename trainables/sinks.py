@@ -46,8 +46,15 @@ class Sink(Protocol):
     def steps(self, rows: Sequence[StepRow]) -> None:
         """Append rows; the first follows the last one received."""
 
-    def snapshot(self, step: int, scores: Mapping[str, float], seconds: float, files: Path) -> None:
-        """Keep the quality scores of `step`, the seconds they cost, and the files (adapter, samples) in `files`."""
+    def snapshot(self, step: int, scores: Mapping[str, float], seconds: Mapping[str, float], files: Path) -> None:
+        """Keep a snapshot of `step`.
+
+        Args:
+            step: optimizer steps done.
+            scores: by measure.
+            seconds: that drawing and scoring took, by the samples: "train" and "val" (see `settings.SAMPLES_OF`).
+            files: a folder with the adapter and the samples.
+        """
 
     def checkpoint(self, step: int, files: Path) -> None:
         """Replace the checkpoint by the files in `files`, all rows up to `step` having been received."""

@@ -39,8 +39,12 @@ class Training:
         seed: of the streams from which training batches are drawn.
         fixed_batch: how the inputs of L_det are drawn; None trains without L_det.
 
+    Attributes:
+        initial_losses: of every fixed input before the first step; empty without a fixed batch.
+
     Raises:
         InvalidInput: concept, method and base model do not fit each other.
+        NonFiniteLossError: the base model's own loss is NaN or infinite.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Training:
             self._parameters = [parameter for group in groups for parameter in group["params"]]
             # One kernel for all: the default builds lists of temporaries as large as what trains.
             self._optimizer = torch.optim.AdamW(groups, fused=base.device.type == "cuda")
+            self.initial_losses = self._initial_losses()
         except BaseException:
             method.detach()
             raise
@@ -79,6 +84,12 @@ class Training:
         augmentation = Augmentation(self.method.flip_probability)
         captions = [prior.caption(self.concept.class_noun)]
         return InputSource(self.base, images, captions, augmentation, keeps_text=keeps_text)
+
+    def _initial_losses(self) -> tuple[float, ...]:
+        """Return the loss of every fixed input before the first step: what the base model makes of them."""
+        losses = self.fixed_batch.losses(self.base, self.method).tolist() if self.fixed_batch else []
+        self._check_finite("L_det", sum(losses))
+        return tuple(losses)
 
     def step(self) -> StepRow:
         """Do one optimizer step, then measure L_det.
@@ -101,7 +112,8 @@ class Training:
             l_det_seconds=measured - trained,
             input_losses=() if losses is None else tuple(losses.tolist()),
         )
-        self._check_finite(row)
+        self._check_finite("L_det", row.l_det)
+        self._check_finite("the training loss", row.train_loss)
         return row
 
     def _update(self) -> tuple[float, float]:
@@ -131,13 +143,12 @@ class Training:
             inputs = join(inputs, self._prior_source.draw_training(size, self._prior_streams))
         return split(inputs, self.method.micro_batch) if self.method.micro_batch else [inputs]
 
-    def _check_finite(self, row: StepRow) -> None:
-        for name, value in (("L_det", row.l_det), ("the training loss", row.train_loss)):
-            if value is not None and not math.isfinite(value):
-                raise NonFiniteLossError(
-                    f"concept {self.concept.name!r}: {name} became {value} at step {row.step}; "
-                    "lower the learning rate or train in a wider precision"
-                )
+    def _check_finite(self, name: str, value: float | None) -> None:
+        if value is not None and not math.isfinite(value):
+            raise NonFiniteLossError(
+                f"concept {self.concept.name!r}: {name} became {value} at step {self.steps_done}; "
+                "lower the learning rate or train in a wider precision"
+            )
 
     def _clock(self) -> float:
         if self.base.device.type == "cuda":  # kernels run asynchronously: without this, time lands on the next part

@@ -5,7 +5,7 @@
         facts.json        what was known once the training was set up
         status.json       state, reason, counts, the writer; once ended, the hashes of the files below
         steps.parquet     step, l_det, train_loss, grad_norm, seconds, l_det_seconds, input_0, input_1, ...
-        quality.parquet   step, seconds, files, score_<measure>, ...
+        quality.parquet   step, seconds, files, score_<measure>, ..., seconds_<samples>, ...
         snapshots/step-000100/   adapter and samples of a snapshot, as its row in quality.parquet lists them
         checkpoint.json   step, folder and files of the newest checkpoint
         checkpoint/step-000100-<8 hex digits>/
@@ -33,7 +33,7 @@ FORMAT = 1
 MANIFEST, FACTS, STATUS = "manifest.json", "facts.json", "status.json"
 STEPS, QUALITY, CHECKPOINT = "steps.parquet", "quality.parquet", "checkpoint.json"
 VALUES = ("l_det", "train_loss", "grad_norm", "seconds", "l_det_seconds")
-_SCORE = "score_"
+_SCORE, _SECONDS = "score_", "seconds_"
 _SLUG_LENGTH = 60
 _ATTEMPTS = 5
 
@@ -152,19 +152,25 @@ def encode_steps(values: Floats) -> bytes:
 
 def encode_quality(rows: Sequence[QualityRow]) -> bytes:
     """Encode the quality table; all rows have the same measures."""
-    measures = [name for name in (rows[0] if rows else {}) if name.startswith(_SCORE)]
-    return _encode_table(pa.Table.from_pylist(list(rows), schema=_quality_schema(measures)))
+    return _encode_table(pa.Table.from_pylist(list(rows), schema=_quality_schema(list(rows[0]) if rows else [])))
 
 
-def quality_row(step: int, scores: Mapping[str, float], seconds: float, files: Mapping[str, int]) -> QualityRow:
+def quality_row(
+    step: int, scores: Mapping[str, float], seconds: Mapping[str, float], files: Mapping[str, int]
+) -> QualityRow:
     """Return a row as the quality table stores it."""
     columns = {f"{_SCORE}{measure}": float(score) for measure, score in sorted(scores.items())}
-    return {"step": step, "seconds": float(seconds), "files": encode_json(files).decode(), **columns}
+    columns |= {f"{_SECONDS}{samples}": float(value) for samples, value in sorted(seconds.items())}
+    return {"step": step, "seconds": float(sum(seconds.values())), "files": encode_json(files).decode(), **columns}
 
 
 def measures_of(row: QualityRow) -> list[str]:
     """Return the measures that a row of the quality table holds."""
-    return [name.removeprefix(_SCORE) for name in row if name.startswith(_SCORE)]
+    return _with_prefix(row, _SCORE)
+
+
+def _with_prefix(row: QualityRow, prefix: str) -> list[str]:
+    return [name.removeprefix(prefix) for name in row if name.startswith(prefix)]
 
 
 def _encode_table(table: Any) -> bytes:
@@ -179,9 +185,10 @@ def _steps_schema(inputs: int) -> Any:
     return pa.schema([_column("step", pa.int64()), *(_column(name, pa.float64()) for name in names)])
 
 
-def _quality_schema(score_columns: Sequence[str]) -> Any:
+def _quality_schema(columns: Sequence[str]) -> Any:
     fixed = [_column("step", pa.int64()), _column("seconds", pa.float64()), _column("files", pa.string())]
-    return pa.schema([*fixed, *(_column(name, pa.float64()) for name in score_columns)])
+    further = [name for name in columns if name.startswith((_SCORE, _SECONDS))]
+    return pa.schema([*fixed, *(_column(name, pa.float64()) for name in further)])
 
 
 def _column(name: str, kind: Any) -> Any:
@@ -267,7 +274,7 @@ def decode_steps(data: bytes) -> Floats:
 def decode_quality(data: bytes) -> list[QualityRow]:
     """Decode the quality table into its rows."""
     table = _decode_table(data)
-    _check_schema(table, _quality_schema([name for name in table.column_names if name.startswith(_SCORE)]))
+    _check_schema(table, _quality_schema(table.column_names))
     rows = cast(list[QualityRow], table.to_pylist())
     steps = [row["step"] for row in rows]
     if steps != sorted(set(steps)) or any(step < 0 for step in steps):
@@ -399,9 +406,13 @@ def _existing(files: Files, name: str) -> bytes:
 
 
 def _quality(rows: Sequence[QualityRow]) -> Quality:
-    measures = measures_of(rows[0]) if rows else []
+    def columns(prefix: str) -> dict[str, Floats]:
+        names = _with_prefix(rows[0], prefix) if rows else []
+        return {name: np.array([row[f"{prefix}{name}"] for row in rows]) for name in names}
+
     return Quality(
         steps=np.array([row["step"] for row in rows], dtype=np.int64),
-        scores={measure: np.array([row[f"{_SCORE}{measure}"] for row in rows]) for measure in measures},
+        scores=columns(_SCORE),
         seconds=np.array([row["seconds"] for row in rows], dtype=np.float64),
+        samples_seconds=columns(_SECONDS),
     )

@@ -110,6 +110,10 @@ def _row(recording: Recording, compact: bool) -> dict[str, Any]:
     steps, quality = recording.steps, recording.quality
     if compact and not steps.input_losses.size:
         raise InvalidInput(f"recording of {recording.concept!r} ({recording.key}) has no fixed inputs; pack it whole")
+
+    def digits(seconds: Floats) -> list[float]:
+        return [round(value, 6) for value in seconds.tolist()] if compact else seconds.tolist()
+
     row = {
         "key": recording.key,
         "identity": json.dumps(recording.identity, sort_keys=True),
@@ -118,9 +122,8 @@ def _row(recording: Recording, compact: bool) -> dict[str, Any]:
         "quality": json.dumps(
             {
                 "steps": quality.steps.tolist(),
-                "seconds": [round(value, 6) for value in quality.seconds.tolist()]
-                if compact
-                else quality.seconds.tolist(),
+                "seconds": digits(quality.seconds),
+                "samples_seconds": {name: digits(values) for name, values in quality.samples_seconds.items()},
                 "scores": {name: values.tolist() for name, values in quality.scores.items()},
             }
         ),
@@ -152,5 +155,6 @@ def _recording(row: dict[str, Any], path: Path) -> Recording:
             steps=np.array(quality["steps"], dtype=np.int64),
             scores={name: np.array(values) for name, values in quality["scores"].items()},
             seconds=np.array(quality["seconds"], dtype=np.float64),
+            samples_seconds={name: np.array(values) for name, values in quality["samples_seconds"].items()},
         ),
     )

@@ -121,7 +121,7 @@ class Recorder:
             raise ValueError(f"step {row.step} has {len(row.input_losses)} fixed inputs, unlike the steps before it")
         return values
 
-    def snapshot(self, step: int, scores: Mapping[str, float], seconds: float, files: Path) -> None:
+    def snapshot(self, step: int, scores: Mapping[str, float], seconds: Mapping[str, float], files: Path) -> None:
         """Keep a snapshot's scores and files; all rows up to `step` must have been received."""
         self._must_hold(step, "snapshot")
         self._flush()

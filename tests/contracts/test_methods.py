@@ -348,7 +348,7 @@ def test_half_precision_models_train_in_float32_and_are_sampled(tiny_path, conce
         assert base.dtype == getattr(torch, dtype)
         assert all(parameter.dtype == torch.float32 for parameter in method.parameters())
         scorer = ClipScorer(str(tiny_path / "clip"), base.device)
-        scores, _ = QualityProbe(base, concept, settings, scorer, method.phrase_for(concept)).measure()
+        scores = QualityProbe(base, concept, settings, scorer, method.phrase_for(concept)).measure().scores
     assert all(-1 <= score <= 1 for score in scores.values())
 
 

@@ -19,6 +19,8 @@ def same(a, b):
     """Bit for bit."""
     arrays = [(getattr(a.steps, f.name), getattr(b.steps, f.name)) for f in dataclasses.fields(a.steps)]
     arrays += [(a.quality.steps, b.quality.steps), (a.quality.seconds, b.quality.seconds)]
+    times = (a.quality.samples_seconds, b.quality.samples_seconds)
+    arrays += [(times[0][name], times[1][name]) for name in times[0] | times[1]]
     arrays += [(a.quality.scores[name], b.quality.scores[name]) for name in a.quality.scores | b.quality.scores]
     plain = (a.key, a.identity, a.facts, a.state, a.reason) == (b.key, b.identity, b.facts, b.state, b.reason)
     return plain and all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in arrays)

@@ -41,6 +41,9 @@ def test_clip_s_pays_for_samples_and_keeps_the_best_of_them(make_recording):
     assert outcome.stop_step == 50  # snapshots 0, 10 and 20 improve, 30, 40 and 50 do not
     assert outcome.seconds == pytest.approx(0.5 * 50 + 6 * 1.0)
     assert outcome.quality_at_stop == 0.8
+    apart = dataclasses.replace(quality, samples_seconds={"train": np.full(11, 0.4), "val": np.full(11, 0.6)})
+    recording = dataclasses.replace(recording, quality=apart)
+    assert replay(ClipScore(2, 0.01), recording).seconds == pytest.approx(0.5 * 50 + 6 * 0.4)
     assert replay(ClipScore(2, 0.01), recording, "val_clip_text").quality_at_stop == pytest.approx(0.2)
     assert replay(ClipScore(9, 0.0), recording).stop_step == 100
 

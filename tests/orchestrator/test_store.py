@@ -61,10 +61,10 @@ def begun(store, **options):
 
 def complete(store, adapter, steps=6, **options):
     recorder = begun(store, **options)
-    recorder.snapshot(0, {"train_clip_image": 0.5}, 1.0, adapter)
+    recorder.snapshot(0, {"train_clip_image": 0.5}, {"train": 0.75, "val": 0.25}, adapter)
     recorder.steps(rows(1, steps))
     recorder.checkpoint(steps, adapter)
-    recorder.snapshot(steps, {"train_clip_image": 0.75}, 2.0, adapter)
+    recorder.snapshot(steps, {"train_clip_image": 0.75}, {"train": 1.5, "val": 0.5}, adapter)
     recorder.ended("complete", "done")
     return recorder
 
@@ -81,6 +81,10 @@ def test_what_is_written_is_read_back_bit_for_bit(store, adapter):
     assert recording.steps.input_losses.tolist() == [list(one.input_losses) for one in expected]
     assert recording.quality.steps.tolist() == [0, 6]
     assert recording.quality.scores["train_clip_image"].tolist() == [0.5, 0.75]
+    assert recording.quality.seconds.tolist() == [1.0, 2.0]
+    assert {name: values.tolist() for name, values in recording.quality.samples_seconds.items()} == {
+        "train": [0.75, 1.5], "val": [0.25, 0.5],
+    }  # fmt: skip
     assert (store.snapshot_folder(recording.key, 6) / "deep" / "more.txt").read_text() == "x"
 
 
@@ -126,7 +130,7 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(store, adapter):
 def test_going_back_drops_later_snapshots_and_a_later_checkpoint(store, adapter):
     recorder = begun(store)
     recorder.steps(rows(1, 4))
-    recorder.snapshot(4, {"a": 1.0}, 1, adapter)
+    recorder.snapshot(4, {"a": 1.0}, {"train": 1.0}, adapter)
     recorder.checkpoint(4, adapter)
     recorder.resumed(2)
     assert recorder.checkpoint_folder() is None

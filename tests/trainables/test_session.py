@@ -1,5 +1,6 @@
 """Sessions: reports, exact stops, resume, snapshots and failures, against a sink in memory."""
 
+import numpy as np
 import pytest
 
 from trainables import session
@@ -144,6 +145,8 @@ def test_facts_describe_every_fixed_input(run_session, memory_sink):
     assert len(inputs) == 8
     assert set(inputs[0]) == {"image", "caption", "timestep"}
     assert len({one["timestep"] for one in inputs}) == 8
+    assert len(sink.facts["initial_losses"]) == 8
+    assert np.mean(sink.facts["initial_losses"]) == pytest.approx(sink.rows[0].l_det, rel=0.2)
 
 
 def test_a_checkpoint_that_takes_long_is_written_less_often(run_session, memory_sink, monkeypatch):

@@ -137,12 +137,12 @@ def personalize(
     """Learn a concept over the recipe's whole budget, with a snapshot every few steps."""
     with Training(base, method, concept) as training:
         probe = QualityProbe(base, concept, settings, scorer, method.phrase_for(concept))
-        snapshots = [(0, *probe.measure())]
+        snapshots = [(0, probe.measure())]
         rows = []
         for step in range(1, recipe.budget + 1):
             rows.append(training.step())
             if step % recipe.every == 0 or step == recipe.budget:
-                snapshots.append((step, *probe.measure()))
+                snapshots.append((step, probe.measure()))
     vectors = scorer.embed_images(concept.decode())
     count = len(vectors)
     real = ((vectors @ vectors.T).sum() - count) / (count * (count - 1))
@@ -150,10 +150,10 @@ def personalize(
         concept=concept,
         l_det=torch.tensor([row.l_det for row in rows], dtype=torch.float64),
         train_loss=torch.tensor([row.train_loss for row in rows], dtype=torch.float64),
-        steps=[step for step, _, _ in snapshots],
-        scores=torch.tensor([scores[TRAIN_IMAGE] for _, scores, _ in snapshots]),
+        steps=[step for step, _ in snapshots],
+        scores=torch.tensor([measured.scores[TRAIN_IMAGE] for _, measured in snapshots]),
         real=real.item(),
-        images=[images for _, _, images in snapshots],
+        images=[measured.images for _, measured in snapshots],
     )
 
 

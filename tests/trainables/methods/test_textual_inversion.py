@@ -207,11 +207,10 @@ def test_half_precision_models_are_sampled_and_train_in_float32(tiny_path, toy_c
     assert training.state_dict()["method.vectors"].dtype == torch.float32
     assert base.text_encoder.dtype == torch.bfloat16
     settings = QualitySettings(samples=1, inference_steps=2)
-    scores, images = QualityProbe(
-        base, toy_concepts[0], settings, ClipScorer(str(tiny_path / "clip"), base.device)
-    ).measure()
-    assert len(images) == 2
-    assert all(-1 <= score <= 1 for score in scores.values())
+    measured = QualityProbe(base, toy_concepts[0], settings, ClipScorer(str(tiny_path / "clip"), base.device)).measure()
+    assert len(measured.images) == 2
+    assert all(-1 <= score <= 1 for score in measured.scores.values())
+    assert measured.seconds.keys() == {"train", "val"}
 
 
 def test_two_images_or_one(base, toy_concepts):
