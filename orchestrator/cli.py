@@ -46,7 +46,7 @@ _SHARED: dict[str, tuple[str | None, Any, Any]] = {
     "preset": (
         None,
         str | None,
-        _option("--preset", "-p", help="Where values start: miniature (default) or sd15."),
+        _option("--preset", "-p", help="Where values start: miniature (default), benchmark or sd15."),
     ),
     "file": (None, Path | None, _option("--experiment", "-e", help="YAML file with any of the keys of `dvar show`.")),
     "concepts": (

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from orchestrator import plugins
-from orchestrator.experiment import TEXTUAL_INVERSION, ConceptSettings, Experiment, MethodSettings, Resources
+from orchestrator.experiment import ALL, TEXTUAL_INVERSION, ConceptSettings, Experiment, MethodSettings, Resources
 from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES, Recipe
@@ -27,6 +27,22 @@ def miniature(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Exp
         budget=suited.budget,
         quality=QualitySettings(every=suited.every, samples=4, inference_steps=8, guidance_scale=3.0),
         resources=Resources(checkpoint_seconds=5),
+    )
+
+
+def benchmark(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
+    """All concepts of the miniature over a method's full length: how the recordings that ship were made; some hours."""
+    suited = RECIPES.get(method, UNKNOWN)
+    experiment = miniature(method, recipe)
+    return experiment.model_copy(
+        update={
+            "name": _name("benchmark", method),
+            "preset": "benchmark",
+            "method": MethodSettings(name=method, recipe=recipe, settings={} if recipe else dict(suited.settings)),
+            "concepts": ConceptSettings(only=[ALL]),
+            "budget": suited.budget,
+            "quality": QualitySettings(every=suited.every, samples=8, inference_steps=10, guidance_scale=3.0),
+        }
     )
 
 
@@ -65,7 +81,11 @@ def _usual_budget(method: str) -> int:
     return kind.budget
 
 
-PRESETS: dict[str, Callable[[str, str | None], Experiment]] = {"miniature": miniature, "sd15": sd15}
+PRESETS: dict[str, Callable[[str, str | None], Experiment]] = {
+    "miniature": miniature,
+    "benchmark": benchmark,
+    "sd15": sd15,
+}
 
 
 def load(name: str, method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:

@@ -121,7 +121,9 @@ def test_wrong_keys_and_values_are_named(key, value, message):
 
 
 def test_unknown_preset():
-    with pytest.raises(InvalidInput, match=r"unknown preset 'sd51'; available: miniature, sd15. Did you mean 'sd15'"):
+    with pytest.raises(
+        InvalidInput, match=r"unknown preset 'sd51'; available: miniature, benchmark, sd15. Did you mean 'sd15'"
+    ):
         experiment.build("sd51", None, [])
 
 
