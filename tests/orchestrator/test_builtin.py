@@ -1,0 +1,54 @@
+"""The recordings that ship: whole, small, of every method and concept, and informative."""
+
+from collections import Counter
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from orchestrator import presets
+from orchestrator.library import BUILTIN, read_place
+from trainables.miniature.concepts import ENTRIES, load
+from trainables.miniature.recipes import RECIPES
+from trainables.settings import TRAIN_IMAGE
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return read_place(BUILTIN)
+
+
+def test_every_method_on_every_concept(recordings):
+    found = Counter((one.identity["method"]["name"], one.concept) for one in recordings)
+    assert found == Counter((method, concept) for method in RECIPES for concept in ENTRIES)
+    packs = [path.stat().st_size for path in (files("orchestrator") / "builtin").iterdir()]
+    assert sum(packs) <= 12_000_000
+
+
+def without_hashes(identity):
+    return identity | {"concept": identity["concept"] | {"images": len(identity["concept"]["images"])}}
+
+
+@pytest.mark.parametrize("method", RECIPES)
+def test_the_preset_makes_the_same_runs(recordings, method):
+    """`dvar record --preset benchmark` records what the packs hold; rendered pixels may differ by rounding."""
+    of_method = {one.concept: one for one in recordings if one.identity["method"]["name"] == method}
+    experiment = presets.benchmark(method)
+    for concept in load(["duck_2", "robot_4"]):
+        recorded = of_method[concept.name].identity
+        identity = experiment.identity(concept, recorded["base_model"]["fingerprint"])
+        assert without_hashes(identity) == without_hashes(recorded)
+
+
+@pytest.mark.parametrize("method", RECIPES)
+def test_quality_rises_and_l_det_tells_of_it(recordings, method):
+    of_method = [one for one in recordings if one.identity["method"]["name"] == method]
+    correlations, rises = [], []
+    for one in of_method:
+        scores, at = one.quality.scores[TRAIN_IMAGE], one.quality.steps
+        correlations.append(np.corrcoef(one.steps.l_det[at[1:] - 1], scores[1:])[0, 1])
+        rises.append(scores[-1] > scores[0])
+        assert len(one.facts["initial_losses"]) == one.steps.input_losses.shape[1]
+        assert one.quality.samples_seconds.keys() == {"train", "val"}
+    assert np.mean(correlations) < -0.7
+    assert np.mean(rises) > 0.95
