@@ -109,12 +109,23 @@ _SEARCH: dict[str, tuple[str | None, Any, Any]] = {
     ),
 }
 
+# Those of them that a benchmark understands: the method and what is trained are the recordings'.
+_BENCHMARK = {
+    name: (_SHARED | _SEARCH)[name]
+    for name in ("preset", "file", "tuning", "storage", "set", "trials", "keep", "measure", "cost", "recordings")
+}
+
 F = TypeVar("F", bound=Callable[..., None])
 
 
 def _with_search(function: F) -> F:
     """Give a command the shared flags and those of a search; see `_with_experiment`."""
     return _with_experiment(function, _SHARED | _SEARCH)
+
+
+def _with_benchmark(function: F) -> F:
+    """Give a command the flags of a benchmark; see `_with_experiment`."""
+    return _with_experiment(function, _BENCHMARK)
 
 
 def _with_experiment(function: F, flags_of: dict[str, tuple[str | None, Any, Any]] = _SHARED) -> F:
@@ -152,7 +163,11 @@ def _listed(name: str, value: Any) -> Any:
         return value
     if name == "tuning" and value.isdecimal():
         return int(value)
-    return [part.strip() for part in value.split(",") if part.strip()]
+    return _names(value)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -287,6 +302,29 @@ def compare(experiment: "Experiment", best: BestFile = None) -> None:
 
 
 @app.command()
+@_with_benchmark
+def benchmark(
+    experiment: "Experiment",
+    methods: Annotated[str | None, typer.Option("--methods", help="Names, with commas; default: all.")] = None,
+    names: Annotated[
+        str | None,
+        typer.Option("--criteria", help="Criteria to prove, with commas; default: all that can be searched."),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write every figure here as well.")] = None,
+) -> None:
+    """Prove every criterion: tune it on each method's tuning concepts, apply it to the others.
+
+    The recordings are those that come with the program (56 concepts of the miniature by six methods), or --recordings.
+    Also shows what DVAR's setting of one method does to another.
+
+    Example: [b]dvar benchmark --criteria dvar,my_package:MyRule --csv rules.csv[/b]
+    """
+    from orchestrator import benchmark
+
+    benchmark.benchmark(experiment, _names(methods), _names(names), csv)
+
+
+@app.command()
 @_with_experiment
 def demo(experiment: "Experiment") -> None:
     """Show all of it on the embedded miniature: record, tune, run, compare; a few minutes on two CPU cores."""
@@ -317,10 +355,10 @@ def concepts(
 
     Example: [b]dvar concepts --write toys --only robot_1,duck_1 --size 256[/b]
     """
-    from orchestrator import commands
+    from orchestrator import listings
 
     with _errors_as_exit_codes():
-        commands.concepts(only.split(",") if only else None, write, size)
+        listings.concepts(_names(only), write, size)
 
 
 @app.command()
@@ -330,10 +368,10 @@ def methods() -> None:
     A method is a file in trainables/methods, an entry point dvar_tune.methods of another distribution, or module:Class.
     One that cannot be loaded is named below the table, and the exit code is 1.
     """
-    from orchestrator import commands
+    from orchestrator import listings
 
     with _errors_as_exit_codes():
-        _exit(commands.methods())
+        _exit(listings.methods())
 
 
 recordings = typer.Typer(
@@ -349,10 +387,10 @@ Place = Annotated[str, typer.Argument(help="A storage's folder or URL, a pack's 
 @recordings.command(name="list")
 def list_recordings(place: Place = "dvar-runs") -> None:
     """List recordings: concept, method, seed, budget, and the best quality."""
-    from orchestrator import commands
+    from orchestrator import listings
 
     with _errors_as_exit_codes():
-        commands.list_recordings(place)
+        listings.list_recordings(place)
 
 
 @recordings.command(name="show")
@@ -360,10 +398,10 @@ def show_recording(
     key: Annotated[str, typer.Argument(help="The beginning of a key, or a concept.")], place: Place = "dvar-runs"
 ) -> None:
     """Print what a recording was made with, and its course."""
-    from orchestrator import commands
+    from orchestrator import listings
 
     with _errors_as_exit_codes():
-        commands.show_recording(key, place)
+        listings.show_recording(key, place)
 
 
 @recordings.command(name="export")
@@ -377,10 +415,10 @@ def export_recordings(
 
     Example: [b]dvar recordings export mine.parquet dvar-runs --only robot_1,duck_1[/b]
     """
-    from orchestrator import commands
+    from orchestrator import listings
 
     with _errors_as_exit_codes():
-        commands.export_recordings(target, place, only.split(",") if only else None, whole)
+        listings.export_recordings(target, place, _names(only), whole)
 
 
 @recordings.command(name="import")
@@ -389,19 +427,19 @@ def import_recordings(
     storage: Annotated[str, typer.Argument(help="The storage to write into.")] = "dvar-runs",
 ) -> None:
     """Write a pack's recordings into a storage, where `dvar tune` and `dvar compare` find them."""
-    from orchestrator import commands
+    from orchestrator import listings
 
     with _errors_as_exit_codes():
-        commands.import_recordings(pack, storage)
+        listings.import_recordings(pack, storage)
 
 
 @recordings.command(name="verify")
 def verify_recordings(place: Place = "dvar-runs") -> None:
     """Read every recording whole, and compare it with its hashes; exit with 1 where one is damaged."""
-    from orchestrator import commands
+    from orchestrator import listings
 
     with _errors_as_exit_codes():
-        _exit(commands.verify_recordings(place))
+        _exit(listings.verify_recordings(place))
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ from orchestrator.store.pack import read_pack
 from trainables.errors import InvalidInput
 from trainables.sinks import StepRow
 
+Recordings = dict[str, list[Recording]]
+
 BUILTIN = "builtin"
 FOLDER = "recordings"
 
@@ -78,19 +80,51 @@ def for_tuning(experiment: Experiment, place: str) -> list[Recording]:
         InvalidInput: there is none of the method, or a concept has none.
     """
     method = experiment.method.name
-    every = read_place(place)
-    of_method = [one for one in every if one.identity["method"]["name"] == method]
-    if not of_method:
-        methods = ", ".join(sorted({one.identity["method"]["name"] for one in every}))
-        raise InvalidInput(f"{place} has no recording of the method {method!r}; it has: {methods}")
-    wanted, names = experiment.concepts.tuning, sorted({one.concept for one in of_method})
+    of_methods = by_method(read_place(place), place, [method])
+    return split(of_methods[method], experiment.concepts.tuning)[0]
+
+
+def by_method(recordings: Sequence[Recording], place: str, names: Sequence[str] | None = None) -> Recordings:
+    """Return recordings by method, in the order of names.
+
+    Args:
+        recordings: of any methods.
+        place: where they are, for messages.
+        names: of the methods wanted; None wants all.
+
+    Raises:
+        InvalidInput: there is none of a method.
+    """
+    found: Recordings = {}
+    for one in recordings:
+        found.setdefault(str(one.identity["method"]["name"]), []).append(one)
+    for name in names or ():
+        if name not in found:
+            raise InvalidInput(f"{place} has no recording of the method {name!r}; it has: {', '.join(sorted(found))}")
+    return {name: found[name] for name in (sorted(found) if names is None else names)}
+
+
+def split(
+    recordings: Sequence[Recording], wanted: Sequence[str] | int | None
+) -> tuple[list[Recording], list[Recording]]:
+    """Divide recordings of one method into those of the concepts that tune, and the others.
+
+    Args:
+        recordings: at least one.
+        wanted: names of the concepts that tune, or how many; None takes the miniature's own, else all.
+
+    Raises:
+        InvalidInput: a name fits no recording, or there are fewer concepts.
+    """
+    names = sorted({one.concept for one in recordings})
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(names):
             raise InvalidInput(f"concepts.tuning must lie between 1 and {len(names)} concepts, got {wanted}")
-        chosen = names[:wanted]
+        chosen: Sequence[str] = names[:wanted]
     else:
         chosen = wanted or _meant_for_tuning(names)
-    return [one for one in pick(of_method, chosen) if one.concept in chosen]
+    tuning = [one for one in pick(recordings, chosen) if one.concept in chosen]
+    return tuning, [one for one in recordings if one.concept not in chosen]
 
 
 def _meant_for_tuning(names: Sequence[str]) -> list[str]:

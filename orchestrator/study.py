@@ -178,6 +178,10 @@ class Study:
         is_feasible = summary.quality_kept.mean >= self._quality_kept
         return Evaluated(name, criterion, params, outcomes, summary, spread.mean, is_feasible)
 
+    def usual(self, name: str) -> Evaluated:
+        """Replay the setting of a criterion that is tried first."""
+        return self.evaluate(name, self._usual[name])
+
     def search(
         self,
         trials: int,
@@ -209,7 +213,7 @@ class Study:
             if not study.trials:
                 for criterion, params in self._usual.items():
                     study.enqueue_trial(_as_trial(criterion, params))
-            usual = tuple(self.evaluate(criterion, params) for criterion, params in self._usual.items())
+            usual = tuple(self.usual(criterion) for criterion in self._usual)
             tried = _Tried(usual)
             self._take_in(study, tried)
             while (count := len(_finished(study))) < trials:
@@ -349,6 +353,15 @@ def _common_budget(recordings: Sequence[Recording]) -> int:
         listed = ", ".join(f"{recording.concept}: {recording.budget}" for recording in recordings)
         raise InvalidInput(f"the recordings have different budgets ({listed}); search on those of one budget")
     return budgets.pop()
+
+
+def has_space(name: str) -> bool:
+    """Whether a criterion's settings can be searched."""
+    try:
+        _space_module(name)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _space_module(name: str) -> Any:

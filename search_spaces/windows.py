@@ -35,6 +35,16 @@ def scaled(window: int, usual_budget: int, budget: int) -> int:
     return min(max(round(window * budget / usual_budget), space.low), space.high)
 
 
+def rescaled(params: Mapping[str, Any], usual_budget: int, budget: int) -> dict[str, Any]:
+    """Return a criterion's setting for another budget: its "window" and "steps" in proportion."""
+    found = dict(params)
+    if "window" in found:
+        found["window"] = scaled(found["window"], usual_budget, budget)
+    if "steps" in found:
+        found["steps"] = min(max(1, round(found["steps"] * budget / usual_budget)), budget)
+    return found
+
+
 def windowed_space(budget: int, thresholds: tuple[float, float]) -> dict[str, BaseDistribution]:
     """Return the ranges of "window" (steps) and "threshold", both on a log scale.
 

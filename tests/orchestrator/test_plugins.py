@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from orchestrator import commands, experiment, plugins
+from orchestrator import experiment, listings, plugins
 from orchestrator.criteria import DVAR, Criterion, load
 from orchestrator.recording import recording_key
 from search_spaces.paper import PAPER
@@ -80,12 +80,12 @@ def test_methods_are_listed_and_a_broken_one_is_named(tmp_path, monkeypatch, cap
     (info / "entry_points.txt").write_text("[dvar_tune.methods]\nlost = broken_methods:X\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("COLUMNS", "100")
-    assert commands.methods() is False
+    assert listings.methods() is False
     printed = capsys.readouterr().out
     assert all(name in printed for name in plugins.METHODS.names() if name != "lost")
     assert re.search(r"unusable method 'lost' .*a_package_that_is_not_there", printed)
     monkeypatch.undo()
-    assert commands.methods() is True
+    assert listings.methods() is True
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_faulty_plugin_leaves_the_others_listed(tmp_path, monkeypatch, capsys,
     (info / "entry_points.txt").write_text("[dvar_tune.methods]\nlost = bad_methods:X\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "bad_methods", raising=False)
-    assert commands.methods() is False
+    assert listings.methods() is False
     printed = capsys.readouterr().out
     assert "textual_inversion" in printed
     assert re.search(message, printed)

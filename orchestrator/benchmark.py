@@ -1,0 +1,87 @@
+"""The command that proves criteria on recordings: tuned on some concepts of every method, applied to the others."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator import criteria
+from orchestrator.experiment import Experiment
+from orchestrator.library import BUILTIN, by_method, read_place, split
+from orchestrator.progress import bars
+from orchestrator.proof import DVAR, Proof, Proved, Rule, prove_all, transfer
+from orchestrator.report.proof_table import proof_table, transfer_table
+from orchestrator.study import has_space
+from orchestrator.tracking import Tracker
+from trainables.errors import InvalidInput
+
+
+def benchmark(
+    experiment: Experiment, methods: Sequence[str] | None, names: Sequence[str] | None, target: Path | None
+) -> None:
+    """Tune criteria on every method's tuning concepts, apply them to the others, and print what they cost and keep.
+
+    Args:
+        experiment: its study's place of recordings, rule and number of settings, its tuning concepts and its storage.
+        methods: those to use; None uses all that are recorded.
+        names: the criteria; None takes all that have a search space.
+        target: a CSV file to write as well.
+    """
+    console, settings = Console(highlight=False), experiment.study
+    place = settings.recordings or BUILTIN
+    with console.status("reading recordings"):
+        recordings = by_method(read_place(place), place, methods)
+        sides = {name: split(found, experiment.concepts.tuning) for name, found in recordings.items()}
+    chosen = list(names or filter(has_space, criteria.names()))
+    rule = Rule(settings.trials, settings.quality_kept, settings.measure, settings.cost, settings.seed)
+    tracker = Tracker(experiment.model_copy(update={"name": "benchmark"}))
+    with tracker.run("benchmark", experiment.public()) as parent:
+        with bars(console) as progress:
+            task = progress.add_task("searching", total=len(chosen) * len(sides), unit="searches", detail="")
+
+            def told(method: str, name: str) -> None:
+                progress.update(task, advance=1, detail=f"{method}, {name}")
+
+            proofs, rows = prove_all(sides, chosen, rule, told)
+        for row in rows:
+            about = {"method": row.method, "criterion": repr(row.criterion), "setting": row.label}
+            run = parent.child(f"{row.method}: {row.criterion}", about, {"dvar.kind": "proof"})
+            parent.finish(run, row.figures())
+    _print(console, proofs, rows, rule, chosen)
+    if target:
+        _write(rows, target)
+        console.print(f"written to {escape(str(target))}", soft_wrap=True)
+
+
+def _print(console: Console, proofs: Sequence[Proof], rows: Sequence[Proved], rule: Rule, names: Sequence[str]) -> None:
+    for proof in proofs:
+        console.print(proof_table([row for row in rows if row.method == proof.method], rule.quality_kept))
+    wanted = f"{100 * rule.quality_kept:.0f} %"
+    console.print(
+        f"tuned: with {rule.trials} settings, for the lowest mean {rule.cost} that keep {wanted} of the best "
+        f"{rule.measure}\nusual: the paper's setting, or the method's own, scaled to the budget\n"
+        "mean, most: the steps that the usual CLIP-s needed on the tuning concepts\n"
+        "left out: kept by the tuning concepts under the setting chosen without each\n"
+        f"seconds: measured, with what the criterion costs; < {wanted}: share of test concepts that keep less\n"
+        f"green: the tuned criterion with the fewest steps of those that keep {wanted} on the test concepts",
+        soft_wrap=True,
+    )
+    if len(proofs) > 1 and DVAR in names:
+        console.print("\nDVAR's setting of one method used on another: % of the budget / % of quality kept")
+        console.print(transfer_table(transfer(proofs, DVAR), rule.quality_kept))
+
+
+def _write(rows: Sequence[Proved], target: Path) -> None:
+    figures = [row.figures() for row in rows]
+    columns = list(dict.fromkeys(name for found in figures for name in found))
+    try:
+        with target.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["method", "setting", "criterion", *columns])
+            for row, found in zip(rows, figures, strict=True):
+                values = [found.get(name, "") for name in columns]
+                writer.writerow([row.method, row.label, repr(row.criterion), *values])
+    except OSError as error:
+        raise InvalidInput(f"{target} cannot be written: {error}") from error

@@ -1,0 +1,208 @@
+"""Proof: criteria tuned on some concepts of a method and applied to others, and settings carried across methods."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from orchestrator import criteria
+from orchestrator.criteria import Criterion, FewIterations, Never
+from orchestrator.recording import Recording
+from orchestrator.replay import Outcome, Summary, replay
+from orchestrator.study import Cost, Evaluated, Study
+from orchestrator.trust import Trust, examine
+from search_spaces.windows import rescaled
+from trainables.errors import InvalidInput
+from trainables.settings import TRAIN_IMAGE
+
+CLIP_S, DVAR = "clip_score", "dvar"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """By which a setting is chosen, the same for every criterion.
+
+    Attributes:
+        trials: settings that each criterion's study tries.
+        quality_kept: mean share of the best quality that a setting must keep.
+        measure: the quality that counts.
+        cost: what is saved, iterations or seconds.
+        seed: of the sampler.
+    """
+
+    trials: int = 100
+    quality_kept: float = 0.9
+    measure: str = TRAIN_IMAGE
+    cost: Cost = "iterations"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Proved:
+    """What a criterion does to the concepts of a method that its setting was not chosen on.
+
+    Attributes:
+        label: "full", "usual" (the paper's setting, or the method's own), "mean" and "most" (the steps that CLIP-s
+            needed), or "tuned".
+        criterion: with its setting.
+        tuning: over the tuning concepts.
+        test: over the others.
+        outcomes: of the others.
+        below: share of them that keep less quality than the rule wants, 0..1.
+        trust: how far the choice depends on its concepts; None for a setting that was not searched.
+    """
+
+    method: str
+    label: str
+    criterion: Criterion
+    tuning: Summary
+    test: Summary
+    outcomes: tuple[Outcome, ...]
+    below: float
+    trust: Trust | None
+
+    def figures(self) -> dict[str, float]:
+        """Return what was measured, by name."""
+        found = {"below": self.below}
+        for part, summary in (("tuning", self.tuning), ("test", self.test)):
+            spreads = {name: getattr(summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
+            found |= {f"{part}_{name}": one.mean for name, one in spreads.items() if one}
+        if self.trust and self.trust.left_out:
+            found |= {"left_out_cost": self.trust.left_out_cost, "left_out_quality": self.trust.left_out_quality}
+        return found
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A setting of one method used on another's test concepts, its steps scaled to the other budget."""
+
+    source: str
+    target: str
+    criterion: Criterion
+    test: Summary
+    below: float
+
+
+class Proof:
+    """Tunes criteria on some concepts of a method, and applies them to others.
+
+    Args:
+        method: personalization method of the recordings.
+        tuning: complete recordings of the concepts on which settings are chosen, of one budget.
+        test: complete recordings of others, of the same budget.
+        rule: by which settings are chosen.
+
+    Raises:
+        InvalidInput: a side is empty, budgets differ, or a concept is on both sides.
+    """
+
+    def __init__(self, method: str, tuning: Sequence[Recording], test: Sequence[Recording], rule: Rule) -> None:
+        self.method, self._tuning, self._test, self._rule = method, tuple(tuning), tuple(test), rule
+        if not test:
+            raise InvalidInput(f"{method}: every concept serves to tune, so none is left to prove a setting on")
+        both = {one.concept for one in tuning} & {one.concept for one in test}
+        if both:
+            raise InvalidInput(f"{method}: {', '.join(sorted(both))} would both tune and test")
+        budgets = {one.budget for one in (*tuning, *test)}
+        if len(budgets) > 1:
+            raise InvalidInput(
+                f"{method}: the recordings have different budgets ({', '.join(map(str, sorted(budgets)))})"
+            )
+        self.budget = budgets.pop()
+        self._tuned: dict[str, Evaluated] = {}
+
+    def references(self) -> list[Proved]:
+        """Return what needs no search: the full budget, DVAR's usual setting, and what CLIP-s needed on the tuning."""
+        clip_s = self._study(CLIP_S).usual(CLIP_S)
+        stops = [outcome.stop_step for outcome in clip_s.outcomes]
+        return [
+            self._prove("full", Never()),
+            self._prove("usual", self._study(DVAR).usual(DVAR).criterion),
+            self._prove("usual", clip_s.criterion),
+            self._prove("mean", FewIterations(round(fmean(stops)))),
+            self._prove("most", FewIterations(max(stops))),
+        ]
+
+    def tuned(self, name: str) -> Proved:
+        """Search a criterion's setting on the tuning concepts, and apply it to the others."""
+        rule = self._rule
+        result = self._study(name).search(rule.trials, seed=rule.seed)
+        self._tuned[name] = result.best
+        return self._prove("tuned", result.best.criterion, examine(result))
+
+    def carried(self, name: str, source: "Proof") -> Carried:
+        """Apply the setting that another proof has tuned.
+
+        Raises:
+            KeyError: it has not tuned that criterion.
+        """
+        params = rescaled(source._tuned[name].params, source.budget, self.budget)
+        criterion = criteria.load(name, **params)
+        outcomes = self._outcomes(criterion, self._test)
+        return Carried(source.method, self.method, criterion, Summary.of(outcomes), self._below(outcomes))
+
+    def _study(self, name: str) -> Study:
+        rule = self._rule
+        return Study(
+            self._tuning,
+            names=[name],
+            method=self.method,
+            quality_kept=rule.quality_kept,
+            measure=rule.measure,
+            cost=rule.cost,
+        )
+
+    def _prove(self, label: str, criterion: Criterion, trust: Trust | None = None) -> Proved:
+        outcomes = self._outcomes(criterion, self._test)
+        return Proved(
+            method=self.method,
+            label=label,
+            criterion=criterion,
+            tuning=Summary.of(self._outcomes(criterion, self._tuning)),
+            test=Summary.of(outcomes),
+            outcomes=outcomes,
+            below=self._below(outcomes),
+            trust=trust,
+        )
+
+    def _outcomes(self, criterion: Criterion, recordings: Sequence[Recording]) -> tuple[Outcome, ...]:
+        return tuple(replay(criterion, one, self._rule.measure) for one in recordings)
+
+    def _below(self, outcomes: Sequence[Outcome]) -> float:
+        by_concept: dict[str, list[float]] = {}
+        for one in outcomes:
+            assert one.quality_kept is not None
+            by_concept.setdefault(one.concept, []).append(one.quality_kept)
+        return fmean(fmean(kept) < self._rule.quality_kept for kept in by_concept.values())
+
+
+def transfer(proofs: Sequence[Proof], name: str) -> list[Carried]:
+    """Return what the setting of each method that tuned a criterion does to the test concepts of every method."""
+    return [target.carried(name, source) for source in proofs for target in proofs]
+
+
+Told = Callable[[str, str], None]
+
+
+def prove_all(
+    methods: Mapping[str, tuple[Sequence[Recording], Sequence[Recording]]],
+    names: Sequence[str],
+    rule: Rule,
+    told: Told = lambda method, name: None,
+) -> tuple[list[Proof], list[Proved]]:
+    """Prove criteria on every method.
+
+    Args:
+        methods: each with the recordings that tune and those that test.
+        names: of the criteria.
+        rule: by which settings are chosen.
+        told: called with method and criterion before each search.
+    """
+    proofs, rows = [], []
+    for method, (tuning, test) in methods.items():
+        proof = Proof(method, tuning, test, rule)
+        rows += proof.references()
+        for name in names:
+            told(method, name)
+            rows.append(proof.tuned(name))
+        proofs.append(proof)
+    return proofs, rows

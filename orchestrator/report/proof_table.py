@@ -1,0 +1,83 @@
+"""Tables of a proof: each method's criteria side by side, and settings carried from method to method."""
+
+import re
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.criteria import Criterion
+from orchestrator.proof import Carried, Proved
+
+
+def proof_table(rows: Sequence[Proved], wanted: float) -> Table:
+    """Return one method's criteria: what each cost and kept on the concepts that tuned it, and on the others.
+
+    Args:
+        rows: of one method.
+        wanted: share of the best quality that a setting was to keep.
+    """
+    first = rows[0]
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.title = f"{first.method}: {first.tuning.concepts} concepts tune, {first.test.concepts} test"
+    table.title_justify, table.title_style = "left", "bold"
+    table.add_column("\n", no_wrap=True)
+    table.add_column("\ncriterion", no_wrap=True)
+    of_test = ("test\nsteps", "\nseconds", "\nkept %", f"\n< {100 * wanted:.0f} %")
+    for heading in ("tuning\nkept %", "left\nout %", *of_test):
+        table.add_column(heading, justify="right", no_wrap=True)
+    cheapest = _cheapest(rows, wanted)
+    for row in rows:
+        table.add_row(
+            row.label, Text(_short(row.criterion)), *_cells(row), style="bold green" if row is cheapest else ""
+        )
+    return table
+
+
+def _short(criterion: Criterion) -> str:
+    """Write a criterion with the values of its settings alone."""
+    values = ", ".join(re.findall(r"=([^,)]+)", repr(criterion)))
+    return f"{type(criterion).__name__}({values})"
+
+
+def _cheapest(rows: Sequence[Proved], wanted: float) -> Proved | None:
+    """Return the searched criterion that needs the fewest steps of those that keep enough on the test concepts."""
+    kept = [row for row in rows if row.trust and _percent(row.test.quality_kept) >= 100 * wanted]
+    return min(kept, key=lambda row: row.test.iterations.mean, default=None)
+
+
+def _percent(spread: object) -> float:
+    return 100 * getattr(spread, "mean", float("nan"))
+
+
+def _cells(row: Proved) -> list[str]:
+    left_out = f"{100 * row.trust.left_out_quality:.1f}" if row.trust and row.trust.left_out else ""
+    seconds = f"{row.test.seconds.mean:.1f}" if row.test.seconds else ""
+    return [
+        f"{_percent(row.tuning.quality_kept):.1f}",
+        left_out,
+        f"{row.test.iterations.mean:.1f}",
+        seconds,
+        f"{_percent(row.test.quality_kept):.1f}",
+        f"{100 * row.below:.0f} %",
+    ]
+
+
+def transfer_table(carried: Sequence[Carried], wanted: float) -> Table:
+    """Return settings tuned on the method of a row and used on that of a column: budget used, quality kept."""
+    targets = list(dict.fromkeys(one.target for one in carried))
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, show_edge=False)
+    table.add_column("tuned on", no_wrap=True)
+    for target in targets:
+        table.add_column(target.replace("_", "\n"), justify="right")
+    for source in dict.fromkeys(one.source for one in carried):
+        cells = {one.target: one for one in carried if one.source == source}
+        table.add_row(source, *(_carried_cell(cells[target], wanted) for target in targets))
+    return table
+
+
+def _carried_cell(one: Carried, wanted: float) -> Text:
+    kept = _percent(one.test.quality_kept)
+    own = "bold " if one.source == one.target else ""
+    return Text(f"{100 * one.test.share.mean:.0f}/{kept:.1f}", own + ("green" if kept >= 100 * wanted else ""))

@@ -1,0 +1,114 @@
+"""Proof: criteria tuned on some concepts and applied to others, against figures by hand."""
+
+import csv
+import dataclasses
+from statistics import fmean
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.criteria import DVAR, FewIterations, Never
+from orchestrator.proof import Proof, Rule, transfer
+from orchestrator.replay import replay
+from orchestrator.store.pack import write_pack
+from orchestrator.study import Study
+from search_spaces.windows import rescaled
+from trainables.errors import InvalidInput
+
+RULE = Rule(trials=20, quality_kept=0.9)
+
+
+@pytest.fixture
+def sides(make_recording):
+    def make(budget=200, rates=(10, 14, 18, 40, 12, 30)):
+        found = [make_recording(f"c{i}", budget, rate=rate, seed=i) for i, rate in enumerate(rates)]
+        return found[:3], found[3:]
+
+    return make
+
+
+def test_a_tuned_setting_is_the_studys_and_its_figures_are_the_replays(sides):
+    tuning, test = sides()
+    proved = Proof("svdiff", tuning, test, RULE).tuned("dvar")
+    study = Study(tuning, names=["dvar"], method="svdiff").search(20)
+    assert proved.criterion == study.best.criterion
+    outcomes = [replay(proved.criterion, one) for one in test]
+    assert proved.test.iterations.mean == pytest.approx(fmean(one.stop_step for one in outcomes))
+    assert proved.test.quality_kept.mean == pytest.approx(fmean(one.quality_kept for one in outcomes))
+    assert proved.below == fmean(one.quality_kept < 0.9 for one in outcomes) > 0
+    assert proved.tuning.iterations.mean == study.best.iterations
+    assert proved.figures()["test_seconds"] == pytest.approx(fmean(one.seconds for one in outcomes))
+
+
+def test_a_concept_of_several_seeds_counts_once(make_recording, sides):
+    tuning, _ = sides()
+    test = [make_recording("x", 200, rate=4, seed=i) for i in range(3)] + [make_recording("y", 200, rate=60)]
+    proof = Proof("svdiff", tuning, test, RULE)
+    proved = proof._prove("", FewIterations(30))
+    assert (proved.test.concepts, proved.below) == (2, 0.5)
+
+
+def test_references(sides):
+    tuning, test = sides()
+    proof = Proof("svdiff", tuning, test, RULE)
+    full, dvar, clip_s, mean, most = proof.references()
+    assert full.criterion == Never()
+    assert dvar.criterion == DVAR(**Study(tuning, method="svdiff").usual("dvar").params)
+    stops = [replay(clip_s.criterion, one).stop_step for one in tuning]
+    assert (mean.criterion, most.criterion) == (FewIterations(round(fmean(stops))), FewIterations(max(stops)))
+
+
+def test_settings_are_carried_in_proportion_to_the_budget(sides):
+    proofs = [Proof("a", *sides(200), RULE), Proof("b", *sides(400), RULE)]
+    tuned = [proof.tuned("dvar").criterion for proof in proofs]
+    carried = {(one.source, one.target): one for one in transfer(proofs, "dvar")}
+    assert carried["a", "a"].criterion == tuned[0]
+    there = carried["a", "b"].criterion
+    assert (there.window, there.threshold) == (2 * tuned[0].window, tuned[0].threshold)
+    assert carried["b", "a"].test.iterations.mean == fmean(
+        replay(carried["b", "a"].criterion, one).stop_step for one in sides(200)[1]
+    )
+    assert rescaled({"steps": 30, "patience": 3}, 100, 50) == {"steps": 15, "patience": 3}
+    with pytest.raises(KeyError):
+        proofs[0].carried("ema", proofs[1])
+
+
+def test_what_proves_nothing_is_refused(sides):
+    tuning, test = sides()
+    with pytest.raises(InvalidInput, match="svdiff: every concept serves to tune"):
+        Proof("svdiff", tuning, [], RULE)
+    with pytest.raises(InvalidInput, match="c1 would both tune and test"):
+        Proof("svdiff", tuning, [*test, tuning[1]], RULE)
+    with pytest.raises(InvalidInput, match=r"different budgets \(100, 200\)"):
+        Proof("svdiff", tuning, sides(100)[1], RULE)
+
+
+def of_method(recording, method):
+    identity = dict(recording.identity) | {"method": {"name": method}}
+    return dataclasses.replace(recording, identity=identity, key=None)
+
+
+def test_the_command(sides, tmp_path, monkeypatch):
+    from orchestrator.recording import recording_key
+
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for method, budget in (("svdiff", 200), ("p_plus", 100)):
+        for one in (of_method(one, method) for side in sides(budget) for one in side):
+            facts = {"usual": {"budget": budget, "window": 40, "threshold": 0.2}}
+            found.append(dataclasses.replace(one, key=recording_key(one.identity), facts=facts))
+    write_pack(found, tmp_path / "x.parquet", compact=True)
+    command = ["benchmark", "--recordings", "x.parquet", "--trials", "8", "--tuning", "3", "--csv", "out.csv"]
+    done = CliRunner().invoke(app, [*command, "--criteria", "dvar,few_iterations"], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    assert "svdiff: 3 concepts tune, 3 test" in done.output
+    assert max(len(line) for line in done.output.splitlines() if "DVAR(" in line) <= 80
+    assert "tuned on" in done.output
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert len(rows) == 2 * (5 + 2)
+    assert {row["setting"] for row in rows} == {"full", "usual", "mean", "most", "tuned"}
+    assert all(0 <= float(row["below"]) <= 1 and float(row["test_iterations"]) > 0 for row in rows)
+    wrong = CliRunner().invoke(app, [*command, "--methods", "dreambuth"])
+    assert wrong.exit_code == 2
+    assert "has no recording of the method 'dreambuth'" in " ".join(wrong.output.split())
