@@ -413,8 +413,6 @@ def _say_agreement(
         if criterion.decides_by_step:
             desk.say("no live runs of this setting yet: `dvar run` proves it")
         return
-    if not criterion.needs_l_det or criterion.l_det_every > 1:
-        desk.say("live runs evaluate L_det after every step, whatever the criterion needs: their seconds are longer")
     replayed = {one.concept: replay(criterion, one, measure).stop_step for one in recordings}
     same = sum(replayed[one.concept] == one.stop_step for one in live)
     desk.say(f"live and replayed stop at the same step: {same} of {len(live)} concepts")

@@ -21,12 +21,13 @@ class Steps:
     """The steps table: row k-1 holds optimizer step k.
 
     Attributes:
-        l_det: deterministic loss after each step, shape (steps,).
+        l_det: deterministic loss after each step, shape (steps,); NaN where a stopped run did not evaluate it.
         train_loss: the method's own loss on its training batch, shape (steps,).
         grad_norm: norm of the gradient of what trains, shape (steps,).
         seconds: time of each training step without L_det, shape (steps,).
         l_det_seconds: time of each evaluation of L_det, shape (steps,).
-        input_losses: loss of every fixed input, shape (steps, inputs); `l_det` is the mean of a row.
+        input_losses: loss of every fixed input, shape (steps, inputs), NaN likewise; in a full-length run `l_det` is
+            the mean of a row.
     """
 
     l_det: Floats

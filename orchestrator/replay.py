@@ -8,6 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from orchestrator.criteria import Criterion
+from orchestrator.evaluation import l_det_series
 from orchestrator.recording import Floats, Quality, Recording
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
@@ -24,7 +25,8 @@ class Outcome:
         stopped: whether the criterion stopped it.
         budget: optimizer steps of a full-length run.
         seconds: time of the steps done, with what the criterion itself costs: each evaluation of L_det that it needs,
-            or drawing and scoring the samples that it watches.
+            or drawing and scoring the samples that it watches. Of a criterion that evaluates a part of the inputs at a
+            time it is not known.
         quality_at_stop: score of the snapshot that is kept: the last one at or before the stop, or the best one for a
             criterion that keeps it.
         best_quality: highest score of any snapshot of the full-length run.
@@ -186,7 +188,10 @@ def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
     """Return the step at which the criterion stops, or None."""
     try:
         if criterion.decides_by_step:
-            return criterion.first_stop(recording.steps.l_det[: recording.budget])
+            values = recording.steps.l_det
+            if criterion.needs_l_det:
+                values = l_det_series(recording, criterion.evaluation)
+            return criterion.first_stop(values[: recording.budget])
         count = criterion.first_stop(_watched(criterion, recording))
     except ValueError as error:
         _refuse(recording, f"cannot be replayed: {error}; record it anew")
@@ -208,7 +213,9 @@ def _watched(criterion: Criterion, recording: Recording) -> Floats:
 def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | None:
     seconds = float(recording.steps.seconds[:stop].sum())
     if criterion.needs_l_det:
-        every = criterion.l_det_every
+        if criterion.evaluation.inputs is not None:
+            return None  # what a part of the inputs takes was not measured
+        every = criterion.evaluation.every
         seconds += float(recording.steps.l_det_seconds[every - 1 : stop : every].sum())
     elif criterion.series is not None:
         seconds += float(

@@ -18,7 +18,7 @@ from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.model_files import fingerprint, resolve
-from trainables.settings import BaseModelSettings, QualitySettings
+from trainables.settings import BaseModelSettings, EvaluationSettings, QualitySettings
 from trainables.sinks import Sink
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ def _plan(experiment: Experiment, quality: QualitySettings, criterion: Criterion
         method=method,
         budget=experiment.budget,
         seed=experiment.seed,
-        fixed_batch=experiment.fixed_batch,
+        fixed_batch=experiment.fixed_batch if criterion is None or criterion.needs_l_det else None,
+        evaluation=criterion.evaluation if criterion else EvaluationSettings(),
         quality=quality,
         criterion=criterion.online if criterion else None,
         report_steps=experiment.resources.report_steps,

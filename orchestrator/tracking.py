@@ -1,6 +1,7 @@
 """MLflow: a parent run a command or study, a child run a concept; the only module that imports mlflow."""
 
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +102,7 @@ class ParentRun:
     def __init__(self, client: "MlflowClient", experiment_id: str, run_id: str) -> None:
         self._client, self._experiment_id, self.run_id = client, experiment_id, run_id
         self._children: dict[str, str] = {}
-        self._stride = 1
+        self._stride, self._logged = 1, dict[str, int]()
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log parameters; nested ones with dotted names."""
@@ -153,7 +154,12 @@ class ParentRun:
     def reported(self, job: Job, result: Mapping[str, Any]) -> None:
         """Log a thinned L_det, and the last values of what else the result holds."""
         numbered = enumerate(result["l_det_values"], start=result["first_step"])
-        metrics = [("l_det", value, step) for step, value in numbered if step % self._stride == 0]
+        metrics = []
+        for step, value in numbered:
+            # One value of every few steps; where L_det is evaluated seldom, none falls on a given step.
+            if math.isfinite(value) and step // self._stride > self._logged.get(job.key, 0):
+                self._logged[job.key] = step // self._stride
+                metrics.append(("l_det", value, step))
         others = [name for name in result if name in METRICS[1:] or "_clip_" in name]
         metrics += [(name, result[name], result["step"]) for name in others]
         _log(self._client, self._children[job.key], metrics=metrics)

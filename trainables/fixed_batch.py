@@ -1,5 +1,6 @@
 """FixedBatch: inputs that are drawn once, whose loss L_det shows what training achieves (paper, section 3.2)."""
 
+import math
 from typing import Any
 
 import torch
@@ -8,10 +9,10 @@ from torch.nn import functional as F
 
 from trainables.base_model import BaseModel
 from trainables.errors import InvalidInput
-from trainables.inputs import SOURCES, Inputs, InputSource
+from trainables.inputs import SOURCES, Inputs, InputSource, pick
 from trainables.methods.base import Method
 from trainables.randomness import Streams
-from trainables.settings import FixedBatchSettings
+from trainables.settings import EvaluationSettings, FixedBatchSettings
 
 
 class FixedBatch:
@@ -29,20 +30,69 @@ class FixedBatch:
         streams = Streams(settings.seed, "fixed batch", SOURCES)
         self.inputs: Inputs = source.draw(settings.size, streams, _timesteps(source, settings, streams))
 
+    def __len__(self) -> int:
+        return len(self.inputs.images)
+
     @torch.no_grad()
-    def losses(self, base: BaseModel, method: Method) -> Tensor:
-        """Return the loss of every input, shape (inputs,), float64 on the CPU.
+    def losses(self, base: BaseModel, method: Method, rows: list[int] | None = None) -> Tensor:
+        """Return the loss of every input, or of some, shape (inputs,), float64 on the CPU.
 
         Plain mean squared error in float32 (no mask, no prior term). It draws no random number and changes nothing.
         """
-        prediction = method.denoise(base, self.inputs)
-        errors = F.mse_loss(prediction.float(), self.inputs.target_bchw, reduction="none")
+        inputs = self.inputs if rows is None else pick(self.inputs, rows)
+        prediction = method.denoise(base, inputs)
+        errors = F.mse_loss(prediction.float(), inputs.target_bchw, reduction="none")
         return errors.mean(dim=(1, 2, 3)).cpu().double()
 
     def facts(self) -> list[dict[str, Any]]:
         """Describe every input as plain JSON: image, caption and timestep."""
         rows = zip(self.inputs.images, self.inputs.captions, self.inputs.timesteps_b.tolist(), strict=True)
         return [{"image": image, "caption": caption, "timestep": timestep} for image, caption, timestep in rows]
+
+
+class Evaluation:
+    """L_det along a training: evaluates what is due, and remembers each input's last loss.
+
+    Args:
+        fixed_batch: whose inputs are evaluated.
+        settings: how often, and how many at a time.
+        initial: loss of every input before the first step, shape (inputs,), float64.
+
+    Raises:
+        InvalidInput: the fixed batch has fewer inputs than an evaluation takes.
+    """
+
+    def __init__(self, fixed_batch: FixedBatch, settings: EvaluationSettings, initial: Tensor) -> None:
+        if settings.inputs is not None and settings.inputs > len(fixed_batch):
+            raise InvalidInput(
+                f"L_det of {settings.inputs} inputs at a time needs as many; the fixed batch has {len(fixed_batch)}"
+            )
+        self._fixed_batch, self._settings, self._initial, self.latest = fixed_batch, settings, initial, initial.clone()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether earlier evaluations are part of the next one's value."""
+        return self._settings.inputs is not None
+
+    def measure(self, base: BaseModel, method: Method, step: int) -> tuple[float | None, tuple[float, ...]]:
+        """Evaluate what is due after a step.
+
+        Returns:
+            L_det, or None where no evaluation is due; and the loss of every input, NaN where it was not evaluated.
+        """
+        losses = torch.full_like(self.latest, math.nan)
+        if step % self._settings.every:
+            return None, tuple(losses.tolist())
+        rows = self._rows(step // self._settings.every - 1)
+        losses[rows] = self._fixed_batch.losses(base, method, None if self._settings.inputs is None else rows)
+        self.latest[rows] = losses[rows]
+        values = self.latest / self._initial if self._settings.relative else self.latest
+        return values.mean().item(), tuple(losses.tolist())
+
+    def _rows(self, turn: int) -> list[int]:
+        count = len(self.latest)
+        taken = self._settings.inputs or count
+        return [(turn * taken + index) % count for index in range(taken)]
 
 
 def _timesteps(source: InputSource, settings: FixedBatchSettings, streams: Streams) -> Tensor:

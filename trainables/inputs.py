@@ -57,10 +57,11 @@ def split(inputs: Inputs, size: int) -> list[Inputs]:
         [*range(part * size, (part + 1) * size), *range(count + part * share, count + (part + 1) * share)]
         for part in range(parts)
     ]
-    return [_pick(inputs, rows, share) for rows in chosen]
+    return [pick(inputs, rows, share) for rows in chosen]
 
 
-def _pick(inputs: Inputs, rows: list[int], prior_count: int) -> Inputs:
+def pick(inputs: Inputs, rows: list[int], prior_count: int = 0) -> Inputs:
+    """Return some of the inputs, the last `prior_count` of which show the class."""
     own = rows[: len(rows) - prior_count]
     return Inputs(
         images=tuple(inputs.images[row] for row in rows),

@@ -1,5 +1,6 @@
 """Personalization: the Ray Tune trainable around a `Session`; the only Ray import among the trainables."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
 
     The trial's config holds `concept`, the name of one of `concepts`. With `reuse_actors` the models are loaded
     once an actor. Each result holds `step`, `first_step`, `l_det_values` (see `trainables.session.Progress`),
-    `l_det` (the last value), `state` and `concept`, and is `done` once the budget is used up. When the criterion
-    fires the trial does no further step; a `ray.tune.Stopper` with the same criterion ends it.
+    `l_det` (the last one that was evaluated), `state` and `concept`, and is `done` once the budget is used up. When
+    the criterion fires the trial does no further step; a `ray.tune.Stopper` with the same criterion ends it.
     """
 
     def setup(
@@ -60,8 +61,8 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
             "done": progress.state == "complete",
             **progress.scores,
         }
-        if progress.l_det:
-            result["l_det"] = progress.l_det[-1]
+        if evaluated := [value for value in progress.l_det if math.isfinite(value)]:
+            result["l_det"] = evaluated[-1]
         if row := progress.last_row:
             result |= {"train_loss": row.train_loss, "grad_norm": row.grad_norm}
         return result

@@ -1,5 +1,6 @@
 """Session: one concept's personalization from its start or its checkpoint to its end; no Ray inside."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from trainables.methods.base import Method
 from trainables.model_files import commit, resolve
 from trainables.pictures import contact_sheet
 from trainables.quality import ClipScorer, QualityProbe
-from trainables.settings import BaseModelSettings, FixedBatchSettings, QualitySettings
+from trainables.settings import BaseModelSettings, EvaluationSettings, FixedBatchSettings, QualitySettings
 from trainables.sinks import EndState, Sink, StepRow
 from trainables.training import Training
 
@@ -34,7 +35,7 @@ class Online(Protocol):
     """A stopping criterion while the training runs."""
 
     def update(self, value: float) -> bool:
-        """Take the next L_det; return whether to stop now."""
+        """Take the next L_det, NaN where it was not evaluated; return whether to stop now."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Plan:
         method: makes a method with its settings.
         budget: optimizer steps at most.
         seed: of training.
-        fixed_batch: how L_det's inputs are drawn.
+        fixed_batch: how L_det's inputs are drawn; None never evaluates it.
+        evaluation: how often L_det is evaluated, and on how many inputs.
         quality: how samples are scored; None takes no samples.
         criterion: makes a fresh criterion; None runs the whole budget.
         report_steps: optimizer steps a report at most; None leaves it to `report_seconds`.
@@ -59,7 +61,8 @@ class Plan:
     method: Callable[[], Method]
     budget: int
     seed: int = 0
-    fixed_batch: FixedBatchSettings = field(default_factory=FixedBatchSettings)
+    fixed_batch: FixedBatchSettings | None = field(default_factory=FixedBatchSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     quality: QualitySettings | None = None
     criterion: Callable[[], Online] | None = None
     report_steps: int | None = None
@@ -96,7 +99,7 @@ class Progress:
         step: optimizer steps done so far.
         first_step: number of the first step of `l_det`; 1 in a session's first report, which repeats what a
             checkpoint held, so that whoever listens never misses a value.
-        l_det: the values from `first_step` on.
+        l_det: the values from `first_step` on; NaN where it was not evaluated.
         state: "running", "complete" (the budget is used up) or "stopped" (by the criterion).
         last_row: facts of the last step done in this call; None when there was none.
         scores: quality of the last snapshot that was taken in this call, else empty.
@@ -122,7 +125,14 @@ class Session:
 
     def __init__(self, models: Models, plan: Plan, concept: Concept, sink: Sink) -> None:
         self._plan, self._sink = plan, sink
-        self.training = Training(models.base, plan.method(), concept, seed=plan.seed, fixed_batch=plan.fixed_batch)
+        self.training = Training(
+            models.base,
+            plan.method(),
+            concept,
+            seed=plan.seed,
+            fixed_batch=plan.fixed_batch,
+            evaluation=plan.evaluation,
+        )
         self._probe: QualityProbe | None = None
         if plan.quality and models.scorer:
             try:
@@ -211,10 +221,9 @@ class Session:
 
     def _step(self) -> StepRow:
         row = self.training.step()
-        assert row.l_det is not None
         self._sink.steps([row])
-        self._values.append(row.l_det)
-        self._fired = self._observe(row.l_det)
+        self._values.append(math.nan if row.l_det is None else row.l_det)
+        self._fired = self._observe(self._values[-1])
         return row
 
     def _progress(self, rows: list[StepRow], scores: Mapping[str, float]) -> Progress:

@@ -67,6 +67,30 @@ class FixedBatchSettings:
 
 
 @dataclass(frozen=True)
+class EvaluationSettings:
+    """How L_det is evaluated on the way: the less often and the fewer inputs, the cheaper.
+
+    Attributes:
+        every: steps from one evaluation to the next.
+        inputs: how many inputs of the fixed batch an evaluation takes, the next ones each time, all in turn; L_det is
+            the mean of every input's last loss, of the one before the first step where there is none. None takes all.
+        relative: whether each input's loss counts as a multiple of its loss before the first step.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    every: int = 1
+    inputs: int | None = None
+    relative: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("every", "inputs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInput(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
 class QualitySettings:
     """When and how samples are drawn and scored.
 

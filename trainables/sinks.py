@@ -14,12 +14,13 @@ class StepRow:
 
     Attributes:
         step: 1-based number of the optimizer step after which the losses were measured.
-        l_det: deterministic loss, the mean of `input_losses` (paper, equation 4); None where it was not evaluated.
+        l_det: deterministic loss (paper, equation 4), the mean over the fixed batch as `EvaluationSettings` says; None
+            where it was not evaluated.
         train_loss: the method's own stochastic loss on this step's batch.
         grad_norm: Euclidean norm of the gradient of everything that trains.
         seconds: time of the training step without the evaluation of L_det.
         l_det_seconds: time of the evaluation of L_det.
-        input_losses: mean squared error of every input of the fixed batch, in its order.
+        input_losses: mean squared error of every input of the fixed batch, in its order; NaN where not evaluated.
     """
 
     step: int

@@ -11,15 +11,16 @@ from torch import Tensor
 from trainables import prior
 from trainables.base_model import BaseModel
 from trainables.concept import Concept
-from trainables.fixed_batch import FixedBatch
+from trainables.fixed_batch import Evaluation, FixedBatch
 from trainables.inputs import SOURCES, Augmentation, Inputs, InputSource, join, split
 from trainables.methods.base import Method
 from trainables.randomness import Streams, derived_seed
-from trainables.settings import FixedBatchSettings
+from trainables.settings import EvaluationSettings, FixedBatchSettings
 from trainables.sinks import StepRow
 from trainables.tensors import grouped, part
 
 PAPER_BATCH = FixedBatchSettings()
+EVERY_STEP = EvaluationSettings()
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -38,6 +39,7 @@ class Training:
         concept: whose images are learned.
         seed: of the streams from which training batches are drawn.
         fixed_batch: how the inputs of L_det are drawn; None trains without L_det.
+        evaluation: how often L_det is evaluated, and on how many of them at a time.
 
     Attributes:
         initial_losses: of every fixed input before the first step; empty without a fixed batch.
@@ -55,6 +57,7 @@ class Training:
         *,
         seed: int = 0,
         fixed_batch: FixedBatchSettings | None = PAPER_BATCH,
+        evaluation: EvaluationSettings = EVERY_STEP,
     ) -> None:
         self.base, self.method, self.concept = base, method, concept
         self.steps_done = 0
@@ -73,7 +76,7 @@ class Training:
             self._parameters = [parameter for group in groups for parameter in group["params"]]
             # One kernel for all: the default builds lists of temporaries as large as what trains.
             self._optimizer = torch.optim.AdamW(groups, fused=base.device.type == "cuda")
-            self.initial_losses = self._initial_losses()
+            self.initial_losses, self._evaluation = self._begin_evaluation(evaluation)
         except BaseException:
             method.detach()
             raise
@@ -85,11 +88,13 @@ class Training:
         captions = [prior.caption(self.concept.class_noun)]
         return InputSource(self.base, images, captions, augmentation, keeps_text=keeps_text)
 
-    def _initial_losses(self) -> tuple[float, ...]:
-        """Return the loss of every fixed input before the first step: what the base model makes of them."""
-        losses = self.fixed_batch.losses(self.base, self.method).tolist() if self.fixed_batch else []
-        self._check_finite("L_det", sum(losses))
-        return tuple(losses)
+    def _begin_evaluation(self, settings: EvaluationSettings) -> tuple[tuple[float, ...], Evaluation | None]:
+        """Return the loss of every fixed input before the first step, which is the base model's, and what goes on."""
+        if self.fixed_batch is None:
+            return (), None
+        losses = self.fixed_batch.losses(self.base, self.method)
+        self._check_finite("L_det", losses.mean().item())
+        return tuple(losses.tolist()), Evaluation(self.fixed_batch, settings, losses)
 
     def step(self) -> StepRow:
         """Do one optimizer step, then measure L_det.
@@ -101,16 +106,18 @@ class Training:
         train_loss, grad_norm = self._update()
         self.steps_done += 1
         trained = self._clock()
-        losses = self.fixed_batch.losses(self.base, self.method) if self.fixed_batch else None
+        l_det, losses = (
+            self._evaluation.measure(self.base, self.method, self.steps_done) if self._evaluation else (None, ())
+        )
         measured = self._clock()
         row = StepRow(
             step=self.steps_done,
-            l_det=None if losses is None else losses.mean().item(),
+            l_det=l_det,
             train_loss=train_loss,
             grad_norm=grad_norm,
             seconds=trained - start,
             l_det_seconds=measured - trained,
-            input_losses=() if losses is None else tuple(losses.tolist()),
+            input_losses=losses,
         )
         self._check_finite("L_det", row.l_det)
         self._check_finite("the training loss", row.train_loss)
@@ -166,6 +173,8 @@ class Training:
             optimizer=grouped(**{str(index): of_parameter for index, of_parameter in moments.items()}),
         )
         state["steps_done"] = torch.tensor(self.steps_done)
+        if self._evaluation and self._evaluation.remembers:
+            state["latest_losses"] = self._evaluation.latest
         # Beside the weights of a whole U-Net and their moments, a GPU has no room for copies of them.
         return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
@@ -179,6 +188,8 @@ class Training:
         self.method.load_state_dict(part(state, "method"))
         self._streams.load_state_dict(part(state, "stream"))
         self._prior_streams.load_state_dict(part(state, "class_stream"))
+        if self._evaluation and self._evaluation.remembers:
+            self._evaluation.latest = state["latest_losses"].clone()
         self._scaler.load_state_dict({name: value.item() for name, value in part(state, "scaler").items()})
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in part(state, "optimizer").items():

@@ -8,6 +8,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trainables.settings import EvaluationSettings
+
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
@@ -22,11 +24,7 @@ class Condition(Protocol):
     """A criterion's condition on one series that grows a value at a time; can be pickled at any point."""
 
     def update(self, value: float) -> bool:
-        """Take the next value; return whether the condition holds now.
-
-        Raises:
-            ValueError: the value is not finite; the message holds its 1-based position.
-        """
+        """Take the next value, finite where the criterion looks at it; return whether the condition holds now."""
 
 
 class OnlineCriterion:
@@ -34,17 +32,21 @@ class OnlineCriterion:
 
     Args:
         condition: that stops, fresh.
+        every: values from one at which it looks to the next; None when it looks at none.
     """
 
-    def __init__(self, condition: Condition) -> None:
-        self._condition, self._has_fired = condition, False
+    def __init__(self, condition: Condition, every: int | None = 1) -> None:
+        self._condition, self._every, self._count, self._has_fired = condition, every, 0, False
 
     def update(self, value: float) -> bool:
         """Take the next value; return whether the criterion has fired, now or before.
 
         Raises:
-            ValueError: the value is not finite; the message holds its 1-based position.
+            ValueError: it looks at the value, which is not finite; the message holds its 1-based position.
         """
+        self._count += 1
+        if self._every is not None and self._count % self._every == 0:
+            check_finite(float(value), self._count)
         self._has_fired = self._condition.update(value) or self._has_fired
         return self._has_fired
 
@@ -60,19 +62,19 @@ class Criterion(ABC):
         series: what it watches: "l_det" (a value a step), a quality such as "train_clip_image" (a value a snapshot), or
             None when it looks at no value.
         keeps_best: whether what it keeps is the best snapshot up to the stop rather than the last.
-        l_det_every: steps from one evaluation of L_det to the next that it needs.
+        evaluation: how L_det is evaluated for it; between evaluations it looks at no value, which may be NaN.
     """
 
     series: ClassVar[str | None]
     keeps_best: ClassVar[bool] = False
-    l_det_every: int = 1
+    evaluation: EvaluationSettings = EvaluationSettings()
 
     @abstractmethod
     def holds(self, values: Floats) -> Booleans:
         """Return whether the condition holds after each value, shape (values,).
 
         Args:
-            values: the whole series, shape (values,), finite.
+            values: the whole series, shape (values,), finite where it looks.
         """
 
     @abstractmethod
@@ -83,17 +85,23 @@ class Criterion(ABC):
         """Return how many values there are at the stop, counted from 1; None when it never stops.
 
         Args:
-            values: the whole series, shape (values,), finite.
+            values: the whole series, shape (values,), finite where it looks.
 
         Raises:
-            ValueError: the series is not one-dimensional, or a value is not finite (its 1-based position is named).
+            ValueError: the series is not one-dimensional, or a value at which it looks is not finite (its 1-based
+                position is named).
         """
-        stops = np.flatnonzero(self.holds(as_series(values)))
+        stops = np.flatnonzero(self.holds(as_series(values, self._looks_every)))
         return int(stops[0]) + 1 if stops.size else None
 
     def online(self) -> OnlineCriterion:
         """Return a fresh object that decides value by value, in constant time each."""
-        return OnlineCriterion(self.condition())
+        return OnlineCriterion(self.condition(), self._looks_every)
+
+    @property
+    def _looks_every(self) -> int | None:
+        """Values from one at which it looks to the next; None when it looks at none."""
+        return None if self.series is None else self.evaluation.every
 
     @property
     def decides_by_step(self) -> bool:
@@ -106,18 +114,24 @@ class Criterion(ABC):
         return self.series == L_DET
 
 
-def as_series(values: ArrayLike) -> Floats:
+def as_series(values: ArrayLike, every: int | None = 1) -> Floats:
     """Return `values` as float64, shape (values,).
 
+    Args:
+        values: anything that NumPy takes.
+        every: values from one that must be finite to the next; None when none must be.
+
     Raises:
-        ValueError: they are not one-dimensional, or not all finite.
+        ValueError: they are not one-dimensional, or one is not finite.
     """
     series = np.asarray(values, dtype=np.float64)
     if series.ndim != 1:
         raise ValueError(f"values must be one series of shape (values,), got shape {series.shape}")
-    bad = np.flatnonzero(~np.isfinite(series))
-    if bad.size:
-        check_finite(float(series[bad[0]]), int(bad[0]) + 1)
+    if every is not None:
+        bad = np.flatnonzero(~np.isfinite(series[every - 1 :: every]))
+        if bad.size:
+            position = (int(bad[0]) + 1) * every
+            check_finite(float(series[position - 1]), position)
     return series
 
 

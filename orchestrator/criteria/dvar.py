@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import ClassVar, TypeVar
 
@@ -18,10 +18,10 @@ from orchestrator.criteria.base import (
     Floats,
     as_series,
     check_count,
-    check_finite,
     check_window,
     distances,
 )
+from trainables.settings import EvaluationSettings
 
 FloatOrFloats = TypeVar("FloatOrFloats", float, Floats)
 
@@ -43,6 +43,8 @@ class DVAR(Criterion):
         threshold: alpha (section 3.3), strictly between 0 and 1.
         stride: steps from one evaluation of L_det to the next; values between are not looked at. The window still means
             steps: it holds the nearest whole number of evaluations.
+        inputs: inputs of the fixed batch that an evaluation takes in turn; None takes all. See `EvaluationSettings`.
+        relative: whether each input's loss counts as a multiple of its loss before the first step.
 
     Raises:
         ValueError: a setting is out of range, not a number, or the window holds fewer than two evaluations.
@@ -53,13 +55,19 @@ class DVAR(Criterion):
     window: int
     threshold: float
     stride: int = 1
+    inputs: int | None = None
+    relative: bool = False
 
     def __post_init__(self) -> None:
         # NumPy's numbers become plain ones, so that `repr` is the same whoever made the criterion.
         object.__setattr__(self, "window", check_window(self.window))
         object.__setattr__(self, "threshold", _check_threshold(self.threshold))
         object.__setattr__(self, "stride", check_count("stride", self.stride))
-        object.__setattr__(self, "l_det_every", self.stride)
+        if self.inputs is not None:
+            object.__setattr__(self, "inputs", check_count("inputs", self.inputs))
+        if not isinstance(self.relative, bool):
+            raise ValueError(f"relative must be true or false, got {self.relative!r}")
+        object.__setattr__(self, "evaluation", EvaluationSettings(self.stride, self.inputs, self.relative))
         if self.evaluations < 2:
             raise ValueError(
                 f"window must hold at least 2 evaluations, got {self.window} steps with one every {self.stride}"
@@ -71,8 +79,8 @@ class DVAR(Criterion):
         return (2 * self.window + self.stride) // (2 * self.stride)
 
     def __repr__(self) -> str:
-        stride = f", stride={self.stride}" if self.stride > 1 else ""
-        return f"DVAR(window={self.window}, threshold={self.threshold}{stride})"
+        shown = [field for field in fields(self) if getattr(self, field.name) != field.default]
+        return f"DVAR({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in shown)})"
 
     def holds(self, values: Floats) -> Booleans:
         """Return where the last values vary little; see `Criterion.holds`. Linear in their number.
@@ -197,7 +205,6 @@ class Strided:
     def update(self, value: float) -> bool:
         """Take the next value, which is looked at or not; see `Condition.update`."""
         self._count += 1
-        check_finite(float(value), self._count)
         if self._count % self._stride == 0:
             self._holds = self._condition.update(value)
         return self._holds

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from orchestrator.criteria.base import Booleans, Condition, Criterion, Floats, check_finite
+from orchestrator.criteria.base import Booleans, Condition, Criterion, Floats
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,4 @@ class CountCondition:
     def update(self, value: float) -> bool:
         """Take the next value; see `Condition.update`."""
         self._count += 1
-        check_finite(float(value), self._count)
         return self._least is not None and self._count >= self._least

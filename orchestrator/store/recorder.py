@@ -1,5 +1,6 @@
 """Recorder: writes one recording while its training runs; the orchestrator's `trainables.sinks.Sink`."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ class Recorder:
         """Append rows.
 
         Raises:
-            ValueError: a row does not follow the last one, lacks L_det, or has another number of fixed inputs.
+            ValueError: a row does not follow the last one, or has another number of fixed inputs.
         """
         for row in rows:
             self._rows.append(self._values(row))
@@ -114,9 +115,8 @@ class Recorder:
     def _values(self, row: StepRow) -> list[float]:
         if row.step != len(self._rows) + 1:
             raise ValueError(f"step {row.step} does not follow the last recorded step {len(self._rows)}")
-        if row.l_det is None:
-            raise ValueError(f"step {row.step} has no L_det; a recording needs it at every step")
-        values = [row.l_det, row.train_loss, row.grad_norm, row.seconds, row.l_det_seconds, *row.input_losses]
+        l_det = math.nan if row.l_det is None else row.l_det
+        values = [l_det, row.train_loss, row.grad_norm, row.seconds, row.l_det_seconds, *row.input_losses]
         if self._rows and len(values) != len(self._rows[0]):
             raise ValueError(f"step {row.step} has {len(row.input_losses)} fixed inputs, unlike the steps before it")
         return values

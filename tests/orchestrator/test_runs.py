@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from orchestrator import runs
-from orchestrator.criteria import DVAR, ClipScore
+from orchestrator.criteria import DVAR, ClipScore, FewIterations
 from orchestrator.replay import replay
 from orchestrator.report.picture import demo_picture
 from trainables.errors import InvalidInput
@@ -63,6 +63,20 @@ def test_the_live_stop_is_the_replayed_one_for_every_report_batch(recorded, make
         assert runs.live_runs(live).find(one.job.identity).steps.l_det.tolist() == series
         assert listener.l_det(name) == series
         assert max(len(result["l_det_values"]) for result in listener.results[name]) <= report_steps
+
+
+@pytest.mark.parametrize("criterion", [DVAR(9, 0.5, stride=3), FewIterations(13)], ids=repr)
+def test_a_live_run_evaluates_no_more_than_its_criterion_needs(recorded, make_experiment, criterion):
+    _, concepts, recordings = recorded
+    live = make_experiment(resources__report_steps=5)
+    ended = runs.live(live, concepts, criterion)
+    assert [one.steps for one in ended] == [replay(criterion, one).stop_step for one in recordings]
+    for one, full in zip(ended, recordings, strict=True):
+        found = runs.live_runs(live).find(one.job.identity).steps.l_det
+        evaluated = np.flatnonzero(np.isfinite(found))
+        every = np.arange(2, one.steps, 3) if criterion.needs_l_det else np.arange(0)
+        assert evaluated.tolist() == every.tolist()
+        assert np.array_equal(found[evaluated], full.steps.l_det[evaluated])
 
 
 def test_a_live_run_exports_what_it_learned(recorded, make_experiment):

@@ -1,5 +1,6 @@
 """The store of recordings: round trips, interruption, damage, concurrent readers, and kills at any moment."""
 
+import dataclasses
 import os
 import pickle
 import random
@@ -201,9 +202,16 @@ def test_gaps_and_repeats_are_errors(local, bad, message):
         recorder.steps([row(step) for step in bad])
 
 
-def test_a_row_without_l_det_is_refused(local):
-    with pytest.raises(ValueError, match="has no L_det"):
-        begun(local).steps([StepRow(1, None, 1.0, 1.0, 1.0, 1.0, ())])
+def test_a_row_without_l_det_is_kept_as_nan(local):
+    recorder = begun(local)
+    (row,) = rows(1, 1)
+    nothing = (float("nan"),) * len(row.input_losses)
+    recorder.steps([dataclasses.replace(row, l_det=None, input_losses=nothing)])
+    recorder.ended("stopped", "")
+    found = local.find(identity()).steps
+    assert np.isnan(found.l_det).all()
+    assert np.isnan(found.input_losses).all()
+    assert found.train_loss.tolist() == [row.train_loss]
 
 
 def test_a_checkpoint_ahead_of_the_rows_is_refused(local, adapter):

@@ -1,0 +1,42 @@
+"""L_det of a recording, as a run that evaluates it less often, or in part, would have measured it."""
+
+import numpy as np
+
+from orchestrator.recording import Floats, Recording
+from trainables.settings import EvaluationSettings
+
+
+def l_det_series(recording: Recording, evaluation: EvaluationSettings) -> Floats:
+    """Return L_det after each step, shape (steps,), NaN where it would not be evaluated.
+
+    Args:
+        recording: with the losses of every input at every step.
+        evaluation: how L_det would be evaluated; see `trainables.fixed_batch.Evaluation`, which does it live.
+
+    Raises:
+        ValueError: the recording lacks the losses before the first step, or has too few inputs.
+    """
+    steps, at = recording.steps, slice(evaluation.every - 1, None, evaluation.every)
+    series = np.full(len(steps), np.nan)
+    if evaluation.inputs is None and not evaluation.relative:
+        series[at] = steps.l_det[at]
+        return series
+    initial = np.array(recording.facts.get("initial_losses", ()), dtype=np.float64)
+    if initial.shape != steps.input_losses.shape[1:]:
+        raise ValueError("the fixed inputs' losses before the first step are not recorded")
+    latest = steps.input_losses[at]
+    if evaluation.inputs is not None:
+        latest = _latest(latest, initial, evaluation.inputs)
+    series[at] = (latest / initial if evaluation.relative else latest).mean(axis=1)
+    return series
+
+
+def _latest(losses: Floats, initial: Floats, taken: int) -> Floats:
+    """Return each input's last loss when every evaluation takes the next inputs alone, shape (evaluations, inputs)."""
+    count, inputs = losses.shape
+    if taken > inputs:
+        raise ValueError(f"{taken} inputs at a time are wanted, and {inputs} are recorded")
+    turns = np.arange(count)[:, None]
+    is_evaluated = (np.arange(inputs) - turns * taken) % inputs < taken
+    last = np.maximum.accumulate(np.where(is_evaluated, turns, -1), axis=0)
+    return np.where(last >= 0, losses[np.maximum(last, 0), np.arange(inputs)], initial)
