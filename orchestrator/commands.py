@@ -160,6 +160,7 @@ def _tune(desk: Desk) -> StudyResult:
         quality_kept=settings.quality_kept,
         measure=settings.measure,
         cost=settings.cost,
+        fixed=settings.fixed,
     )
     params = experiment.public()
     with desk.tracker.run("tune", params) as parent:

@@ -69,6 +69,8 @@ class StudySettings(Settings):
     """Where the recordings are: "builtin", a pack's file, or another storage; None takes the experiment's own."""
     criteria: list[str] = ["dvar"]
     """The criteria to search, each in its own space."""
+    fixed: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings that the search leaves alone, by criterion: {"dvar": {"stride": 10}}."""
     cost: Literal["iterations", "seconds"] = "iterations"
     """What is saved: optimizer steps, or measured seconds with what the criterion itself costs."""
     pareto: bool = False

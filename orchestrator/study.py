@@ -131,9 +131,11 @@ class Study:
         quality_kept: the share to keep, 0..1.
         measure: the quality that counts.
         cost: what is saved: optimizer steps, or measured seconds with what the criterion itself costs.
+        fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}.
 
     Raises:
-        InvalidInput: there is no recording, their budgets differ, no criterion is named, or one has no search space.
+        InvalidInput: there is no recording, their budgets differ, no criterion is named, one has no search space, or
+            settings are fixed of a criterion that is not searched.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class Study:
         quality_kept: float = 0.9,
         measure: str = TRAIN_IMAGE,
         cost: Cost = "iterations",
+        fixed: Mapping[str, Params] | None = None,
     ) -> None:
         if not 0 < quality_kept <= 1:
             raise InvalidInput(f"quality_kept must lie above 0 and at most at 1, got {quality_kept}")
@@ -156,6 +159,14 @@ class Study:
         self.spaces: dict[str, dict[str, BaseDistribution]] = {
             name: module.space(self.budget) for name, module in modules.items()
         }
+        self._fixed = {name: dict(params) for name, params in (fixed or {}).items()}
+        for name in self._fixed:
+            if name not in modules:
+                raise InvalidInput(
+                    f"settings of {name!r} are fixed, which is not searched; that is: {', '.join(modules)}"
+                )
+            for key in self._fixed[name]:
+                self.spaces[name].pop(key, None)
         own = recordings[0].usual
         self._usual: dict[str, Params] = {
             name: module.usual_setting(method, self.budget, own) for name, module in modules.items()
@@ -167,7 +178,7 @@ class Study:
         Raises:
             InvalidInput: a recording lacks what the criterion watches, or seconds where these are the cost.
         """
-        params = {key: _tidy(value) for key, value in params.items()}
+        params = {key: _tidy(value) for key, value in params.items()} | self._fixed.get(name, {})
         criterion = criteria.load(name, **params)
         outcomes = tuple(replay(criterion, recording, self._measure) for recording in self._recordings)
         summary = Summary.of(outcomes)
@@ -212,7 +223,8 @@ class Study:
             study = _open(storage, name, seed, pareto)
             if not study.trials:
                 for criterion, params in self._usual.items():
-                    study.enqueue_trial(_as_trial(criterion, params))
+                    searched = {key: value for key, value in params.items() if key in self.spaces[criterion]}
+                    study.enqueue_trial(_as_trial(criterion, searched))
             usual = tuple(self.usual(criterion) for criterion in self._usual)
             tried = _Tried(usual)
             self._take_in(study, tried)
@@ -270,7 +282,7 @@ class Study:
             "measure": self._measure,
             "kept": None if pareto else self._quality_kept,
             "cost": self._cost,
-        }
+        } | ({"fixed": self._fixed} if self._fixed else {})
         return recording_key(rule)[:8]
 
     def _climb(self, best: Evaluated, tried: "_Tried") -> None:
@@ -393,6 +405,8 @@ def _open(storage: str | None, study_name: str | None, seed: int, pareto: bool) 
     except Exception as error:  # every kind of storage raises its own
         shown = without_password(storage or "")
         reason = str(error).replace(storage or "", shown)
+        if isinstance(error, ImportError):
+            reason = "the database's driver is not installed; for PostgreSQL: pip install 'dvar-tune[postgresql]'"
         raise InvalidInput(f"study storage {shown!r} cannot be used: {reason}") from error
     study.sampler = optuna.samplers.TPESampler(
         seed=_sampler_seed(seed, len(study.trials), is_shared=storage is not None)

@@ -319,3 +319,22 @@ def test_another_space_is_another_study(recordings, tmp_path, monkeypatch):
     assert Study(recordings).search(3, storage=storage, study_name="s").trials == 3
     Study(recordings, names=["dvar", "hall"]).search(3, storage=storage, study_name="s")
     assert len(optuna.get_all_study_names(storage)) == 3
+
+
+def test_fixed_settings_stay_and_make_another_study(recordings, tmp_path):
+    storage = f"journal:{tmp_path}/x.log"
+    free = Study(recordings).search(10, storage=storage, study_name="s")
+    fixed = Study(recordings, fixed={"dvar": {"stride": 5, "threshold": 0.3}}).search(
+        10, storage=storage, study_name="s"
+    )
+    assert free.trials == fixed.trials == 10
+    assert {(one.criterion.stride, one.criterion.threshold) for one in fixed.tried} == {(5, 0.3)}
+    assert len({one.criterion.window for one in fixed.tried}) > 5
+    assert fixed.usual[0].criterion.window == free.usual[0].criterion.window
+
+
+def test_fixed_settings_of_what_is_not_searched(recordings):
+    with pytest.raises(InvalidInput, match="settings of 'hall' are fixed, which is not searched; that is: dvar"):
+        Study(recordings, fixed={"hall": {"window": 3}})
+    with pytest.raises(InvalidInput, match=r"DVAR has no parameter 'strid'; .* Did you mean 'stride'"):
+        Study(recordings, fixed={"dvar": {"strid": 3}}).search(1)

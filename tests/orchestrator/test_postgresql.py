@@ -1,0 +1,96 @@
+"""Several `dvar tune` at work on one study in a real PostgreSQL server, one of them killed."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+
+from orchestrator.store.pack import write_pack
+from orchestrator.study_storage import open_storage
+
+PROGRAMS = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+INITDB = next((path for path in PROGRAMS if path), None)
+USER = "postgres" if os.name == "posix" and os.geteuid() == 0 else None  # the server refuses to run as root
+
+pytestmark = pytest.mark.skipif(INITDB is None, reason="no PostgreSQL server is installed here")
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The URL of a database on a fresh server."""
+    binaries = Path(os.path.realpath(INITDB)).parent
+    folder = Path(tempfile.mkdtemp(prefix="dvar-postgresql-"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    if USER:
+        shutil.chown(folder, USER)
+    data = folder / "data"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+
+    def call(program, *arguments):
+        subprocess.run([binaries / program, "-D", data, *arguments], check=True, capture_output=True, user=USER)
+
+    call("initdb", "-A", "trust", "-U", "dvar")
+    call("pg_ctl", "-w", "-l", folder / "log", "-o", options, "start")
+    yield f"postgresql://dvar:secret@127.0.0.1:{port}/postgres"
+    call("pg_ctl", "-w", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def tune(server, make_recording, tmp_path):
+    """Start a `dvar tune` in a process of its own."""
+    pack = tmp_path / "x.parquet"
+    write_pack([named(make_recording(name, 200, rate=10 + 5 * i)) for i, name in enumerate("abc")], pack)
+
+    def start(trials):
+        code = "from orchestrator.cli import app; app()"
+        flags = ["--recordings", str(pack), "--trials", str(trials), "--study-storage", server, "--method", "svdiff"]
+        folder = tempfile.mkdtemp(dir=tmp_path)
+        command = [sys.executable, "-c", code, "tune", *flags, "--storage", folder]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    return start
+
+
+def named(recording):
+    import dataclasses
+
+    from orchestrator.recording import recording_key
+
+    identity = dict(recording.identity) | {"method": {"name": "svdiff"}}
+    return dataclasses.replace(recording, identity=identity, key=recording_key(identity))
+
+
+def trials_of(server):
+    storage = open_storage(server)
+    names = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=names[0], storage=storage).trials if names else []
+
+
+def test_workers_share_a_study_and_one_may_die(server, tune):
+    workers = [tune(60) for _ in range(3)]
+    deadline = time.monotonic() + 120
+    while len(trials_of(server)) < 10:
+        assert time.monotonic() < deadline, workers[0].communicate()[0]
+        time.sleep(0.05)
+    workers[0].send_signal(signal.SIGKILL)
+    printed = [worker.communicate(timeout=180)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [-signal.SIGKILL, 0, 0], printed
+    complete = [one for one in trials_of(server) if one.state == optuna.trial.TrialState.COMPLETE]
+    assert 60 <= len(complete) <= 62  # two may begin their last one at once
+    bests = {next(line for line in text.splitlines() if line.startswith("best:")) for text in printed[1:]}
+    assert len(bests) == 1  # each knows what all have found
+    assert "secret" not in "".join(printed)
+    again = tune(60)
+    assert f"{len(complete)} settings on 3 tuning concepts" in again.communicate(timeout=180)[0]
+    assert len(trials_of(server)) <= len(complete) + 1  # the killed one's last trial may be left, and none is new
