@@ -1,20 +1,24 @@
 """Proof: criteria tuned on some concepts of a method and applied to others, and settings carried across methods."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 
 from orchestrator import criteria
 from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, Summary, replay
-from orchestrator.study import Cost, Evaluated, Study
+from orchestrator.study import Cost, Evaluated, Params, Study
 from orchestrator.trust import Trust, examine
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
-from trainables.settings import TRAIN_IMAGE
+from trainables.settings import TRAIN_IMAGE, EvaluationSettings
 
 CLIP_S, DVAR = "clip_score", "dvar"
+#: Cheaper evaluations of L_det: steps from one to the next, and inputs that each takes in turn.
+STRIDES, TAKEN = (1, 2, 3, 4, 5, 8, 10, 15, 20, 25), (4, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,25 @@ class Carried:
     below: float
 
 
+@dataclass(frozen=True)
+class Cheaper:
+    """A DVAR whose L_det is evaluated less often, or on a few inputs in turn.
+
+    Attributes:
+        evaluation: of L_det.
+        taken: inputs that an evaluation takes.
+        cost: losses that are evaluated, as a share of those of every input after every step.
+        moved: median over the test concepts of how far the stop moves, as a share of the full evaluation's step.
+        test: over the test concepts.
+    """
+
+    evaluation: EvaluationSettings
+    taken: int
+    cost: float
+    moved: float
+    test: Summary
+
+
 class Proof:
     """Tunes criteria on some concepts of a method, and applies them to others.
 
@@ -122,11 +145,17 @@ class Proof:
             self._prove("most", FewIterations(max(stops))),
         ]
 
-    def tuned(self, name: str) -> Proved:
-        """Search a criterion's setting on the tuning concepts, and apply it to the others."""
+    def tuned(self, name: str, fixed: Params | None = None) -> Proved:
+        """Search a criterion's setting on the tuning concepts, and apply it to the others.
+
+        Args:
+            name: of the criterion.
+            fixed: settings that stay as they are; what is searched beside them is neither carried nor made cheaper.
+        """
         rule = self._rule
-        result = self._study(name).search(rule.trials, seed=rule.seed)
-        self._tuned[name] = result.best
+        result = self._study(name, fixed).search(rule.trials, seed=rule.seed)
+        if not fixed:
+            self._tuned[name] = result.best
         return self._prove("tuned", result.best.criterion, examine(result))
 
     def carried(self, name: str, source: "Proof") -> Carried:
@@ -140,7 +169,33 @@ class Proof:
         outcomes = self._outcomes(criterion, self._test)
         return Carried(source.method, self.method, criterion, Summary.of(outcomes), self._below(outcomes))
 
-    def _study(self, name: str) -> Study:
+    def of_dvar(self) -> tuple[criteria.DVAR, criteria.DVAR]:
+        """Return DVAR's usual setting and the tuned one.
+
+        Raises:
+            KeyError: DVAR was not tuned.
+        """
+        usual, tuned = self._study(DVAR).usual(DVAR).criterion, self._tuned[DVAR].criterion
+        assert isinstance(usual, criteria.DVAR)
+        assert isinstance(tuned, criteria.DVAR)
+        return usual, tuned
+
+    def cheaper(self, dvar: criteria.DVAR) -> list[Cheaper]:
+        """Return what cheaper evaluations of L_det make of a DVAR, and the full one, the cheapest first."""
+        inputs = min(one.steps.input_losses.shape[1] for one in self._test)
+        full = [outcome.stop_step for outcome in self._outcomes(dvar, self._test)]
+        found = []
+        for stride, taken in itertools.product(STRIDES, (inputs, *(n for n in TAKEN if n < inputs))):
+            if 2 * stride > dvar.window:
+                continue
+            cheaper = dataclasses.replace(dvar, stride=stride, inputs=taken if taken < inputs else None)
+            outcomes = self._outcomes(cheaper, self._test)
+            moved = median(abs(one.stop_step - stop) / stop for one, stop in zip(outcomes, full, strict=True))
+            cost = taken / inputs / stride
+            found.append(Cheaper(cheaper.evaluation, taken, cost, moved, Summary.of(outcomes)))
+        return sorted(found, key=lambda one: one.cost)
+
+    def _study(self, name: str, fixed: Params | None = None) -> Study:
         rule = self._rule
         return Study(
             self._tuning,
@@ -149,6 +204,7 @@ class Proof:
             quality_kept=rule.quality_kept,
             measure=rule.measure,
             cost=rule.cost,
+            fixed={name: fixed} if fixed else None,
         )
 
     def _prove(self, label: str, criterion: Criterion, trust: Trust | None = None) -> Proved:
@@ -204,5 +260,7 @@ def prove_all(
         for name in names:
             told(method, name)
             rows.append(proof.tuned(name))
+            if name == DVAR:
+                rows.append(proof.tuned(name, {"relative": True}))
         proofs.append(proof)
     return proofs, rows

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.criteria import Criterion
-from orchestrator.proof import Carried, Proved
+from orchestrator.proof import Carried, Cheaper, Proof, Proved
 
 
 def proof_table(rows: Sequence[Proved], wanted: float) -> Table:
@@ -62,6 +62,36 @@ def _cells(row: Proved) -> list[str]:
         f"{_percent(row.test.quality_kept):.1f}",
         f"{100 * row.below:.0f} %",
     ]
+
+
+def cheaper_table(proofs: Sequence[Proof], limit: float) -> Table:
+    """Return the cheapest evaluations of L_det that hardly move the stop of each method's usual and tuned DVAR.
+
+    Args:
+        proofs: that have tuned DVAR.
+        limit: by how much the median stop may move, as a share of its step.
+    """
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("\nmethod", "\ncriterion"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("every\nk steps", "m inputs\nin turn", "both\nk, m"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for proof in proofs:
+        for criterion in proof.of_dvar():
+            fitting = [one for one in proof.cheaper(criterion) if one.moved < limit]
+            seldom = next(one for one in fitting if one.evaluation.inputs is None)
+            in_part = next(one for one in fitting if one.evaluation.every == 1)
+            cells = (
+                f"{seldom.evaluation.every} ({_cost(seldom)})",
+                f"{in_part.taken} ({_cost(in_part)})",
+                f"{fitting[0].evaluation.every}, {fitting[0].taken} ({_cost(fitting[0])})",
+            )
+            table.add_row(proof.method, _short(criterion), *cells)
+    return table
+
+
+def _cost(one: Cheaper) -> str:
+    return f"{100 * one.cost:.{0 if one.cost >= 0.1 else 1}f} %"
 
 
 def transfer_table(carried: Sequence[Carried], wanted: float) -> Table:

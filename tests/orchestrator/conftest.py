@@ -122,6 +122,7 @@ def make_recording():
         scores = {"train_clip_image": 0.8 - 0.4 * np.exp(-at / rate)}
         identity = {"concept": {"name": name}, "budget": budget, "seed": seed}
         quality = Quality(at, scores, np.ones(len(at)))
-        return Recording(recording_key(identity), identity, {}, state, "", table, quality)
+        facts = {"initial_losses": [1.1, 1.1]}
+        return Recording(recording_key(identity), identity, facts, state, "", table, quality)
 
     return make

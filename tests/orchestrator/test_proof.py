@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-from statistics import fmean
+from statistics import fmean, median
 
 import pytest
 from typer.testing import CliRunner
@@ -74,6 +74,28 @@ def test_settings_are_carried_in_proportion_to_the_budget(sides):
         proofs[0].carried("ema", proofs[1])
 
 
+def test_cheaper_evaluations_are_measured_against_the_full_one(sides):
+    proof = Proof("svdiff", *sides(), RULE)
+    proof.tuned("dvar")
+    usual, tuned = proof.of_dvar()
+    found = {(one.evaluation.every, one.taken): one for one in proof.cheaper(tuned)}
+    assert (found[1, 2].cost, found[1, 2].moved) == (1, 0)
+    assert found[4, 2].cost == 0.25
+    full = [replay(tuned, one).stop_step for one in sides()[1]]
+    seldom = [replay(dataclasses.replace(tuned, stride=4), one).stop_step for one in sides()[1]]
+    assert found[4, 2].moved == median(abs(a - b) / b for a, b in zip(seldom, full, strict=True))
+    assert all(2 * every <= tuned.window for every, _ in found)
+    assert [one.cost for one in proof.cheaper(usual)] == sorted(one.cost for one in proof.cheaper(usual))
+
+
+def test_a_relative_dvar_is_searched_and_not_carried(sides):
+    proof = Proof("svdiff", *sides(), RULE)
+    proved = proof.tuned("dvar", {"relative": True})
+    assert proved.criterion.relative
+    with pytest.raises(KeyError):
+        proof.of_dvar()
+
+
 def test_what_proves_nothing_is_refused(sides):
     tuning, test = sides()
     with pytest.raises(InvalidInput, match="svdiff: every concept serves to tune"):
@@ -96,7 +118,7 @@ def test_the_command(sides, tmp_path, monkeypatch):
     found = []
     for method, budget in (("svdiff", 200), ("p_plus", 100)):
         for one in (of_method(one, method) for side in sides(budget) for one in side):
-            facts = {"usual": {"budget": budget, "window": 40, "threshold": 0.2}}
+            facts = dict(one.facts) | {"usual": {"budget": budget, "window": 40, "threshold": 0.2}}
             found.append(dataclasses.replace(one, key=recording_key(one.identity), facts=facts))
     write_pack(found, tmp_path / "x.parquet", compact=True)
     command = ["benchmark", "--recordings", "x.parquet", "--trials", "8", "--tuning", "3", "--csv", "out.csv"]
@@ -106,7 +128,7 @@ def test_the_command(sides, tmp_path, monkeypatch):
     assert max(len(line) for line in done.output.splitlines() if "DVAR(" in line) <= 80
     assert "tuned on" in done.output
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
-    assert len(rows) == 2 * (5 + 2)
+    assert len(rows) == 2 * (5 + 3)
     assert {row["setting"] for row in rows} == {"full", "usual", "mean", "most", "tuned"}
     assert all(0 <= float(row["below"]) <= 1 and float(row["test_iterations"]) > 0 for row in rows)
     wrong = CliRunner().invoke(app, [*command, "--methods", "dreambuth"])
