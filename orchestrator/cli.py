@@ -73,6 +73,11 @@ _SHARED: dict[str, tuple[str | None, Any, Any]] = {
     ),
     "budget": ("budget", int | None, _option("--budget", help="Optimizer steps of a full-length run.")),
     "seed": ("seed", int | None, _option("--seed", help="Seed of training.")),
+    "seeds": (
+        "seeds",
+        str | None,
+        _option("--seeds", help="Several seeds, with commas: full-length runs of each; live runs take the first."),
+    ),
     "storage": ("storage", str | None, _option("--storage", "-s", help="Folder or URL for everything that is kept.")),
     "set": (
         None,
@@ -159,7 +164,7 @@ def _experiment(flags: dict[str, Any], flags_of: dict[str, tuple[str | None, Any
 
 
 def _listed(name: str, value: Any) -> Any:
-    if name not in ("only", "tuning", "criteria"):
+    if name not in ("only", "tuning", "criteria", "seeds"):
         return value
     if name == "tuning" and value.isdecimal():
         return int(value)

@@ -48,14 +48,15 @@ class Desk:
     """What the steps of one command share: experiment, concepts, console and tracker.
 
     Args:
-        experiment: what the command works on.
+        experiment: what the command works on; of its several seeds, the first one's is `experiment`.
         best: the file of the best setting; None is best.yaml in a local storage, else in the current folder.
         needs_models: whether concepts and base model are read at once, so that what is wrong with them shows before
             anything begins.
     """
 
     def __init__(self, experiment: Experiment, best: Path | None = None, *, needs_models: bool = True) -> None:
-        self.experiment = experiment
+        self.experiments = experiment.of_seeds()
+        self.experiment = self.experiments[0]
         self.console = Console(highlight=False)
         self.best_path = best or _default_best(experiment)
         if needs_models:
@@ -71,7 +72,7 @@ class Desk:
 
     @cached_property
     def jobs(self) -> dict[str, runs.Job]:
-        """The full-length run of every concept."""
+        """The full-length run of every concept with the first seed."""
         with self.console.status("reading the base model"):
             return {job.concept.name: job for job in runs.jobs(self.experiment, self.concepts)}
 
@@ -93,13 +94,17 @@ class Desk:
         )
 
     def recordings(self, concepts: Sequence[Concept]) -> list[Recording]:
-        """Return the complete recordings of concepts.
+        """Return the complete recordings of concepts, with every seed.
 
         Raises:
             InvalidInput: one is missing or not complete; all of them are named.
         """
         store = runs.recordings(self.experiment)
-        found = {concept.name: store.find(self.jobs[concept.name].identity) for concept in concepts}
+        found = {}
+        for experiment in self.experiments:
+            of_seed = f", seed {experiment.seed}" if len(self.experiments) > 1 else ""
+            for job in runs.jobs(experiment, concepts):
+                found[f"{job.concept.name}{of_seed}"] = store.find(job.identity)
         states = {name: recording.state if recording else "missing" for name, recording in found.items()}
         lacking = [f"{name} ({state})" for name, state in states.items() if state != "complete"]
         if lacking:
@@ -124,9 +129,11 @@ def record(experiment: Experiment) -> bool:
 
 
 def _record(desk: Desk) -> bool:
-    params = desk.experiment.public()
-    with desk.tracker.run("record", params) as parent, run_bars(desk.console, "recording") as shown:
-        ended = runs.record(desk.experiment, desk.concepts, [parent, shown])
+    ended = []
+    for experiment in desk.experiments:
+        verb = f"recording seed {experiment.seed} of" if len(desk.experiments) > 1 else "recording"
+        with desk.tracker.run("record", experiment.public()) as parent, run_bars(desk.console, verb) as shown:
+            ended += runs.record(experiment, desk.concepts, [parent, shown])
     known = sum(not one.is_new for one in ended)
     if known:
         desk.say(f"{known} of {len(ended)} were complete already and were not recorded again")
@@ -138,7 +145,8 @@ def _report(desk: Desk, ended: Sequence[runs.Ended], folder: str) -> bool:
     for one in failed:
         word = "unfinished" if one.state == "running" else "failed"
         desk.say(f"[red]{word}[/] {escape(one.job.concept.name)} after {one.steps} steps: {escape(one.reason)}")
-    desk.say(f"{len(ended) - len(failed)} of {len(ended)} concepts done, in {escape(folder)}")
+    what = "concepts" if len({one.job.concept.name for one in ended}) == len(ended) else "runs"
+    desk.say(f"{len(ended) - len(failed)} of {len(ended)} {what} done, in {escape(folder)}")
     return not failed
 
 
@@ -366,12 +374,13 @@ def _compare(desk: Desk) -> None:
     recordings = desk.recordings(concepts)
     tuned = found.make_criterion()
     rows = [_row(strategy, recordings, found.measure) for strategy in _strategies(desk, recordings[0], tuned)]
-    live = _live_outcomes(desk, concepts, recordings, tuned, found.measure)
+    of_live = [one for one in recordings if one.identity["seed"] == desk.experiment.seed]
+    live = _live_outcomes(desk, concepts, of_live, tuned, found.measure)
     if live:
         rows.append(Row.of(f"{_tuned_name(tuned)}, live", live))
     desk.say(f"{len(concepts)} concepts, {desk.experiment.budget} steps, quality: {found.measure}; mean ± std:")
     desk.console.print(comparison_table(rows))
-    _say_agreement(desk, live, recordings, tuned, found.measure)
+    _say_agreement(desk, live, of_live, tuned, found.measure)
     with desk.tracker.run("compare", desk.experiment.public()) as parent:
         parent.log_text(json.dumps({row.name: row.figures() for row in rows}, indent=2), "comparison.json")
         for row in rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from orchestrator import plain_yaml
 from orchestrator.passwords import without_password
@@ -112,12 +112,25 @@ class Experiment(Settings):
     """Optimizer steps of a full-length run."""
     seed: int = 0
     """Of training."""
+    seeds: list[int] | None = None
+    """Several seeds of training for the full-length runs; None is `seed` alone. Live runs take the first."""
     fixed_batch: FixedBatchSettings = FixedBatchSettings()
     quality: QualitySettings = QualitySettings()
     study: StudySettings = StudySettings()
     resources: Resources = Resources()
     storage: str = "dvar-runs"
     """A folder or URL for recordings, runs and results."""
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> "Experiment":
+        if self.seeds is not None and not self.seeds:
+            raise ValueError("no seed is named; give at least one, or leave `seeds` out")
+        return self
+
+    def of_seeds(self) -> list["Experiment"]:
+        """Return the experiment of each seed alone, the first first."""
+        seeds = [self.seed] if self.seeds is None else dict.fromkeys(self.seeds)
+        return [self.model_copy(update={"seed": seed}) for seed in seeds]
 
     def public(self) -> dict[str, Any]:
         """Return every value as plain JSON, to be shown and logged: without the password of a database."""

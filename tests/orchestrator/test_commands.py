@@ -72,6 +72,28 @@ def test_recording_again_trains_nothing(commands, folder, small):
     assert "3 of 3 were complete already" in printed
 
 
+def test_several_seeds(commands, folder, small):
+    flags = ["--concepts", "photos", *small]
+    code, printed = dvar(folder, "record", *flags, "--seeds", "0,1")
+    assert code == 0
+    assert "3 of 6 were complete already" in printed
+    assert "6 of 6 runs done" in printed
+    best = (folder / "dvar-runs" / "best.yaml").read_text()
+    code, printed = dvar(folder, "tune", *flags, "--seeds", "0,1", "--best", "two.yaml")
+    assert code == 0
+    assert "15 settings on 1 tuning concepts" in printed
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'dvar-runs' / 'mlflow.db'}")
+    (experiment,) = client.search_experiments(filter_string="name != 'Default'")
+    outcomes = client.search_runs([experiment.experiment_id], "tags.`dvar.kind` = 'outcome'")
+    parents = [one.data.tags["mlflow.parentRunId"] for one in outcomes]
+    assert parents.count(parents[0]) == 2  # the newest: one concept with two seeds
+    code, printed = dvar(folder, "tune", *flags, "--seeds", "1,2")
+    assert code == 2
+    assert "seed 2 (missing)" in printed
+    assert "seed 1 (missing)" not in printed
+    assert (folder / "dvar-runs" / "best.yaml").read_text() == best
+
+
 def test_tune_writes_what_it_prints(commands, folder):
     best = yaml.safe_load((folder / "dvar-runs" / "best.yaml").read_text())
     assert f"DVAR(window={best['params']['window']}, threshold={best['params']['threshold']})" in commands["tune"]
