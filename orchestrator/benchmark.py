@@ -74,8 +74,8 @@ def _print(console: Console, proofs: Sequence[Proof], rows: Sequence[Proved], ru
     if DVAR not in names:
         return
     console.print(
-        f"\nThe cheapest L_det that moves the median stop by less than {100 * MOVED:.0f} %: evaluated every k steps,\n"
-        "on m of the fixed inputs in turn, or both (share of all losses that are evaluated)"
+        f"\nThe cheapest L_det that moves the median stop by less than {100 * MOVED:.0f} %: evaluated every\n"
+        "k steps, on m of the fixed inputs in turn, or both (share of all losses)"
     )
     console.print(cheaper_table(proofs, MOVED))
     if len(proofs) > 1:
