@@ -230,16 +230,8 @@ class Study:
             self._take_in(study, tried)
             while (count := len(_finished(study))) < trials:
                 trial = study.ask()
-                try:
-                    evaluated = self.evaluate(*self._suggest(trial))
-                except BaseException:  # also an interrupt: a kept study must not hold a trial that runs for ever
-                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                    raise
-                if not pareto:
-                    trial.set_constraint("quality_kept", self._quality_kept - evaluated.quality_kept)
-                study.tell(trial, [evaluated.cost, evaluated.quality_kept] if pareto else evaluated.cost)
                 tried.trials.add(trial.number)
-                tried.add(evaluated)
+                tried.add(self._try(study, trial, pareto))
                 if on_trial:
                     on_trial(count + 1, tried.best)
             self._take_in(study, tried)  # what others tried meanwhile
@@ -257,6 +249,18 @@ class Study:
             neighbours=neighbours,
             tried=tried.all,
         )
+
+    def _try(self, study: optuna.Study, trial: optuna.Trial, pareto: bool) -> Evaluated:
+        """Evaluate what the sampler suggests, and tell it what came of it."""
+        try:
+            evaluated = self.evaluate(*self._suggest(trial))
+        except BaseException:  # also an interrupt: a kept study must not hold a trial that runs for ever
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            raise
+        if not pareto:
+            trial.set_constraint("quality_kept", self._quality_kept - evaluated.quality_kept)
+        study.tell(trial, [evaluated.cost, evaluated.quality_kept] if pareto else evaluated.cost)
+        return evaluated
 
     def _suggest(self, trial: optuna.Trial) -> tuple[str, Params]:
         """Let the sampler choose a setting; the criteria take turns, for a comparison is fair when all are searched."""
