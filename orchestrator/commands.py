@@ -22,6 +22,7 @@ from orchestrator.progress import run_bars, study_bar
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, live_outcome, replay
 from orchestrator.report.landscape_figure import draw_landscape
+from orchestrator.report.landscape_page import write_landscape_page
 from orchestrator.report.picture import demo_picture
 from orchestrator.report.table import (
     Row,
@@ -29,7 +30,7 @@ from orchestrator.report.table import (
     front_table,
     study_table,
 )
-from orchestrator.study import Study, StudyResult
+from orchestrator.study import Evaluated, Study, StudyResult
 from orchestrator.tracking import Tracker
 from orchestrator.trust import Trust, examine
 from search_spaces import dvar as dvar_space
@@ -41,7 +42,7 @@ from trainables.settings import MINIATURE
 BEST_FILE = "best.yaml"
 ADAPTERS = "adapters"
 PICTURE = "demo.png"
-LANDSCAPE = "landscape.png"
+LANDSCAPE, LANDSCAPE_PAGE = "landscape.png", "landscape.html"
 
 
 class Desk:
@@ -188,36 +189,39 @@ def _tune(desk: Desk) -> StudyResult:
         found = best_file.from_result(result, experiment.method.name, experiment.base_model.id)
         best_file.write(found, desk.best_path)
         parent.log_artifact(desk.best_path)
-        picture = _draw_landscape(desk, recordings, result)
-        if picture:
-            parent.log_artifact(picture)
+        landscape = _draw_landscape(desk, recordings, result)
+        for path in landscape:
+            parent.log_artifact(path)
         for outcome in result.best.outcomes:
             child = parent.child(outcome.concept, {"criterion": repr(result.best.criterion)}, {"dvar.kind": "outcome"})
             parent.finish(child, outcome.figures())
         figures = {"iterations": found.iterations, "quality_kept": found.quality_kept}
         parent.log_metrics({f"best_{name}": float(value) for name, value in (found.params | figures).items()})
     _say_result(desk, result)
-    if picture:
-        desk.say(f"the whole plane of N and alpha: {escape(str(picture))}")
+    if landscape:
+        picture, page = landscape
+        desk.say(
+            f"the whole plane of N and alpha: {escape(str(picture))}; to explore, open {escape(page.name)} beside it"
+        )
     return result
 
 
-def _draw_landscape(desk: Desk, recordings: Sequence[Recording], result: StudyResult) -> Path | None:
-    """Draw DVAR's plane beside best.yaml, where the study searched DVAR; return the picture's path."""
+def _draw_landscape(desk: Desk, recordings: Sequence[Recording], result: StudyResult) -> list[Path]:
+    """Draw DVAR's plane beside best.yaml, where the study searched DVAR; return the picture and the page."""
     usual = next((one for one in result.usual if one.name == "dvar"), None)
     if usual is None:
-        return None
-    chosen = result.best if result.best.name == "dvar" else None
-    path = desk.best_path.with_name(LANDSCAPE)
-    draw_landscape(
-        survey(recordings, result.measure),
-        path,
-        wanted=result.quality_kept,
-        usual=(usual.params["window"], usual.params["threshold"]),
-        chosen=(chosen.params["window"], chosen.params["threshold"]) if chosen else None,
-        title=f"DVAR on {len(recordings)} recordings of {desk.experiment.method.name}, {result.budget} steps",
-    )
-    return path
+        return []
+    landscape = survey(recordings, result.measure)
+    title = f"DVAR on {len(recordings)} recordings of {desk.experiment.method.name}, {result.budget} steps"
+    chosen = _point(result.best) if result.best.name == "dvar" else None
+    paths = [desk.best_path.with_name(name) for name in (LANDSCAPE, LANDSCAPE_PAGE)]
+    for draw, path in zip((draw_landscape, write_landscape_page), paths, strict=True):
+        draw(landscape, path, wanted=result.quality_kept, usual=_point(usual), chosen=chosen, title=title)
+    return paths
+
+
+def _point(one: Evaluated) -> tuple[int, float]:
+    return one.params["window"], one.params["threshold"]
 
 
 def _say_how_to_go_on(desk: Desk) -> None:

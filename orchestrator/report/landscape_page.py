@@ -1,0 +1,78 @@
+"""The landscape as a page: what the picture shows, to point at, with a slider for the quality that is wanted."""
+
+import json
+import re
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator.landscape import Landscape
+
+TEMPLATE = "landscape.html"
+KEPT_DIGITS, STEPS_DIGITS = 6, 3
+
+
+def write_landscape_page(
+    landscape: Landscape,
+    path: Path,
+    *,
+    wanted: float,
+    usual: tuple[float, float],
+    chosen: tuple[float, float] | None,
+    title: str,
+) -> None:
+    """Write a landscape as one HTML file that needs no network and nothing beside it.
+
+    Args:
+        landscape: to show.
+        path: of the HTML file.
+        wanted: share of the best quality at which the slider begins, 0..1.
+        usual: window and threshold that were tried first.
+        chosen: window and threshold of the best setting; None where another criterion is best.
+        title: of the page, plain text.
+
+    Raises:
+        ValueError: a value of the landscape is not finite.
+    """
+    parts = {"title": escape(title), "data": _in_script(_numbers(landscape, wanted, usual, chosen))}
+    template = (files("orchestrator.report") / TEMPLATE).read_text(encoding="utf-8")
+    # One pass, so that a title which looks like a place to fill stays text.
+    page = re.sub(r"@@(title|data)@@", lambda place: parts[place[1]], template)
+    path.write_text(page, encoding="utf-8")
+
+
+def _numbers(
+    landscape: Landscape, wanted: float, usual: tuple[float, float], chosen: tuple[float, float] | None
+) -> dict[str, Any]:
+    scale = 10**KEPT_DIGITS
+    # Rounded down, so that the page never says of a setting that it keeps what it does not; the small number is for
+    # what lies under its decimal by a float's precision alone.
+    kept = np.floor(landscape.quality_kept * scale + 1e-6) / scale
+    return {
+        "measure": landscape.measure,
+        "budget": int(landscape.budget),
+        "wanted": float(wanted),
+        "usual": _point(usual),
+        "chosen": _point(chosen) if chosen else None,
+        "windows": landscape.windows.tolist(),
+        "thresholds": landscape.thresholds.round(KEPT_DIGITS).tolist(),
+        "iterations": landscape.iterations.round(STEPS_DIGITS).tolist(),
+        "kept": kept.tolist(),
+        "front": landscape.front(),
+    }
+
+
+def _point(setting: tuple[float, float]) -> dict[str, float]:
+    window, threshold = setting
+    return {"window": int(window), "threshold": round(float(threshold), KEPT_DIGITS)}
+
+
+def _in_script(data: dict[str, Any]) -> str:
+    """Return JSON without a character that could end a script element, or begin a comment in it."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
