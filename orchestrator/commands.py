@@ -243,7 +243,8 @@ def _say_trust(desk: Desk, result: StudyResult) -> None:
         return
     desk.say(
         f"nine of ten resampled sets of these concepts put it at {cost.low:.1f} to {cost.high:.1f} {unit} and "
-        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %"
+        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * trust.risk:.0f} of 100 sets keep less than "
+        f"{100 * trust.wanted:.0f} %"
     )
     desk.say(
         f"chosen without the concept that it is applied to: {trust.left_out_cost:.1f} {unit} and "

@@ -53,6 +53,7 @@ class Trust:
         cost: of the best setting, with its interval over concepts.
         quality_kept: of the best setting, with its interval.
         wanted: the quality that a setting must keep.
+        risk: share of resampled sets of concepts of which the best setting keeps less than that, 0..1.
         left_out: for each concept, what the choice without it does to it; empty for a single concept.
         near_ranges: for each parameter of the best criterion, the least and the greatest value among the tried settings
             that keep the quality wanted at a cost within 5 % of the best; empty where none keeps it.
@@ -61,6 +62,7 @@ class Trust:
     cost: Interval
     quality_kept: Interval
     wanted: float
+    risk: float
     left_out: tuple[LeftOut, ...]
     near_ranges: dict[str, tuple[float, float]]
 
@@ -100,6 +102,7 @@ def examine(result: StudyResult, seed: int = 0) -> Trust:
         cost=_interval(costs[best], drawn),
         quality_kept=_interval(kept[best], drawn),
         wanted=result.quality_kept,
+        risk=float(np.mean(kept[best][drawn].mean(axis=1) < result.quality_kept)),
         left_out=tuple(_left_out(result, names, costs, kept)),
         near_ranges={
             key: (min(one.params[key] for one in near), max(one.params[key] for one in near))

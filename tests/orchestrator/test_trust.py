@@ -1,6 +1,7 @@
 """Trust: what a choice would have been on other concepts, and whether these are enough to say."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -46,6 +47,16 @@ def test_intervals_hold_the_mean_and_shrink_with_the_concepts(result, make_recor
     many = [make_recording(f"{n}{i}", 200, rate=5 + 4 * i, seed=i) for n in "xyzw" for i in range(6)]
     wide, narrow = trust.cost, examine(Study(many, quality_kept=0.8).search(60)).cost
     assert narrow.high - narrow.low < 0.8 * (wide.high - wide.low)
+
+
+def test_the_risk_is_that_of_all_sets(make_recording):
+    recordings = [make_recording(name, 200, rate=5 + 9 * i, seed=i) for i, name in enumerate("abc")]
+    result = Study(recordings, quality_kept=0.8).search(40)
+    kept = [one.quality_kept for one in result.best.outcomes]
+    sets = list(itertools.product(kept, repeat=3))
+    expected = np.mean([np.mean(one) < 0.8 for one in sets])
+    assert 0 < expected < 1
+    assert examine(result).risk == pytest.approx(expected, abs=0.03)
 
 
 def test_the_settings_that_are_as_good(result):
