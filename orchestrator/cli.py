@@ -78,6 +78,13 @@ _SHARED: dict[str, tuple[str | None, Any, Any]] = {
         str | None,
         _option("--seeds", help="Several seeds, with commas: full-length runs of each; live runs take the first."),
     ),
+    "address": (
+        "resources.address",
+        str | None,
+        _option(
+            "--address", help="A running Ray cluster: host:port, or auto; default: RAY_ADDRESS, else one of its own."
+        ),
+    ),
     "storage": ("storage", str | None, _option("--storage", "-s", help="Folder or URL for everything that is kept.")),
     "set": (
         None,

@@ -82,8 +82,10 @@ class StudySettings(Settings):
 
 
 class Resources(Settings):
-    """What one trial takes of the Ray cluster."""
+    """Which Ray cluster runs the trials, and what one of them takes of it."""
 
+    address: str | None = None
+    """host:port of the cluster's head, or "auto"; None takes `RAY_ADDRESS`, else starts one here."""
     cpus_per_trial: float = Field(default=1, gt=0)
     """Logical CPUs; also the threads that a trial on the CPU uses."""
     gpus_per_trial: float = Field(default=0, ge=0)

@@ -1,15 +1,13 @@
 """record() and live(): one Ray Tune trial a concept, each with a recording that survives whatever happens."""
 
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from orchestrator import plugins
+from orchestrator import cluster, plugins
 from orchestrator.criteria import Criterion
 from orchestrator.experiment import Experiment
 from orchestrator.recording import State, recording_key
@@ -191,7 +189,8 @@ def _run(
     if todo:
         for listener in listeners:
             listener.begun(todo, experiment.budget)
-        with _ray():
+        with cluster.connected(experiment.resources.address):
+            cluster.check_storage(storage_folder(experiment))
             errors = _fit(experiment, plan, store, todo, criterion, listeners)
     ended = [_ended(store, job, errors.get(job.concept.name, ""), job in todo) for job in all_jobs]
     for one in ended:
@@ -284,24 +283,3 @@ def _message(trace: str | None) -> str:
     """Return the last line of a worker's traceback: the error itself."""
     lines = [line.strip() for line in (trace or "").splitlines() if line.strip()]
     return lines[-1] if lines else "its worker died"
-
-
-@contextmanager
-def _ray() -> Iterator[None]:
-    """Use the cluster that is connected or that `RAY_ADDRESS` names; else start one here, and end it afterwards."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the recordings hold more than Tune's logs
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints tables whatever the verbosity
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="ERROR")
-    else:
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        yield
-    finally:
-        ray.shutdown()

@@ -1,8 +1,11 @@
 """Personalization: the Ray Tune trainable around a `Session`; the only Ray import among the trainables."""
 
 import math
+import signal
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -20,6 +23,9 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
     once an actor. Each result holds `step`, `first_step`, `l_det_values` (see `trainables.session.Progress`),
     `l_det` (the last one that was evaluated), `state` and `concept`, and is `done` once the budget is used up. When
     the criterion fires the trial does no further step; a `ray.tune.Stopper` with the same criterion ends it.
+
+    On SIGTERM, by which a node that is about to go away announces it, a checkpoint is written and the trial fails: with
+    `max_failures` Ray starts it again elsewhere, where it goes on from there.
     """
 
     def setup(
@@ -35,7 +41,13 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
         torch.set_num_threads(max(1, int(self._cpus())))
         self._models = Models.load(plan)
         self._session: Session | None = None
+        signal.signal(signal.SIGTERM, self._told_to_end)
         self.reset_config(config)
+
+    def _told_to_end(self, number: int, frame: FrameType | None) -> None:
+        if self._session is None or self._session.state != "running":
+            sys.exit(128 + number)
+        self._session.interrupt()
 
     def _cpus(self) -> float:
         resources = self.trial_resources

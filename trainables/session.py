@@ -31,6 +31,10 @@ MAX_BATCH_OF_ROWS = 1000
 CHECKPOINT_PATIENCE = 20
 
 
+class Preempted(RuntimeError):
+    """The process was told to end; the training goes on elsewhere from the checkpoint that was just written."""
+
+
 class Online(Protocol):
     """A stopping criterion while the training runs."""
 
@@ -143,7 +147,7 @@ class Session:
                 raise
         self._checkpoint_wait = plan.checkpoint_seconds
         self._restart([])
-        self._has_begun = False
+        self._has_begun = self._is_interrupted = False
 
     def _begin(self) -> None:
         """Go on from the sink's checkpoint, or start; put off until training goes on, since `load` may come first."""
@@ -190,11 +194,16 @@ class Session:
             return "stopped"
         return "complete" if self.training.steps_done >= self._plan.budget else "running"
 
+    def interrupt(self) -> None:
+        """Let `advance` end after the step that is being done; safe to call from a signal handler."""
+        self._is_interrupted = True
+
     def advance(self) -> Progress:
         """Train until a report is due or the end is reached; no step is done beyond the stop.
 
         Raises:
             NonFiniteLossError: a loss became NaN; what was recorded is kept, and the sink is told of the failure.
+            Preempted: `interrupt` was called; a checkpoint of the last step is written.
         """
         if not self._has_begun:
             self._begin()
@@ -210,6 +219,10 @@ class Session:
             self._sink.ended("failed", f"{type(error).__name__}: {error}")
             raise
         if self.state == "running":
+            if self._is_interrupted:
+                self._checkpoint()
+                done = self.training.steps_done
+                raise Preempted(f"{self.training.concept.name!r} was told to end, and goes on after step {done}")
             self._checkpoint_when_due()
         elif rows:
             self._end()
@@ -217,6 +230,8 @@ class Session:
 
     def _report_is_due(self, rows: int, due: float) -> bool:
         limit = self._plan.report_steps or MAX_BATCH_OF_ROWS
+        if self._is_interrupted:
+            return True
         return rows >= limit or (rows > 0 and self._plan.report_steps is None and time.monotonic() >= due)
 
     def _step(self) -> StepRow:
@@ -268,13 +283,16 @@ class Session:
         begun = time.monotonic()
         if begun - self._last_checkpoint < self._checkpoint_wait:
             return
-        with tempfile.TemporaryDirectory() as name:
-            self.save(Path(name))
-            self._sink.checkpoint(self.training.steps_done, Path(name))
+        self._checkpoint()
         self._last_checkpoint = time.monotonic()
         if self._plan.checkpoint_seconds:
             taken = self._last_checkpoint - begun
             self._checkpoint_wait = max(self._plan.checkpoint_seconds, CHECKPOINT_PATIENCE * taken)
+
+    def _checkpoint(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            self.save(Path(name))
+            self._sink.checkpoint(self.training.steps_done, Path(name))
 
     def save(self, folder: Path) -> None:
         """Write the exact state into `folder`, which exists."""

@@ -5,8 +5,10 @@ import pytest
 
 from trainables import session
 from trainables.errors import InvalidInput
+from trainables.methods import MethodSpec
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.settings import QualitySettings
+from trainables.session import Plan, Preempted, Session
+from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.training import NonFiniteLossError
 
 QUALITY = QualitySettings(every=4, samples=1, inference_steps=2)
@@ -80,6 +82,29 @@ def test_steps_after_the_checkpoint_are_repeated_not_doubled(run_session, memory
     run_session(parts)
     assert "resumed 5" in parts.calls
     assert l_det(parts) == l_det(whole)
+
+
+def test_a_session_that_is_told_to_end_leaves_a_checkpoint(run_session, memory_sink, models, toy_concepts):
+    whole = memory_sink()
+    run_session(whole)
+    method = MethodSpec("trainables.methods.textual_inversion")
+    plan = Plan(BaseModelSettings(), method, budget=12, report_steps=100, checkpoint_seconds=1000.0)
+
+    class Sink(memory_sink):
+        def steps(self, rows):
+            super().steps(rows)
+            if len(self.rows) == 7:
+                told.interrupt()
+
+    sink = Sink()
+    told = Session(models, plan, toy_concepts[0], sink)
+    with pytest.raises(Preempted, match="was told to end, and goes on after step 7"):
+        told.advance()
+    told.close()
+    assert (sink.saved[0], sink.end) == (7, None)
+    run_session(sink)
+    assert "resumed 7" in sink.calls
+    assert l_det(sink) == l_det(whole)
 
 
 def test_the_stop_is_the_same_after_an_interruption(run_session, memory_sink):
