@@ -346,6 +346,34 @@ def demo(experiment: "Experiment") -> None:
 
 
 @app.command()
+def status(
+    storage: Annotated[str, typer.Argument(help="Folder or URL for everything that is kept.")] = "dvar-runs",
+) -> None:
+    """Say what runs, what ended, at which step and why, and where the traceback of what failed is.
+
+    Example: [b]dvar status s3://bucket/runs[/b]
+    """
+    from orchestrator import listings
+
+    with _errors_as_exit_codes():
+        listings.status(storage)
+
+
+@app.command()
+@_with_experiment
+def doctor(experiment: "Experiment") -> None:
+    """Look at all that a run needs: versions, method, concepts, base model, storage, MLflow, and every node of Ray.
+
+    Exit with 1 where something is wrong; what, and how to mend it, is said.
+
+    Example: [b]dvar doctor --preset sd15 --address auto --storage s3://bucket/runs[/b]
+    """
+    from orchestrator import listings
+
+    _exit(listings.doctor(experiment))
+
+
+@app.command()
 @_with_experiment
 def show(experiment: "Experiment") -> None:
     """Print the experiment as YAML: every key, its value, ready for --experiment.

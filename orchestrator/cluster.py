@@ -123,7 +123,12 @@ def check_storage(url: str) -> None:
 
 
 def storage_problems(url: str) -> dict[Node, str]:
-    """Return what is wrong with a storage, as each node sees it: what is written here must be read there."""
+    """Return what is wrong with a storage, as each node sees it: what is written here must be read there.
+
+    Raises:
+        InvalidInput: it cannot be written from here.
+    """
+    RecordingStore(url).check_writable()
     files, mark = open_files(url), f".probe-{uuid4().hex}"
     files.write(mark, b"")
     try:

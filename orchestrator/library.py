@@ -20,9 +20,14 @@ FOLDER = "recordings"
 
 def open_store(place: str) -> RecordingStore:
     """Return the store of full-length recordings below a storage's folder or URL."""
+    return RecordingStore(below(place, FOLDER))
+
+
+def below(place: str, folder: str) -> str:
+    """Return a folder of a storage, as an absolute path or a URL."""
     if "://" not in place:
         place = str(Path(place).expanduser().resolve())
-    return RecordingStore(f"{place.rstrip('/')}/{FOLDER}")
+    return f"{place.rstrip('/')}/{folder}"
 
 
 def read_place(place: str) -> list[Recording]:

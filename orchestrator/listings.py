@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import library, plugins
-from orchestrator.report.table import concepts_table, course_table, methods_table, recordings_table
+from orchestrator.experiment import Experiment
+from orchestrator.report.table import concepts_table, course_table, methods_table, recordings_table, status_table
+from orchestrator.store import RecordingStore
 from orchestrator.store.pack import write_pack
 from trainables.errors import InvalidInput
 
@@ -54,6 +56,32 @@ def methods() -> bool:
     for problem in problems:
         console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
     return not problems
+
+
+def doctor(experiment: Experiment) -> bool:
+    """Print what was found of everything that a run needs; return whether nothing is wrong."""
+    from orchestrator.doctor import examine  # it brings Ray, MLflow and torch
+
+    console, is_good = Console(highlight=False), True
+    styles = {"ok": "green", "note": "yellow", "wrong": "red"}
+    for found in examine(experiment):
+        is_good = is_good and found.verdict != "wrong"
+        head = f"[{styles[found.verdict]}]{found.verdict:>6}[/]  {found.about:<11}"
+        console.print(f"{head} {escape(found.text)}", soft_wrap=True)
+    return is_good
+
+
+def status(storage: str) -> None:
+    """Print what runs below a storage, what ended, and why; and where the tracebacks of failed runs are."""
+    console = Console(highlight=False)
+    kinds = {"recordings": "full length", "live": "live"}
+    rows = {title: RecordingStore(library.below(storage, folder)).list() for folder, title in kinds.items()}
+    if not any(rows.values()):
+        console.print(f"nothing was begun in {escape(storage)} yet", soft_wrap=True)
+        return
+    console.print(status_table([(title, one) for title, found in rows.items() for one in found]))
+    for one in (one for found in rows.values() for one in found if one.traceback):
+        console.print(f"traceback of {escape(one.concept)}: {escape(str(one.traceback))}", soft_wrap=True)
 
 
 def list_recordings(place: str) -> None:

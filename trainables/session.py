@@ -3,6 +3,7 @@
 import math
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -216,7 +217,7 @@ class Session:
                 if self._snapshot_is_due():
                     scores = self._snapshot()
         except Exception as error:
-            self._sink.ended("failed", f"{type(error).__name__}: {error}")
+            self._sink.ended("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
             raise
         if self.state == "running":
             if self._is_interrupted:

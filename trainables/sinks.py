@@ -60,5 +60,5 @@ class Sink(Protocol):
     def checkpoint(self, step: int, files: Path) -> None:
         """Replace the checkpoint by the files in `files`, all rows up to `step` having been received."""
 
-    def ended(self, state: EndState, reason: str) -> None:
-        """Close: `complete` ran its budget, `stopped` was ended by a criterion, `failed` by an error."""
+    def ended(self, state: EndState, reason: str, trace: str = "") -> None:
+        """Close: `complete` ran its budget, `stopped` by a criterion, `failed` by an error whose traceback is given."""

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, Spread, Summary
+from orchestrator.store.recordings import RecordingSummary
 from orchestrator.study import Evaluated, StudyResult
 
 
@@ -148,6 +149,30 @@ def recordings_table(recordings: Sequence[Recording]) -> Table:
         method = one.identity.get("method", {}).get("name", "")
         table.add_row(one.key[:8], one.concept, method, str(one.identity.get("seed", "")), str(one.budget), *figures)
     return table
+
+
+def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> Table:
+    """Return a table of runs: kind, concept, method, seed, state, steps, and why it ended or how long it is silent."""
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("run", "concept", "method", "state"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("steps", justify="right", no_wrap=True)
+    table.add_column("why")
+    colours = {"running": "cyan", "failed": "red", "complete": "green", "stopped": "green"}
+    for kind, one in rows:
+        name = one.concept if not one.seed else f"{one.concept}, seed {one.seed}"
+        why = one.reason if one.state != "running" else f"last written {_ago(one.age)} ago"
+        state = Text(one.state, style=colours[one.state])
+        table.add_row(kind, Text(name), one.method, state, f"{one.steps}/{one.budget}", Text(why))
+    return table
+
+
+def _ago(seconds: float) -> str:
+    """Write a duration in the unit that suits it."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def course_table(recording: Recording) -> Table:

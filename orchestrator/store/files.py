@@ -49,6 +49,10 @@ class Files(ABC):
         """Return the names directly below a folder, sorted; none when it does not exist."""
 
     @abstractmethod
+    def modified(self, name: str) -> float:
+        """Return when a file that exists was last written, in seconds since 1970."""
+
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all that is in it; nothing happens when it does not exist."""
 
@@ -143,6 +147,9 @@ class LocalFiles(Files):
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def modified(self, name: str) -> float:
+        return (self.root / name).stat().st_mtime
+
     def remove(self, name: str) -> None:
         path = self.root / name
         if path.is_dir() and not path.is_symlink():
@@ -215,6 +222,10 @@ class RemoteFiles(Files):
         except FileNotFoundError:
             return []
         return sorted({entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry.rstrip("/") != path})
+
+    def modified(self, name: str) -> float:
+        filesystem, path = self._locate(name)
+        return float(filesystem.modified(path).timestamp())
 
     def remove(self, name: str) -> None:
         filesystem, path = self._locate(name)

@@ -7,6 +7,7 @@
         steps.parquet     step, l_det, train_loss, grad_norm, seconds, l_det_seconds, input_0, input_1, ...
         quality.parquet   step, seconds, files, score_<measure>, ..., seconds_<samples>, ...
         snapshots/step-000100/   adapter and samples of a snapshot, as its row in quality.parquet lists them
+        traceback.txt     of a failed run
         checkpoint.json   step, folder and files of the newest checkpoint
         checkpoint/step-000100-<8 hex digits>/
 
@@ -32,6 +33,7 @@ from trainables.errors import InvalidInput
 FORMAT = 1
 MANIFEST, FACTS, STATUS = "manifest.json", "facts.json", "status.json"
 STEPS, QUALITY, CHECKPOINT = "steps.parquet", "quality.parquet", "checkpoint.json"
+TRACEBACK = "traceback.txt"
 VALUES = ("l_det", "train_loss", "grad_norm", "seconds", "l_det_seconds")
 _SCORE, _SECONDS = "score_", "seconds_"
 _SLUG_LENGTH = 60

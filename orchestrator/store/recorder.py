@@ -65,6 +65,7 @@ class Recorder:
             # A failed recording's status holds hashes: they go before any file changes, or a death here is damage.
             self._write_status()
         self._files.remove_leftovers()
+        self._files.remove(layout.TRACEBACK)
         self._files.write(layout.MANIFEST, layout.encode_manifest(self._identity))
         self._facts = layout.encode_json(facts)
         self._files.write(layout.FACTS, self._facts)
@@ -146,12 +147,14 @@ class Recorder:
         if step != len(self._rows):
             raise ValueError(f"a {what} of step {step} came after {len(self._rows)} recorded steps")
 
-    def ended(self, state: EndState, reason: str) -> None:
+    def ended(self, state: EndState, reason: str, trace: str = "") -> None:
         """Close the recording; one that is not `failed` needs no checkpoint any more."""
         if state not in get_args(EndState):
             raise ValueError(f"unknown end state {state!r}")
         self._state, self._reason = state, reason
         self._write_tables()
+        if trace:
+            self._files.write(layout.TRACEBACK, trace.encode())
         self._write_status()
         if state != "failed":
             self._files.remove(layout.CHECKPOINT)

@@ -1,5 +1,6 @@
 """RecordingStore: all recordings below one folder or URL."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,26 @@ from trainables.errors import InvalidInput
 
 @dataclass(frozen=True)
 class RecordingSummary:
-    """What a listing shows of a recording."""
+    """What a listing shows of a recording.
+
+    Attributes:
+        folder: where it is.
+        reason: why it ended; empty while it runs.
+        age: seconds since it was last written.
+        traceback: where the traceback of a failed one is; None where there is none.
+    """
 
     key: str
     concept: str
+    method: str
+    seed: int
     state: State
     steps: int
     budget: int
+    folder: str
+    reason: str
+    age: float
+    traceback: str | None
 
 
 @dataclass(frozen=True)
@@ -109,8 +123,19 @@ class RecordingStore:
         if status is None:
             return None
         identity = layout.read_identity(files)
-        name, budget = str(identity["concept"]["name"]), int(identity["budget"])
-        return RecordingSummary(recording_key(identity), name, status.state, status.steps, budget)
+        return RecordingSummary(
+            key=recording_key(identity),
+            concept=str(identity["concept"]["name"]),
+            method=str(identity.get("method", {}).get("name", "")),
+            seed=int(identity.get("seed", 0)),
+            state=status.state,
+            steps=status.steps,
+            budget=int(identity["budget"]),
+            folder=files.url,
+            reason=status.reason,
+            age=max(0.0, time.time() - files.modified(layout.STATUS)),
+            traceback=f"{files.url}/{layout.TRACEBACK}" if layout.TRACEBACK in files.children() else None,
+        )
 
     def snapshot_folder(self, key: str, step: int) -> Path:
         """Return a local folder, to be read only, with the files of the snapshot of a step.

@@ -50,7 +50,7 @@ class MemorySink:
         shutil.copytree(files, kept, dirs_exist_ok=True)
         self.saved = (step, kept)
 
-    def ended(self, state, reason):
+    def ended(self, state, reason, trace=""):
         assert self.end is None
         self.end = (state, reason)
 

@@ -1,0 +1,164 @@
+"""Doctor: looks at everything that a run needs, before it begins, and says of each what is wrong and how to mend it."""
+
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from orchestrator import cluster, plugins, runs
+from orchestrator.experiment import Experiment
+from orchestrator.tracking import Tracker
+from trainables.errors import InvalidInput
+from trainables.model_files import resolve
+
+DISTRIBUTION = "dvar-tune"
+#: Versions that must be the same on every node, or series differ.
+SHOWN = ("ray", "torch", "diffusers", "transformers", "peft")
+LITTLE_SPACE = 2 * 2**30
+
+Verdict = Literal["ok", "note", "wrong"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one thing."""
+
+    about: str
+    verdict: Verdict
+    text: str
+
+
+def examine(experiment: Experiment) -> Iterator[Finding]:
+    """Yield a finding for each thing that a run of the experiment needs; none stops the others."""
+    yield from _versions()
+    checks: dict[str, Callable[[Experiment], Iterator[Finding]]] = {
+        "method": _method,
+        "concepts": _concepts,
+        "base model": _base_model,
+        "storage": _storage,
+        "MLflow": _tracking,
+        "Ray": _cluster,
+    }
+    for about, check in checks.items():
+        try:
+            yield from check(experiment)
+        except InvalidInput as error:
+            yield Finding(about, "wrong", " ".join(str(error).split()))
+
+
+def _versions() -> Iterator[Finding]:
+    found = {name: version(name) for name in SHOWN}
+    listed = ", ".join(f"{name} {text}" for name, text in found.items())
+    yield Finding("versions", "ok", f"Python {platform.python_version()}, {listed}")
+    for wanted in _requirements():
+        with suppress(PackageNotFoundError):
+            here = version(wanted.name)
+            if not wanted.specifier.contains(Version(here), prereleases=True):
+                yield Finding(
+                    "versions", "wrong", f"{wanted.name} {here} is not {wanted.specifier}; install another one"
+                )
+
+
+def _requirements() -> list[Requirement]:
+    try:
+        listed = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
+    except PackageNotFoundError:  # a plain checkout
+        return []
+    return [one for one in listed if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+def _method(experiment: Experiment) -> Iterator[Finding]:
+    from trainables.methods import MethodSpec
+
+    chosen = experiment.method
+    method = MethodSpec(plugins.METHODS.spec(chosen.name), chosen.settings, chosen.recipe)()
+    yield Finding("method", "ok", f"{chosen.name}: {method.trains}")
+
+
+def _concepts(experiment: Experiment) -> Iterator[Finding]:
+    split = experiment.split(experiment.load_concepts())
+    text = f"{len(split.all)}: {len(split.tuning)} to tune on, {len(split.test)} to test on"
+    if split.is_shared:
+        yield Finding("concepts", "note", f"{text}, which are the same: nothing would be proved on others")
+    else:
+        yield Finding("concepts", "ok", text)
+
+
+def _base_model(experiment: Experiment) -> Iterator[Finding]:
+    folder = resolve(experiment.base_model)
+    size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    files = runs.jobs(experiment, experiment.load_concepts()[:1])[0].identity["base_model"]["fingerprint"]
+    yield Finding("base model", "ok", f"{experiment.base_model.id}, {size / 1e9:.2f} GB, fingerprint {files}")
+
+
+def _storage(experiment: Experiment) -> Iterator[Finding]:
+    url = runs.storage_folder(experiment)
+    runs.recordings(experiment).check_writable()
+    if "://" in url:
+        yield Finding("storage", "ok", f"{url} can be written")
+        return
+    free = shutil.disk_usage(_existing(Path(url))).free
+    text = f"{url} can be written, {free / 2**30:.1f} GiB free"
+    yield Finding(
+        "storage", "ok" if free > LITTLE_SPACE else "wrong", text + ("" if free > LITTLE_SPACE else "; make room")
+    )
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)
+
+
+def _tracking(experiment: Experiment) -> Iterator[Finding]:
+    yield Finding("MLflow", "ok", f"{Tracker(experiment).uri} can be reached")
+
+
+def _cluster(experiment: Experiment) -> Iterator[Finding]:
+    resources = experiment.resources
+    with cluster.connected(resources.address):
+        nodes = cluster.nodes()
+        for node in nodes:
+            yield Finding("node", "ok", f"{node.address}: {node.cpus:g} CPUs, {node.gpus:g} GPUs")
+        fitting = [n for n in nodes if n.cpus >= resources.cpus_per_trial and n.gpus >= resources.gpus_per_trial]
+        wanted = f"a trial of {resources.cpus_per_trial:g} CPUs and {resources.gpus_per_trial:g} GPUs"
+        if not fitting:
+            yield Finding(
+                "trials",
+                "wrong",
+                f"{wanted} fits on no node; ask for less with --set resources.gpus_per_trial=0, or add one",
+            )
+        elif not resources.gpus_per_trial and any(node.gpus for node in nodes):
+            yield Finding(
+                "trials", "note", f"{wanted} uses no GPU, and there are some: --set resources.gpus_per_trial=1"
+            )
+        else:
+            yield Finding("trials", "ok", f"{wanted} fits on {len(fitting)} of {len(nodes)} nodes")
+        yield from _nodes_agree(runs.storage_folder(experiment))
+
+
+def _nodes_agree(url: str) -> Iterator[Finding]:
+    try:
+        problems = cluster.storage_problems(url)
+    except InvalidInput:
+        return  # said already of this machine
+    for node, problem in problems.items():
+        yield Finding("storage", "wrong", f"seen from {node.address}: {problem}; give one that all nodes share")
+    if not problems:
+        yield Finding("storage", "ok", "the same from every node")
+    here = _installed()
+    for node, there in cluster.on_every_node(_installed).items():
+        if isinstance(there, Exception):
+            yield Finding("node", "wrong", f"{node.address} does not answer: {str(there).splitlines()[0]}")
+        elif there != here:
+            other = ", ".join(f"{name} {there[name]}" for name in here if there[name] != here[name])
+            yield Finding("node", "wrong", f"{node.address} has {other}, unlike this machine; use one image")
+
+
+def _installed() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in SHOWN}

@@ -1,0 +1,92 @@
+"""What `dvar status` and `dvar doctor` say."""
+
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator import doctor
+from orchestrator.cli import app
+from orchestrator.store import RecordingStore
+from trainables.sinks import StepRow
+
+
+def begun(storage, name, steps, folder="recordings"):
+    identity = {"concept": {"name": name}, "budget": 30, "seed": 0, "method": {"name": "svdiff"}}
+    recorder = RecordingStore(str(storage / folder), flush_seconds=0).recorder(identity)
+    recorder.started({})
+    recorder.resumed(0)
+    recorder.steps([StepRow(step, 1.0, 1.0, 1.0, 0.1, 0.1, (1.0,)) for step in range(1, steps + 1)])
+    return recorder
+
+
+def status(storage):
+    done = CliRunner().invoke(app, ["status", str(storage)], env={"COLUMNS": "150"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_status_tells_of_every_run(tmp_path):
+    assert "nothing was begun" in status(tmp_path)
+    begun(tmp_path, "done", 30).ended("complete", "the budget is used up at step 30")
+    begun(tmp_path, "mug", 12, "live").ended("stopped", "the criterion fired at step 12")
+    begun(tmp_path, "bad", 7).ended("failed", "NonFiniteLossError: L_det became nan", "Traceback: line 1\nline 2")
+    begun(tmp_path, "busy", 5)
+    file = next((tmp_path / "recordings").glob("busy-*")) / "status.json"
+    os.utime(file, (time.time() - 300, time.time() - 300))
+    printed = status(tmp_path)
+    assert "full length done svdiff complete 30/30 the budget is used up at step 30" in squeezed(printed)
+    assert "live mug svdiff stopped 12/30 the criterion fired at step 12" in squeezed(printed)
+    assert "bad svdiff failed 7/30 NonFiniteLossError: L_det became nan" in squeezed(printed)
+    assert "busy svdiff running 5/30 last written 5 min ago" in squeezed(printed)
+    (trace,) = [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("traceback of bad: ")]
+    assert Path(trace).read_text() == "Traceback: line 1\nline 2"
+    begun(tmp_path, "bad", 7)  # it is tried again
+    assert "traceback of" not in status(tmp_path)
+
+
+def squeezed(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.usefixtures("cluster")
+def test_doctor_finds_nothing_wrong(make_experiment):
+    found = list(doctor.examine(make_experiment()))
+    assert {one.verdict for one in found} == {"ok"}, found
+    text = squeezed(" ".join(one.text for one in found))
+    for wanted in (
+        version("ray"),
+        "3 to tune on, 3 to test on",
+        "GiB free",
+        "the same from every node",
+        "1 of 1 nodes",
+    ):
+        assert wanted in text
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("change", "about", "text"),
+    [
+        ({"method.name": "svdif"}, "method", "Did you mean 'svdiff'"),
+        ({"concepts.source": "/nowhere"}, "concepts", "/nowhere does not exist"),
+        ({"base_model.id": "/nowhere"}, "base model", "/nowhere"),
+        ({"storage": "/proc/x"}, "storage", "storage /proc/x/recordings cannot be written"),
+        ({"resources.gpus_per_trial": 1}, "trials", "a trial of 1 CPUs and 1 GPUs fits on no node"),
+    ],
+)
+def test_doctor_names_what_is_wrong_and_goes_on(make_experiment, change, about, text):
+    experiment = make_experiment()
+    for key, value in change.items():
+        part, _, name = key.rpartition(".")
+        inner = {name: value}
+        if part:
+            old = getattr(experiment, part)
+            inner = {part: type(old)(**(vars(old) | inner))}
+        experiment = experiment.model_copy(update=inner)
+    found = list(doctor.examine(experiment))
+    assert any(one.about == about and text in one.text for one in found if one.verdict == "wrong"), found
+    assert {one.about for one in found} >= {"versions", "node", "trials"}
