@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from orchestrator import cluster, plugins
+from orchestrator import cluster, lease, plugins
 from orchestrator.criteria import Criterion
 from orchestrator.experiment import Experiment
 from orchestrator.recording import State, recording_key
@@ -183,15 +183,17 @@ def _run(
     listeners: Sequence[Listener],
 ) -> list[Ended]:
     store.check_writable()
-    before = {job.key: store.state(job.identity) for job in all_jobs}
-    todo = [job for job in all_jobs if before[job.key] not in ("complete", "stopped")]
+    todo: list[Job] = []
     errors: dict[str, str] = {}
-    if todo:
-        for listener in listeners:
-            listener.begun(todo, experiment.budget)
-        with cluster.connected(experiment.resources.address):
-            cluster.check_storage(storage_folder(experiment))
-            errors = _fit(experiment, plan, store, todo, criterion, listeners)
+    with lease.held(storage_folder(experiment), [job.key for job in all_jobs]):
+        before = {job.key: store.state(job.identity) for job in all_jobs}
+        todo = [job for job in all_jobs if before[job.key] not in ("complete", "stopped")]
+        if todo:
+            for listener in listeners:
+                listener.begun(todo, experiment.budget)
+            with cluster.connected(experiment.resources.address):
+                cluster.check_storage(storage_folder(experiment))
+                errors = _fit(experiment, plan, store, todo, criterion, listeners)
     ended = [_ended(store, job, errors.get(job.concept.name, ""), job in todo) for job in all_jobs]
     for one in ended:
         if one.is_new:

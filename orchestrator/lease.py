@@ -1,0 +1,122 @@
+"""Lease: says that a driver is at work on some recordings, so that a second one with the same command keeps off."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NoReturn
+from uuid import uuid4
+
+from orchestrator.store.files import Files, open_files
+from trainables.errors import InvalidInput
+
+BEAT_SECONDS = 2.0
+#: A driver that has not shown a sign of life for so long is dead. Nobody's clock is compared with another's.
+DEAD_SECONDS = 12.0
+
+
+@contextmanager
+def held(url: str, keys: Sequence[str]) -> Iterator[None]:
+    """Hold the lease of some recordings while the context lasts.
+
+    Args:
+        url: a folder or URL, the same for every driver that may work on them.
+        keys: of the recordings.
+
+    Raises:
+        InvalidInput: another driver that is alive holds it; the message says where it runs.
+    """
+    name = f"drivers/{sha256(' '.join(sorted(keys)).encode()).hexdigest()[:16]}.json"
+    files, mine = open_files(url), uuid4().hex
+    _take(files, name, mine)
+    ended = threading.Event()
+    beating = threading.Thread(target=_beat, args=(files, name, mine, ended), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beating.join()
+        if (_read(files, name) or {}).get("id") == mine:
+            files.remove(name)
+
+
+def _take(files: Files, name: str, mine: str) -> None:
+    """Write our name where nobody else alive has written his."""
+    found = _read(files, name)
+    if found is not None and not _is_gone(found):
+        deadline = time.monotonic() + DEAD_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(BEAT_SECONDS / 4)
+            now = _read(files, name)
+            if now is None:
+                break
+            if now != found:
+                _refuse(files, now)
+    _write(files, name, mine, 0)
+    time.sleep(BEAT_SECONDS / 4)  # whoever began in the same moment has written by now, and the last one holds it
+    now = _read(files, name)
+    if now is not None and now["id"] != mine:
+        _refuse(files, now)
+
+
+def _refuse(files: Files, other: dict[str, Any]) -> NoReturn:
+    raise InvalidInput(
+        f"another driver works on these recordings in {files.url}: process {other['pid']} on {other['host']}; wait "
+        "until it ends, or end it and start again"
+    )
+
+
+def _is_gone(found: dict[str, Any]) -> bool:
+    """Whether it was a process of this machine that is no more; of other machines only silence can tell."""
+    if found["machine"] != _machine():
+        return False
+    try:
+        os.kill(found["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _machine() -> str:
+    """Name what process numbers are unique in: the machine, since it was started, and a container's own numbers."""
+    parts = [socket.gethostname()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        try:
+            parts.append(os.readlink(path) if path.endswith("/pid") else Path(path).read_text().strip())
+        except OSError:
+            continue
+    return " ".join(parts)
+
+
+def _beat(files: Files, name: str, mine: str, ended: threading.Event) -> None:
+    count = 0
+    while not ended.wait(BEAT_SECONDS):
+        count += 1
+        try:
+            found = _read(files, name)
+            if found is None or found["id"] == mine:
+                _write(files, name, mine, count)
+        except Exception:  # noqa: BLE001 - a storage that fails now and then must not end the driver's heart
+            continue
+
+
+def _write(files: Files, name: str, mine: str, count: int) -> None:
+    text = {"id": mine, "pid": os.getpid(), "host": socket.gethostname(), "machine": _machine(), "beat": count}
+    files.write(name, json.dumps(text).encode())
+
+
+def _read(files: Files, name: str) -> dict[str, Any] | None:
+    data = files.read(name)
+    try:
+        found = None if data is None else json.loads(data)
+        return found if isinstance(found, dict) and {"id", "pid", "host", "machine"} <= found.keys() else None
+    except ValueError:
+        return None
