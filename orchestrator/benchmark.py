@@ -1,21 +1,23 @@
 """The command that proves criteria on recordings: tuned on some concepts of every method, applied to the others."""
 
 import csv
+import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator import criteria
 from orchestrator.experiment import Experiment
 from orchestrator.library import BUILTIN, by_method, read_place, split
 from orchestrator.progress import bars
 from orchestrator.proof import DVAR, Proof, Proved, Rule, prove_all, transfer
 from orchestrator.report.proof_table import cheaper_table, proof_table, transfer_table
-from orchestrator.study import has_space
+from orchestrator.spaces import searchable
 from orchestrator.tracking import Tracker
 from trainables.errors import InvalidInput
+from trainables.settings import OF_THE_MINIATURE
 
 #: By how much of its step the median stop may move when L_det is evaluated more cheaply.
 MOVED = 0.02
@@ -34,28 +36,41 @@ def benchmark(
     """
     console, settings = Console(highlight=False), experiment.study
     place = settings.recordings or BUILTIN
+    if target:
+        _write([], target)  # a path that cannot be written is found before the search
     with console.status("reading recordings"):
         recordings = by_method(read_place(place), place, methods)
-        sides = {name: split(found, experiment.concepts.tuning) for name, found in recordings.items()}
-    chosen = list(names or filter(has_space, criteria.names()))
-    rule = Rule(settings.trials, settings.quality_kept, settings.measure, settings.cost, settings.seed)
+        sides = {name: split(found, experiment.concepts.tuning, experiment.seed) for name, found in recordings.items()}
+    known, problems = searchable()
+    chosen = list(dict.fromkeys(known if names is None else names))
+    if not sides or not chosen:
+        raise InvalidInput("no method or no criterion is named; leave --methods and --criteria out for all")
+    rule = Rule(settings.trials, settings.quality_kept, settings.measure, settings.cost, settings.seed, settings.fixed)
     tracker = Tracker(experiment.model_copy(update={"name": "benchmark"}))
-    with tracker.run("benchmark", experiment.public()) as parent:
+    about = {"recordings": place, "methods": list(sides), "criteria": chosen, **dataclasses.asdict(rule)}
+    with tracker.run("benchmark", about, name=f"benchmark {place}") as parent:
         with bars(console) as progress:
-            task = progress.add_task("searching", total=len(chosen) * len(sides), unit="searches", detail="")
+            total = len(chosen) * len(sides)
+            task = progress.add_task("searching", total=total, unit="searches", detail="")
+            begun = itertools.count()
 
             def told(method: str, name: str) -> None:
-                progress.update(task, advance=1, detail=f"{method}, {name}")
+                progress.update(task, completed=next(begun), detail=f"{method}, {name}")
 
             proofs, rows = prove_all(sides, chosen, rule, told)
         for row in rows:
-            about = {"method": row.method, "criterion": repr(row.criterion), "setting": row.label}
-            run = parent.child(f"{row.method}: {row.criterion}", about, {"dvar.kind": "proof"})
+            of_row = {"method": row.method, "criterion": repr(row.criterion), "setting": row.label}
+            run = parent.child(f"{row.method}: {row.criterion}", of_row, {"dvar.kind": "proof"})
             parent.finish(run, row.figures())
     _print(console, proofs, rows, rule, chosen)
+    for problem in problems:
+        console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
+    if all(one.is_of_the_miniature for found in recordings.values() for one in found):
+        console.print(f"\n{OF_THE_MINIATURE}", soft_wrap=True)
     if target:
         _write(rows, target)
-        console.print(f"written to {escape(str(target))}", soft_wrap=True)
+        console.print(f"the first tables, with every figure: {escape(str(target))}", soft_wrap=True)
+    console.print(tracker.where_runs_are(), soft_wrap=True)
 
 
 def _print(console: Console, proofs: Sequence[Proof], rows: Sequence[Proved], rule: Rule, names: Sequence[str]) -> None:
@@ -68,7 +83,7 @@ def _print(console: Console, proofs: Sequence[Proof], rows: Sequence[Proved], ru
         "mean, most: the steps that the usual CLIP-s needed on the tuning concepts\n"
         "left out: kept by the tuning concepts under the setting chosen without each\n"
         f"seconds: measured, with what the criterion costs; < {wanted}: share of test concepts that keep less\n"
-        f"green: the tuned criterion with the fewest steps of those that keep {wanted} on the test concepts",
+        f"green, if any: the tuned criterion with the fewest steps that keeps {wanted} on the test concepts",
         soft_wrap=True,
     )
     if DVAR not in names:

@@ -24,7 +24,7 @@ class Best(BaseModel):
 
     format: int = FORMAT
     criterion: str
-    params: dict[str, int | float]
+    params: dict[str, bool | int | float | str | None]
     tuned_on: list[str]
     """Names of the tuning concepts."""
     method: str

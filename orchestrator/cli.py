@@ -322,14 +322,17 @@ def benchmark(
         str | None,
         typer.Option("--criteria", help="Criteria to prove, with commas; default: all that can be searched."),
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write every figure here as well.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the criteria's figures here as well.")] = None,
 ) -> None:
     """Prove every criterion: tune it on each method's tuning concepts, apply it to the others.
 
     The recordings are those that come with the program (56 concepts of the miniature by six methods), or --recordings.
     Also shows what DVAR's setting of one method does to another.
 
-    Example: [b]dvar benchmark --criteria dvar,my_package:MyRule --csv rules.csv[/b]
+    --trials are settings for each criterion and method. A criterion of your own is module:Class; its module has
+    space and usual_setting, too.
+
+    Example: [b]dvar benchmark --criteria dvar,my_rule:MyRule --csv rules.csv[/b]
     """
     from orchestrator import benchmark
 

@@ -37,7 +37,7 @@ from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
-from trainables.settings import MINIATURE
+from trainables.settings import MINIATURE, OF_THE_MINIATURE
 
 BEST_FILE = "best.yaml"
 ADAPTERS = "adapters"
@@ -88,11 +88,7 @@ class Desk:
 
     def say_where_runs_are(self) -> None:
         """Print how to browse what MLflow holds."""
-        uri = escape(self.tracker.uri)
-        is_store = uri.startswith("sqlite:")
-        self.say(
-            f"browse the runs: mlflow ui --backend-store-uri {uri}" if is_store else f"runs are in MLflow at {uri}"
-        )
+        self.say(escape(self.tracker.where_runs_are()))
 
     def recordings(self, concepts: Sequence[Concept]) -> list[Recording]:
         """Return the complete recordings of concepts, with every seed.
@@ -145,7 +141,9 @@ def _report(desk: Desk, ended: Sequence[runs.Ended], folder: str) -> bool:
     failed = [one for one in ended if not one.is_good]
     for one in failed:
         word = "unfinished" if one.state == "running" else "failed"
-        desk.say(f"[red]{word}[/] {escape(one.job.concept.name)} after {one.steps} steps: {escape(one.reason)}")
+        of_seed = f", seed {one.job.identity['seed']}" if len(desk.experiments) > 1 else ""
+        name = escape(one.job.concept.name) + of_seed
+        desk.say(f"[red]{word}[/] {name} after {one.steps} steps: {escape(one.reason)}")
     what = "concepts" if len({one.job.concept.name for one in ended}) == len(ended) else "runs"
     desk.say(f"{len(ended) - len(failed)} of {len(ended)} {what} done, in {escape(folder)}")
     return not failed
@@ -196,8 +194,11 @@ def _tune(desk: Desk) -> StudyResult:
             child = parent.child(outcome.concept, {"criterion": repr(result.best.criterion)}, {"dvar.kind": "outcome"})
             parent.finish(child, outcome.figures())
         figures = {"iterations": found.iterations, "quality_kept": found.quality_kept}
-        parent.log_metrics({f"best_{name}": float(value) for name, value in (found.params | figures).items()})
+        numbers = {name: value for name, value in found.params.items() if isinstance(value, int | float)}
+        parent.log_metrics({f"best_{name}": float(value) for name, value in (numbers | figures).items()})
     _say_result(desk, result)
+    if place and all(one.is_of_the_miniature for one in recordings):
+        desk.say(OF_THE_MINIATURE)
     if landscape:
         picture, page = landscape
         desk.say(
@@ -209,8 +210,8 @@ def _tune(desk: Desk) -> StudyResult:
 def _draw_landscape(desk: Desk, recordings: Sequence[Recording], result: StudyResult) -> list[Path]:
     """Draw DVAR's plane beside best.yaml, where the study searched DVAR; return the picture and the page."""
     usual = next((one for one in result.usual if one.name == "dvar"), None)
-    if usual is None:
-        return []
+    if usual is None or desk.experiment.study.fixed.get("dvar"):
+        return []  # the plane is that of DVAR with nothing fixed
     landscape = survey(recordings, result.measure)
     title = f"DVAR on {len(recordings)} recordings of {desk.experiment.method.name}, {result.budget} steps"
     chosen = _point(result.best) if result.best.name == "dvar" else None
@@ -326,6 +327,9 @@ def _check_criterion(desk: Desk, criterion: Criterion) -> None:
             f"{criterion} watches samples, which a live run does not take on its way; `dvar compare` replays it, and "
             "`dvar tune --criteria` chooses among others"
         )
+    inputs, size = criterion.evaluation.inputs, desk.experiment.fixed_batch.size
+    if inputs is not None and inputs > size:
+        raise InvalidInput(f"{criterion} evaluates {inputs} inputs at a time, and fixed_batch.size is {size}")
     window = getattr(criterion, "window", None)
     if window is not None and window >= desk.experiment.budget:
         raise InvalidInput(
@@ -385,6 +389,8 @@ def _compare(desk: Desk) -> None:
         rows.append(Row.of(f"{_tuned_name(tuned)}, live", live))
     desk.say(f"{len(concepts)} concepts, {desk.experiment.budget} steps, quality: {found.measure}; mean ± std:")
     desk.console.print(comparison_table(rows))
+    if live and len(of_live) < len(recordings):
+        desk.say(f"live runs are those of seed {desk.experiment.seed}, replayed ones those of every seed")
     _say_agreement(desk, live, of_live, tuned, found.measure)
     with desk.tracker.run("compare", desk.experiment.public()) as parent:
         parent.log_text(json.dumps({row.name: row.figures() for row in rows}, indent=2), "comparison.json")
@@ -448,7 +454,7 @@ def demo(experiment: Experiment) -> bool:
     _compare(desk)
     _picture(desk, result.best.criterion)
     if experiment.base_model.id == MINIATURE:
-        desk.say("\nAll of this is measured on the miniature, and says nothing about Stable Diffusion 1.5.")
+        desk.say(f"\n{OF_THE_MINIATURE}")
     desk.say_where_runs_are()
     return True
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator import plain_yaml
 from orchestrator.passwords import without_password
@@ -114,7 +114,7 @@ class Experiment(Settings):
     """Optimizer steps of a full-length run."""
     seed: int = 0
     """Of training."""
-    seeds: list[int] | None = None
+    seeds: list[int] | None = Field(default=None, min_length=1)
     """Several seeds of training for the full-length runs; None is `seed` alone. Live runs take the first."""
     fixed_batch: FixedBatchSettings = FixedBatchSettings()
     quality: QualitySettings = QualitySettings()
@@ -122,12 +122,6 @@ class Experiment(Settings):
     resources: Resources = Resources()
     storage: str = "dvar-runs"
     """A folder or URL for recordings, runs and results."""
-
-    @model_validator(mode="after")
-    def _check_seeds(self) -> "Experiment":
-        if self.seeds is not None and not self.seeds:
-            raise ValueError("no seed is named; give at least one, or leave `seeds` out")
-        return self
 
     def of_seeds(self) -> list["Experiment"]:
         """Return the experiment of each seed alone, the first first."""
@@ -175,8 +169,8 @@ class Experiment(Settings):
             count = min(4, max(1, len(concepts) // 2)) if wanted is None else wanted
             if not 1 <= count <= len(concepts):
                 raise InvalidInput(f"concepts.tuning must lie between 1 and {len(concepts)} concepts, got {count}")
-            order = sorted(concepts, key=lambda c: hashlib.sha256(f"{self.seed}/{c.name}".encode()).digest())
-            tuning = sorted(order[:count], key=lambda c: c.name)
+            order = tuning_order([concept.name for concept in concepts], self.seed)
+            tuning = [concept for concept in concepts if concept.name in order[:count]]
         test = [concept for concept in concepts if concept not in tuning]
         return Split(tuple(tuning), tuple(test or tuning))
 
@@ -228,6 +222,11 @@ class Split:
     def is_shared(self) -> bool:
         """Whether the same concepts tune and test, so that the test proves nothing new."""
         return self.tuning == self.test
+
+
+def tuning_order(names: Sequence[str], seed: int) -> list[str]:
+    """Return names in an order that depends on them and the seed alone, so that a further concept moves none."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
 
 
 def _pick(concepts: Sequence[Concept], names: Sequence[str]) -> list[Concept]:

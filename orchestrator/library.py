@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from orchestrator.experiment import Experiment
+from orchestrator.experiment import Experiment, tuning_order
 from orchestrator.recording import Recording
 from orchestrator.store import RecordingStore
 from orchestrator.store.pack import read_pack
@@ -86,7 +86,7 @@ def for_tuning(experiment: Experiment, place: str) -> list[Recording]:
     """
     method = experiment.method.name
     of_methods = by_method(read_place(place), place, [method])
-    return split(of_methods[method], experiment.concepts.tuning)[0]
+    return split(of_methods[method], experiment.concepts.tuning, experiment.seed)[0]
 
 
 def by_method(recordings: Sequence[Recording], place: str, names: Sequence[str] | None = None) -> Recordings:
@@ -110,13 +110,14 @@ def by_method(recordings: Sequence[Recording], place: str, names: Sequence[str] 
 
 
 def split(
-    recordings: Sequence[Recording], wanted: Sequence[str] | int | None
+    recordings: Sequence[Recording], wanted: Sequence[str] | int | None, seed: int = 0
 ) -> tuple[list[Recording], list[Recording]]:
     """Divide recordings of one method into those of the concepts that tune, and the others.
 
     Args:
         recordings: at least one.
         wanted: names of the concepts that tune, or how many; None takes the miniature's own, else all.
+        seed: of the order in which so many are taken, as `Experiment.split` does.
 
     Raises:
         InvalidInput: a name fits no recording, or there are fewer concepts.
@@ -125,7 +126,7 @@ def split(
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(names):
             raise InvalidInput(f"concepts.tuning must lie between 1 and {len(names)} concepts, got {wanted}")
-        chosen: Sequence[str] = names[:wanted]
+        chosen: Sequence[str] = tuning_order(names, seed)[:wanted]
     else:
         chosen = wanted or _meant_for_tuning(names)
     tuning = [one for one in pick(recordings, chosen) if one.concept in chosen]

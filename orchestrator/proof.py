@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, median
 
 from orchestrator import criteria
@@ -31,6 +31,7 @@ class Rule:
         measure: the quality that counts.
         cost: what is saved, iterations or seconds.
         seed: of the sampler.
+        fixed: for a criterion, settings that stay as they are.
     """
 
     trials: int = 100
@@ -38,6 +39,7 @@ class Rule:
     measure: str = TRAIN_IMAGE
     cost: Cost = "iterations"
     seed: int = 0
+    fixed: Mapping[str, Params] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,6 @@ class Proved:
         criterion: with its setting.
         tuning: over the tuning concepts.
         test: over the others.
-        outcomes: of the others.
         below: share of them that keep less quality than the rule wants, 0..1.
         trust: how far the choice depends on its concepts; None for a setting that was not searched.
     """
@@ -60,7 +61,6 @@ class Proved:
     criterion: Criterion
     tuning: Summary
     test: Summary
-    outcomes: tuple[Outcome, ...]
     below: float
     trust: Trust | None
 
@@ -83,7 +83,6 @@ class Carried:
     target: str
     criterion: Criterion
     test: Summary
-    below: float
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,12 @@ class Cheaper:
         taken: inputs that an evaluation takes.
         cost: losses that are evaluated, as a share of those of every input after every step.
         moved: median over the test concepts of how far the stop moves, as a share of the full evaluation's step.
-        test: over the test concepts.
     """
 
     evaluation: EvaluationSettings
     taken: int
     cost: float
     moved: float
-    test: Summary
 
 
 class Proof:
@@ -121,7 +118,10 @@ class Proof:
     def __init__(self, method: str, tuning: Sequence[Recording], test: Sequence[Recording], rule: Rule) -> None:
         self.method, self._tuning, self._test, self._rule = method, tuple(tuning), tuple(test), rule
         if not test:
-            raise InvalidInput(f"{method}: every concept serves to tune, so none is left to prove a setting on")
+            raise InvalidInput(
+                f"{method}: every concept serves to tune, so none is left to prove a setting on; name those that tune, "
+                "or how many, with --tuning"
+            )
         both = {one.concept for one in tuning} & {one.concept for one in test}
         if both:
             raise InvalidInput(f"{method}: {', '.join(sorted(both))} would both tune and test")
@@ -167,7 +167,12 @@ class Proof:
         params = rescaled(source._tuned[name].params, source.budget, self.budget)
         criterion = criteria.load(name, **params)
         outcomes = self._outcomes(criterion, self._test)
-        return Carried(source.method, self.method, criterion, Summary.of(outcomes), self._below(outcomes))
+        return Carried(source.method, self.method, criterion, Summary.of(outcomes))
+
+    @property
+    def knows_the_start(self) -> bool:
+        """Whether every recording has the fixed inputs' losses before the first step, as those of old versions lack."""
+        return all(one.facts.get("initial_losses") for one in (*self._tuning, *self._test))
 
     def of_dvar(self) -> tuple[criteria.DVAR, criteria.DVAR]:
         """Return DVAR's usual setting and the tuned one.
@@ -183,16 +188,17 @@ class Proof:
     def cheaper(self, dvar: criteria.DVAR) -> list[Cheaper]:
         """Return what cheaper evaluations of L_det make of a DVAR, and the full one, the cheapest first."""
         inputs = min(one.steps.input_losses.shape[1] for one in self._test)
+        in_part = tuple(n for n in TAKEN if n < inputs) if self.knows_the_start else ()
         full = [outcome.stop_step for outcome in self._outcomes(dvar, self._test)]
         found = []
-        for stride, taken in itertools.product(STRIDES, (inputs, *(n for n in TAKEN if n < inputs))):
+        for stride, taken in itertools.product(STRIDES, (inputs, *in_part)):
             if 2 * stride > dvar.window:
                 continue
             cheaper = dataclasses.replace(dvar, stride=stride, inputs=taken if taken < inputs else None)
             outcomes = self._outcomes(cheaper, self._test)
             moved = median(abs(one.stop_step - stop) / stop for one, stop in zip(outcomes, full, strict=True))
             cost = taken / inputs / stride
-            found.append(Cheaper(cheaper.evaluation, taken, cost, moved, Summary.of(outcomes)))
+            found.append(Cheaper(cheaper.evaluation, taken, cost, moved))
         return sorted(found, key=lambda one: one.cost)
 
     def _study(self, name: str, fixed: Params | None = None) -> Study:
@@ -204,7 +210,7 @@ class Proof:
             quality_kept=rule.quality_kept,
             measure=rule.measure,
             cost=rule.cost,
-            fixed={name: fixed} if fixed else None,
+            fixed={name: settings} if (settings := {**rule.fixed.get(name, {}), **(fixed or {})}) else None,
         )
 
     def _prove(self, label: str, criterion: Criterion, trust: Trust | None = None) -> Proved:
@@ -215,7 +221,6 @@ class Proof:
             criterion=criterion,
             tuning=Summary.of(self._outcomes(criterion, self._tuning)),
             test=Summary.of(outcomes),
-            outcomes=outcomes,
             below=self._below(outcomes),
             trust=trust,
         )
@@ -251,7 +256,7 @@ def prove_all(
         methods: each with the recordings that tune and those that test.
         names: of the criteria.
         rule: by which settings are chosen.
-        told: called with method and criterion before each search.
+        told: called with method and criterion before each criterion is searched.
     """
     proofs, rows = [], []
     for method, (tuning, test) in methods.items():
@@ -260,7 +265,7 @@ def prove_all(
         for name in names:
             told(method, name)
             rows.append(proof.tuned(name))
-            if name == DVAR:
+            if name == DVAR and proof.knows_the_start and "relative" not in rule.fixed.get(DVAR, {}):
                 rows.append(proof.tuned(name, {"relative": True}))
         proofs.append(proof)
     return proofs, rows

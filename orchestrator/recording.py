@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.settings import SAMPLES_OF
+from trainables.settings import MINIATURE, SAMPLES_OF
 
 State = Literal["running", "complete", "stopped", "failed"]
 
@@ -49,8 +49,8 @@ class Quality:
         steps: optimizer steps done when the snapshot was taken, shape (snapshots,).
         scores: measure (such as "train_clip_image") to its values, shape (snapshots,) each; higher is better.
         seconds: time that sampling and scoring took, shape (snapshots,).
-        samples_seconds: the parts of it by samples ("train", "val"), shape (snapshots,) each; empty where they were not
-            measured apart.
+        samples_seconds: the parts of it by samples ("train", "val"), shape (snapshots,) each; empty, or "all" alone,
+            where they were not measured apart.
     """
 
     steps: NDArray[np.int64]
@@ -87,6 +87,11 @@ class Recording:
     def concept(self) -> str:
         """Name of the concept that was personalized."""
         return str(self.identity["concept"]["name"])
+
+    @property
+    def is_of_the_miniature(self) -> bool:
+        """Whether the embedded miniature was personalized, so that it says nothing about other models."""
+        return bool(self.identity.get("base_model", {}).get("id") == MINIATURE)
 
     @property
     def budget(self) -> int:

@@ -193,6 +193,8 @@ def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
                 values = l_det_series(recording, criterion.evaluation)
             return criterion.first_stop(values[: recording.budget])
         count = criterion.first_stop(_watched(criterion, recording))
+    except InvalidInput:
+        raise
     except ValueError as error:
         _refuse(recording, f"cannot be replayed: {error}; record it anew")
     return None if count is None else int(recording.quality.steps[count - 1])

@@ -1,25 +1,24 @@
 """The study: Optuna searches the settings of criteria over replays of recordings, by the paper's rule."""
 
-import importlib
-import importlib.util
+import inspect
 import math
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any, Literal
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from orchestrator import criteria, plugins
+from orchestrator import criteria
 from orchestrator.criteria import Criterion
 from orchestrator.passwords import without_password
 from orchestrator.recording import Recording, recording_key
 from orchestrator.replay import Outcome, Summary, replay
+from orchestrator.spaces import space_of
 from orchestrator.study_storage import open_storage
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
@@ -30,8 +29,6 @@ Cost = Literal["iterations", "seconds"]
 NEIGHBOUR_STEP = 0.1
 #: Settings of each criterion from which its neighbours are climbed.
 CLIMBS = 3
-#: Entry point group in which other distributions announce the module with a criterion's `space` and `usual_setting`.
-SPACES = "dvar_tune.search_spaces"
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,8 @@ class Study:
         quality_kept: the share to keep, 0..1.
         measure: the quality that counts.
         cost: what is saved: optimizer steps, or measured seconds with what the criterion itself costs.
-        fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}.
+        fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
+            tried first has them too.
 
     Raises:
         InvalidInput: there is no recording, their budgets differ, no criterion is named, one has no search space, or
@@ -155,22 +153,39 @@ class Study:
             raise InvalidInput(f"no criterion is named; available: {', '.join(criteria.names())}")
         self._recordings, self._measure, self._cost = tuple(recordings), measure, cost
         self._quality_kept, self.budget = quality_kept, _common_budget(recordings)
-        modules = {name: _space_module(name) for name in dict.fromkeys(names)}
-        self.spaces: dict[str, dict[str, BaseDistribution]] = {
-            name: module.space(self.budget) for name, module in modules.items()
-        }
+        modules = {name: space_of(name) for name in dict.fromkeys(names)}
         self._fixed = {name: dict(params) for name, params in (fixed or {}).items()}
         for name in self._fixed:
             if name not in modules:
                 raise InvalidInput(
                     f"settings of {name!r} are fixed, which is not searched; that is: {', '.join(modules)}"
                 )
-            for key in self._fixed[name]:
-                self.spaces[name].pop(key, None)
+        self.spaces = {name: self._space(name, module) for name, module in modules.items()}
         own = recordings[0].usual
         self._usual: dict[str, Params] = {
-            name: module.usual_setting(method, self.budget, own) for name, module in modules.items()
+            name: self._inside(name, module.usual_setting(method, self.budget, own)) for name, module in modules.items()
         }
+
+    def _space(self, name: str, module: Any) -> dict[str, BaseDistribution]:
+        """Return the ranges of what is searched of a criterion; some depend on what is fixed."""
+        fixed = self._fixed.get(name, {})
+        known = inspect.signature(module.space).parameters
+        try:
+            space = module.space(self.budget, **{key: value for key, value in fixed.items() if key in known})
+        except ValueError as error:
+            raise InvalidInput(f"{name}: {error}") from error
+        found = {key: kind for key, kind in space.items() if key not in fixed}
+        if not found:
+            raise InvalidInput(f"every setting of {name!r} is fixed; nothing is left to search")
+        return found
+
+    def _inside(self, name: str, params: Params) -> Params:
+        """Return a setting's searched part, moved into the ranges."""
+        found = {}
+        for key, kind in self.spaces[name].items():
+            assert isinstance(kind, IntDistribution | FloatDistribution)
+            found[key] = min(max(params[key], kind.low), kind.high)
+        return found
 
     def evaluate(self, name: str, params: Params) -> Evaluated:
         """Replay one setting of a criterion over every recording.
@@ -184,6 +199,11 @@ class Study:
         summary = Summary.of(outcomes)
         assert summary.quality_kept is not None
         spread = summary.iterations if self._cost == "iterations" else summary.seconds
+        if spread is None and criterion.evaluation.inputs is not None:
+            raise InvalidInput(
+                f"{criterion}: what L_det of some inputs takes was never measured, so seconds are unknown; save "
+                "iterations instead, or leave `inputs` out"
+            )
         if spread is None:
             raise InvalidInput("a recording lacks measured seconds; save iterations instead, or record it anew")
         is_feasible = summary.quality_kept.mean >= self._quality_kept
@@ -223,8 +243,7 @@ class Study:
             study = _open(storage, name, seed, pareto)
             if not study.trials:
                 for criterion, params in self._usual.items():
-                    searched = {key: value for key, value in params.items() if key in self.spaces[criterion]}
-                    study.enqueue_trial(_as_trial(criterion, searched))
+                    study.enqueue_trial(_as_trial(criterion, params))
             usual = tuple(self.usual(criterion) for criterion in self._usual)
             tried = _Tried(usual)
             self._take_in(study, tried)
@@ -369,32 +388,6 @@ def _common_budget(recordings: Sequence[Recording]) -> int:
         listed = ", ".join(f"{recording.concept}: {recording.budget}" for recording in recordings)
         raise InvalidInput(f"the recordings have different budgets ({listed}); search on those of one budget")
     return budgets.pop()
-
-
-def has_space(name: str) -> bool:
-    """Whether a criterion's settings can be searched."""
-    try:
-        _space_module(name)
-    except InvalidInput:
-        return False
-    return True
-
-
-def _space_module(name: str) -> Any:
-    """Return the module of a criterion's ranges: one of ours, or what another distribution announces.
-
-    Raises:
-        InvalidInput: there is no such criterion, or it has no ranges.
-    """
-    plugins.CRITERIA.spec(name)
-    if importlib.util.find_spec(f"search_spaces.{name}" if name.isidentifier() else "search_spaces.-"):
-        return importlib.import_module(f"search_spaces.{name}")
-    for point in entry_points(group=SPACES):
-        if point.name == name:
-            return point.load()
-    raise InvalidInput(
-        f"criterion {name!r} has no search space; add search_spaces/{name}.py, or an entry point of {SPACES!r}"
-    )
 
 
 def _open(storage: str | None, study_name: str | None, seed: int, pareto: bool) -> optuna.Study:

@@ -48,10 +48,16 @@ class Tracker:
         self.uri = tracking_uri(experiment)
         self._client, self._experiment_id = _connect(experiment, self.uri)
 
+    def where_runs_are(self) -> str:
+        """Say how to browse what MLflow holds."""
+        if self.uri.startswith("sqlite:"):
+            return f"browse the runs: mlflow ui --backend-store-uri {self.uri}"
+        return f"runs are in MLflow at {self.uri}"
+
     @contextmanager
-    def run(self, kind: str, params: Mapping[str, Any]) -> Iterator["ParentRun"]:
+    def run(self, kind: str, params: Mapping[str, Any], name: str | None = None) -> Iterator["ParentRun"]:
         """Open a parent run; it ends FINISHED, FAILED on an error, or KILLED on an interrupt."""
-        run_name = f"{kind} {self._experiment.method.name}"
+        run_name = name or f"{kind} {self._experiment.method.name}"
         tags = {"mlflow.runName": run_name, "dvar.kind": kind}
         info = self._client.create_run(self._experiment_id, tags=tags).info
         parent = ParentRun(self._client, self._experiment_id, info.run_id)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from search_spaces.paper import usual_window
 from search_spaces.windows import scaled, windows
@@ -11,18 +11,27 @@ from search_spaces.windows import scaled, windows
 THRESHOLDS = (0.01, 0.95)
 
 
-def space(budget: int) -> dict[str, BaseDistribution]:
+def space(budget: int, stride: int = 1) -> dict[str, BaseDistribution]:
     """Return the ranges of "window" (steps) and "threshold", for Optuna and Ray's OptunaSearch alike.
 
     Thresholds are whole hundredths; of windows, see `search_spaces.windows`.
 
     Args:
         budget: optimizer steps of a full-length run, at least 4.
+        stride: steps from one evaluation of L_det to the next, of which a window holds two at least.
 
     Raises:
         ValueError: the budget is too small to search in.
     """
-    return {"window": windows(budget), "threshold": FloatDistribution(*THRESHOLDS, step=0.01)}
+    found = windows(budget)
+    if stride > 1:
+        low = max(found.low, 2 * stride)
+        if low > found.high:
+            raise ValueError(
+                f"a stride of {stride} steps leaves no window to search in {budget} steps; use a smaller one"
+            )
+        found = IntDistribution(low, found.high, log=True)
+    return {"window": found, "threshold": FloatDistribution(*THRESHOLDS, step=0.01)}
 
 
 def usual_setting(method: str, budget: int, own: Mapping[str, Any] | None = None) -> dict[str, float | int]:

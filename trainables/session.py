@@ -163,11 +163,11 @@ class Session:
 
     def _facts(self) -> dict[str, Any]:
         base, fixed = self.training.base, self.training.fixed_batch
-        method = self.training.method
+        method, initial = self.training.method, self.training.initial_losses
         gpu = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else None
         return {
             "fixed_inputs": fixed.facts() if fixed else [],
-            "initial_losses": list(self.training.initial_losses),
+            "initial_losses": [*initial] if all(map(math.isfinite, initial)) else [],
             "device": gpu or "CPU",
             "threads": torch.get_num_threads(),
             "method": dict(method.settings()),

@@ -9,6 +9,7 @@ from typing import ClassVar
 from trainables.errors import InvalidInput
 
 MINIATURE = "miniature"
+OF_THE_MINIATURE = "All of this is measured on the miniature, and says nothing about Stable Diffusion 1.5."
 DTYPES = ("float32", "bfloat16", "float16")
 TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT = "train_clip_image", "val_clip_image", "val_clip_text"
 #: The samples that each measure is taken of: those of the training prompt, or those of the validation prompts.

@@ -42,11 +42,11 @@ class Training:
         evaluation: how often L_det is evaluated, and on how many of them at a time.
 
     Attributes:
-        initial_losses: of every fixed input before the first step; empty without a fixed batch.
+        initial_losses: of every fixed input before the first step, NaN where the base model's is; empty without a fixed
+            batch.
 
     Raises:
         InvalidInput: concept, method and base model do not fit each other.
-        NonFiniteLossError: the base model's own loss is NaN or infinite.
     """
 
     def __init__(
@@ -93,7 +93,6 @@ class Training:
         if self.fixed_batch is None:
             return (), None
         losses = self.fixed_batch.losses(self.base, self.method)
-        self._check_finite("L_det", losses.mean().item())
         return tuple(losses.tolist()), Evaluation(self.fixed_batch, settings, losses)
 
     def step(self) -> StepRow:

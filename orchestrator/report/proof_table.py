@@ -1,6 +1,6 @@
 """Tables of a proof: each method's criteria side by side, and settings carried from method to method."""
 
-import re
+import dataclasses
 from collections.abc import Sequence
 
 from rich import box
@@ -36,9 +36,17 @@ def proof_table(rows: Sequence[Proved], wanted: float) -> Table:
 
 
 def _short(criterion: Criterion) -> str:
-    """Write a criterion with the values of its settings alone."""
-    values = ", ".join(re.findall(r"=([^,)]+)", repr(criterion)))
-    return f"{type(criterion).__name__}({values})"
+    """Write a criterion without the names of the settings that it must be given: the others say what they are."""
+    if not dataclasses.is_dataclass(criterion):
+        return repr(criterion)
+    shown = []
+    for field in dataclasses.fields(criterion):
+        value = getattr(criterion, field.name)
+        if field.default is dataclasses.MISSING:
+            shown.append(f"{value}")
+        elif value != field.default:
+            shown.append(field.name if value is True else f"{field.name} {value}")
+    return f"{type(criterion).__name__}({', '.join(shown)})"
 
 
 def _cheapest(rows: Sequence[Proved], wanted: float) -> Proved | None:

@@ -155,6 +155,6 @@ def _recording(row: dict[str, Any], path: Path) -> Recording:
             steps=np.array(quality["steps"], dtype=np.int64),
             scores={name: np.array(values) for name, values in quality["scores"].items()},
             seconds=np.array(quality["seconds"], dtype=np.float64),
-            samples_seconds={name: np.array(values) for name, values in quality["samples_seconds"].items()},
+            samples_seconds={name: np.array(values) for name, values in quality.get("samples_seconds", {}).items()},
         ),
     )

@@ -110,7 +110,7 @@ def test_a_preset_is_a_key_like_any_other(tmp_path):
         ("base_model.dtype", "int8", "unknown dtype 'int8'; available: float32"),
         ("base_model.resolution", 65, "multiple of 8 pixels, got 65"),
         ("quality.samples", 0, "quality.samples must be at least 1, got 0"),
-        ("seeds", [], "no seed is named"),
+        ("seeds", [], r"seeds: .*at least 1 item.* got \[\]"),
         ("seeds", ["x"], "seeds.0: .* got 'x'"),
         ("fixed_batch.size", 0, "at least one input, got size 0"),
         ("study.quality_kept", 1.5, "study.quality_kept: .* got 1.5"),

@@ -1,6 +1,7 @@
 """Packs of recordings: what is written is read, compact ones stop at the same steps, damage is named."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -90,3 +91,23 @@ def test_no_pack_and_another_format(tmp_path, recordings, monkeypatch):
         write_pack(recordings, tmp_path / "later")
     with pytest.raises(InvalidInput, match="has format 2, this version of the program reads 1"):
         read_pack(tmp_path / "later")
+
+
+def test_a_pack_of_an_earlier_version(recordings, tmp_path, monkeypatch):
+    """Without the seconds of each kind of samples."""
+    from orchestrator.store import pack
+
+    write_pack(recordings, tmp_path / "new.parquet")
+    row = pack._row
+
+    def older(recording, compact):
+        found = row(recording, compact)
+        quality = json.loads(found["quality"])
+        del quality["samples_seconds"]
+        return found | {"quality": json.dumps(quality)}
+
+    monkeypatch.setattr(pack, "_row", older)
+    write_pack(recordings, tmp_path / "old.parquet")
+    assert all(
+        same(a, b) for a, b in zip(*map(read_pack, [tmp_path / "new.parquet", tmp_path / "old.parquet"]), strict=True)
+    )

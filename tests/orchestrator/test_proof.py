@@ -96,6 +96,20 @@ def test_a_relative_dvar_is_searched_and_not_carried(sides):
         proof.of_dvar()
 
 
+def test_recordings_of_an_earlier_version_are_proved_without_what_they_lack(sides):
+    from orchestrator.proof import prove_all
+
+    old = [[dataclasses.replace(one, facts={}) for one in side] for side in sides()]
+    proofs, rows = prove_all({"svdiff": old}, ["dvar"], RULE)
+    assert [row.criterion.relative for row in rows if row.label == "tuned"] == [False]
+    assert {one.taken for one in proofs[0].cheaper(proofs[0].of_dvar()[0])} == {2}
+
+
+def test_what_is_fixed_stays(sides):
+    proof = Proof("svdiff", *sides(), dataclasses.replace(RULE, fixed={"dvar": {"stride": 4}}))
+    assert proof.tuned("dvar").criterion.stride == 4
+
+
 def test_what_proves_nothing_is_refused(sides):
     tuning, test = sides()
     with pytest.raises(InvalidInput, match="svdiff: every concept serves to tune"):
@@ -131,6 +145,10 @@ def test_the_command(sides, tmp_path, monkeypatch):
     assert len(rows) == 2 * (5 + 3)
     assert {row["setting"] for row in rows} == {"full", "usual", "mean", "most", "tuned"}
     assert all(0 <= float(row["below"]) <= 1 and float(row["test_iterations"]) > 0 for row in rows)
+    assert "nothing about Stable Diffusion" not in done.output
+    late = CliRunner().invoke(app, [*command[:-1], "/nowhere/x.csv"])
+    assert late.exit_code == 2
+    assert "/nowhere/x.csv cannot be written" in " ".join(late.output.split())
     wrong = CliRunner().invoke(app, [*command, "--methods", "dreambuth"])
     assert wrong.exit_code == 2
     assert "has no recording of the method 'dreambuth'" in " ".join(wrong.output.split())

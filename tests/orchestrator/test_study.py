@@ -338,3 +338,64 @@ def test_fixed_settings_of_what_is_not_searched(recordings):
         Study(recordings, fixed={"hall": {"window": 3}})
     with pytest.raises(InvalidInput, match=r"DVAR has no parameter 'strid'; .* Did you mean 'stride'"):
         Study(recordings, fixed={"dvar": {"strid": 3}}).search(1)
+
+
+@pytest.mark.parametrize("stride", [5, 10, 25])
+def test_every_window_of_a_fixed_stride_holds_two_evaluations(recordings, stride):
+    result = Study(recordings, fixed={"dvar": {"stride": stride}}).search(40)
+    assert all(one.criterion.evaluations >= 2 for one in result.tried)
+
+
+def test_what_cannot_be_searched_with_something_fixed(recordings):
+    with pytest.raises(InvalidInput, match="a stride of 90 steps leaves no window to search in 200 steps"):
+        Study(recordings, fixed={"dvar": {"stride": 90}})
+    with pytest.raises(InvalidInput, match="every setting of 'few_iterations' is fixed"):
+        Study(recordings, names=["few_iterations"], fixed={"few_iterations": {"steps": 3}})
+    with pytest.raises(InvalidInput, match="what L_det of some inputs takes was never measured"):
+        Study(recordings, cost="seconds", fixed={"dvar": {"inputs": 1}}).search(1)
+
+
+OWN_RULE = """
+from dataclasses import dataclass
+from orchestrator.criteria import FewIterations
+from optuna.distributions import IntDistribution
+
+@dataclass(frozen=True)
+class Mine(FewIterations):
+    pass
+
+def space(budget):
+    return {"steps": IntDistribution(1, budget)}
+
+def usual_setting(method, budget, own=None):
+    return {"steps": budget // 2}
+"""
+
+
+def test_a_rule_of_ones_own_brings_its_space_in_its_module(recordings, tmp_path, monkeypatch):
+    (tmp_path / "own_rule.py").write_text(OWN_RULE)
+    (tmp_path / "no_space.py").write_text(OWN_RULE.partition("def space")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    result = Study(recordings, names=["own_rule:Mine"], quality_kept=0.8).search(20)
+    assert type(result.best.criterion).__name__ == "Mine"
+    assert result.usual[0].criterion.steps == 100
+    with pytest.raises(InvalidInput, match="'no_space' needs the functions space and usual_setting"):
+        Study(recordings, names=["no_space:Mine"])
+
+
+def test_a_broken_search_space_is_named_and_the_others_stay(recordings, tmp_path, monkeypatch):
+    from orchestrator.spaces import searchable
+
+    (tmp_path / "broken_space.py").write_text(OWN_RULE + "raise RuntimeError('no luck')")
+    folder = tmp_path / "x-1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: x\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text(
+        "[dvar_tune.criteria]\nmine = broken_space:Mine\n[dvar_tune.search_spaces]\nmine = broken_space\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    names, problems = searchable()
+    assert "dvar" in names
+    assert "never" not in names
+    assert "mine" not in names
+    assert problems == ["the search space of 'mine', 'broken_space', cannot be imported: no luck"]
