@@ -222,3 +222,23 @@ def test_impossible_concepts_end_with_2(tmp_path, flags, message):
     code, printed = dvar(tmp_path, "concepts", *flags)
     assert code == 2
     assert message in " ".join(printed.split())
+
+
+def test_a_cheaper_l_det_is_tuned_and_run(commands, folder, small):
+    fixed = {"stride": 2, "inputs": 2, "relative": "true"}
+    flags = [flag for key, value in fixed.items() for flag in ("--set", f"study.fixed.dvar.{key}={value}")]
+    flags += ["--concepts", "photos", *small, "--best", "cheaper.yaml"]
+    code, printed = dvar(folder, "tune", *flags)
+    assert code == 0, printed
+    assert "landscape" not in printed
+    params = yaml.safe_load((folder / "cheaper.yaml").read_text())["params"]
+    assert params.items() >= {"stride": 2, "inputs": 2, "relative": True}.items()
+    code, printed = dvar(folder, "run", *flags)
+    assert code == 0, printed
+    assert "stride=2, inputs=2, relative=True) on 2 concepts" in printed
+    code, printed = dvar(folder, "compare", *flags)
+    assert code == 0, printed
+    assert "live and replayed stop at the same step: 2 of 2 concepts" in printed
+    code, printed = dvar(folder, "run", *flags, "--set", "fixed_batch.size=1")
+    assert code == 2
+    assert "evaluates 2 inputs at a time, and fixed_batch.size is 1" in " ".join(printed.split())
