@@ -82,31 +82,45 @@ def for_tuning(experiment: Experiment, place: str) -> list[Recording]:
     """Return the recordings of the experiment's method that tune: those of `concepts.tuning`, or what is meant for it.
 
     Raises:
-        InvalidInput: there is none of the method, or a concept has none.
+        InvalidInput: there is none of the method, it is there on several base models of which none is the experiment's,
+            or a concept has none.
     """
-    method = experiment.method.name
-    of_methods = by_method(read_place(place), place, [method])
-    return split(of_methods[method], experiment.concepts.tuning, experiment.seed)[0]
+    method, base = experiment.method.name, experiment.base_model.id
+    groups = by_method(read_place(place), place, [method])
+    found = groups.get(_label(method, base)) if len(groups) > 1 else next(iter(groups.values()))
+    if found is None:
+        raise InvalidInput(
+            f"{place} has recordings of {', '.join(groups)}, and not of {method} on {base}; choose with --base-model"
+        )
+    return split(found, experiment.concepts.tuning, experiment.seed)[0]
 
 
 def by_method(recordings: Sequence[Recording], place: str, names: Sequence[str] | None = None) -> Recordings:
-    """Return recordings by method, in the order of names.
+    """Return recordings by method, and by base model where a method is there on several.
 
     Args:
-        recordings: of any methods.
+        recordings: of any methods and models.
         place: where they are, for messages.
-        names: of the methods wanted; None wants all.
+        names: of the methods wanted, in order; None wants all.
 
     Raises:
         InvalidInput: there is none of a method.
     """
-    found: Recordings = {}
+    found: dict[str, dict[str, list[Recording]]] = {}
     for one in recordings:
-        found.setdefault(str(one.identity["method"]["name"]), []).append(one)
-    for name in names or ():
+        base = str(one.identity.get("base_model", {}).get("id", ""))
+        found.setdefault(str(one.identity["method"]["name"]), {}).setdefault(base, []).append(one)
+    groups: Recordings = {}
+    for name in sorted(found) if names is None else names:
         if name not in found:
             raise InvalidInput(f"{place} has no recording of the method {name!r}; it has: {', '.join(sorted(found))}")
-    return {name: found[name] for name in (sorted(found) if names is None else names)}
+        bases = found[name]
+        groups |= {_label(name, base) if len(bases) > 1 else name: bases[base] for base in sorted(bases)}
+    return groups
+
+
+def _label(method: str, base: str) -> str:
+    return f"{method} on {base}"
 
 
 def split(

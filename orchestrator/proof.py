@@ -106,7 +106,7 @@ class Proof:
     """Tunes criteria on some concepts of a method, and applies them to others.
 
     Args:
-        method: personalization method of the recordings.
+        method: personalization method of the recordings, with the base model where there are several.
         tuning: complete recordings of the concepts on which settings are chosen, of one budget.
         test: complete recordings of others, of the same budget.
         rule: by which settings are chosen.
@@ -206,7 +206,7 @@ class Proof:
         return Study(
             self._tuning,
             names=[name],
-            method=self.method,
+            method=self.method.partition(" on ")[0],
             quality_kept=rule.quality_kept,
             measure=rule.measure,
             cost=rule.cost,

@@ -1,11 +1,14 @@
 """`dvar recordings` and `dvar tune --recordings`: what is packed here tunes there."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import library
+from orchestrator import experiment, library
 from orchestrator.cli import app
+from orchestrator.recording import recording_key
 from orchestrator.store import RecordingStore
 from orchestrator.store.pack import read_pack, write_pack
 from trainables.errors import InvalidInput
@@ -13,10 +16,6 @@ from trainables.errors import InvalidInput
 
 @pytest.fixture
 def recordings(make_recording):
-    import dataclasses
-
-    from orchestrator.recording import recording_key
-
     made = []
     for index, (name, method) in enumerate([("cat_3", "svdiff"), ("car_1", "svdiff"), ("cat_3", "p_plus")]):
         one = make_recording(name, 200, rate=20 + 5 * index, seed=index)
@@ -112,3 +111,34 @@ def test_places_that_hold_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(library, "files", lambda package: tmp_path)
     with pytest.raises(InvalidInput, match="comes without recordings"):
         library.read_place("builtin")
+
+
+def test_a_method_on_two_base_models_is_two_groups(recordings):
+    def on(recording, base):
+        return dataclasses.replace(recording, identity=dict(recording.identity) | {"base_model": {"id": base}})
+
+    one, other = (on(recordings[0], base) for base in ("sd15", "miniature"))
+    method = recordings[0].identity["method"]["name"]
+    assert library.by_method([one, on(recordings[1], "sd15")], "x", [method]).keys() == {method}
+    groups = library.by_method([one, other], "x")
+    assert groups == {f"{method} on miniature": [other], f"{method} on sd15": [one]}
+
+
+def test_tuning_takes_the_experiments_base_model(recordings, tmp_path):
+    bases = ("elsewhere", "miniature")
+    both = [
+        dataclasses.replace(one, identity=dict(one.identity) | {"base_model": {"id": base}})
+        for one in recordings
+        for base in bases
+    ]
+    both = [dataclasses.replace(one, key=recording_key(one.identity)) for one in both]
+    write_pack(both, tmp_path / "both.parquet")
+    found = library.for_tuning(
+        experiment.build(None, None, [("method.name", "svdiff")]), str(tmp_path / "both.parquet")
+    )
+    assert {one.identity["base_model"]["id"] for one in found} == {"miniature"}
+    other = experiment.build(None, None, [("method.name", "svdiff"), ("base_model.id", "third")])
+    with pytest.raises(
+        InvalidInput, match="svdiff on elsewhere, svdiff on miniature, and not of svdiff on third; choose"
+    ):
+        library.for_tuning(other, str(tmp_path / "both.parquet"))
