@@ -78,6 +78,16 @@ _SHARED: dict[str, tuple[str | None, Any, Any]] = {
         str | None,
         _option("--seeds", help="Several seeds, with commas: full-length runs of each; live runs take the first."),
     ),
+    "max_concurrent": (
+        "resources.max_concurrent",
+        int | None,
+        _option("--max-concurrent", help="Concepts at once at most; default: as many as the cluster has room for."),
+    ),
+    "gpus_per_trial": (
+        "resources.gpus_per_trial",
+        float | None,
+        _option("--gpus-per-trial", help="GPUs of a concept's trial; 0.5 lets two share one."),
+    ),
     "address": (
         "resources.address",
         str | None,

@@ -131,12 +131,10 @@ def _cluster(experiment: Experiment) -> Iterator[Finding]:
             yield Finding(
                 "trials",
                 "wrong",
-                f"{wanted} fits on no node; ask for less with --set resources.gpus_per_trial=0, or add one",
+                f"{wanted} fits on no node; ask for less with --gpus-per-trial, or add one",
             )
         elif not resources.gpus_per_trial and any(node.gpus for node in nodes):
-            yield Finding(
-                "trials", "note", f"{wanted} uses no GPU, and there are some: --set resources.gpus_per_trial=1"
-            )
+            yield Finding("trials", "note", f"{wanted} uses no GPU, and there are some: --gpus-per-trial 1")
         else:
             yield Finding("trials", "ok", f"{wanted} fits on {len(fitting)} of {len(nodes)} nodes")
         yield from _nodes_agree(runs.storage_folder(experiment))

@@ -90,8 +90,23 @@ def test_wrong_usage_ends_with_2_and_says_why(tmp_path, arguments, message):
 
 
 def test_show_prints_yaml_that_holds_the_overrides(tmp_path):
-    done = dvar("show", "--preset", "sd15", "--set", "quality.every=50", "--seed", "3", cwd=tmp_path)
+    done = dvar(
+        "show",
+        "--preset",
+        "sd15",
+        "--set",
+        "quality.every=50",
+        "--seed",
+        "3",
+        "--max-concurrent",
+        "5",
+        "--gpus-per-trial",
+        "0.5",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0
     assert "every: 50" in done.stdout
     assert "seed: 3" in done.stdout
+    assert "max_concurrent: 5" in done.stdout
+    assert "gpus_per_trial: 0.5" in done.stdout
     assert not list(Path(tmp_path).iterdir())
