@@ -1,6 +1,7 @@
 """Several `dvar tune` at work on one study in a real PostgreSQL server, one of them killed."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -71,10 +72,13 @@ def named(recording):
     return dataclasses.replace(recording, identity=identity, key=recording_key(identity))
 
 
-def trials_of(server):
+def study_at(server):
     storage = open_storage(server)
-    names = optuna.get_all_study_names(storage)
-    return optuna.load_study(study_name=names[0], storage=storage).trials if names else []
+    return optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
+
+
+def trials_of(server):
+    return study_at(server).trials if optuna.get_all_study_names(open_storage(server)) else []
 
 
 def test_workers_share_a_study_and_one_may_die(server, tune):
@@ -88,9 +92,9 @@ def test_workers_share_a_study_and_one_may_die(server, tune):
     assert [worker.returncode for worker in workers] == [-signal.SIGKILL, 0, 0], printed
     complete = [one for one in trials_of(server) if one.state == optuna.trial.TrialState.COMPLETE]
     assert 60 <= len(complete) <= 62  # two may begin their last one at once
-    bests = {next(line for line in text.splitlines() if line.startswith("best:")) for text in printed[1:]}
-    assert len(bests) == 1  # each knows what all have found
     assert "secret" not in "".join(printed)
-    again = tune(60)
-    assert f"{len(complete)} settings on 3 tuning concepts" in again.communicate(timeout=180)[0]
+    again = tune(60).communicate(timeout=180)[0]  # a worker's own last line may miss what the other found after it
+    assert f"{len(complete)} settings on 3 tuning concepts" in again
+    printed_best = next(line for line in again.splitlines() if line.startswith("best:"))
+    assert float(re.search(r"needs (\S+) of 200 steps", printed_best)[1]) <= round(study_at(server).best_value, 1)
     assert len(trials_of(server)) <= len(complete) + 1  # the killed one's last trial may be left, and none is new
