@@ -12,7 +12,7 @@ from rich.markup import escape
 from orchestrator.experiment import Experiment
 from orchestrator.library import BUILTIN, by_method, read_place, split
 from orchestrator.progress import bars
-from orchestrator.proof import DVAR, Proof, Proved, Rule, prove_all, transfer
+from orchestrator.proof import DVAR, Proof, Proved, SearchRule, prove_all, transfer
 from orchestrator.report.proof_table import cheaper_table, proof_table, transfer_table
 from orchestrator.spaces import searchable
 from orchestrator.tracking import Tracker
@@ -45,7 +45,14 @@ def benchmark(
     chosen = list(dict.fromkeys(known if names is None else names))
     if not sides or not chosen:
         raise InvalidInput("no method or no criterion is named; leave --methods and --criteria out for all")
-    rule = Rule(settings.trials, settings.quality_kept, settings.measure, settings.cost, settings.seed, settings.fixed)
+    rule = SearchRule(
+        settings.quality_kept,
+        settings.measure,
+        settings.cost,
+        trials=settings.trials_wanted,
+        seed=settings.seed,
+        fixed=settings.fixed,
+    )
     tracker = Tracker(experiment.model_copy(update={"name": "benchmark"}))
     about = {"recordings": place, "methods": list(sides), "criteria": chosen, **dataclasses.asdict(rule)}
     with tracker.run("benchmark", about, name=f"benchmark {place}") as parent:
@@ -73,7 +80,9 @@ def benchmark(
     console.print(tracker.where_runs_are(), soft_wrap=True)
 
 
-def _print(console: Console, proofs: Sequence[Proof], rows: Sequence[Proved], rule: Rule, names: Sequence[str]) -> None:
+def _print(
+    console: Console, proofs: Sequence[Proof], rows: Sequence[Proved], rule: SearchRule, names: Sequence[str]
+) -> None:
     for proof in proofs:
         console.print(proof_table([row for row in rows if row.method == proof.method], rule.quality_kept))
     wanted = f"{100 * rule.quality_kept:.0f} %"

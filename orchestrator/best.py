@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator import criteria
 from orchestrator.criteria import Criterion
-from orchestrator.study import StudyResult
+from orchestrator.study_result import StudyResult
 from trainables.errors import InvalidInput
 
 FORMAT = 1
@@ -54,8 +54,8 @@ def from_result(result: StudyResult, method: str, base_model: str) -> Best:
         method=method,
         base_model=base_model,
         budget=result.budget,
-        measure=result.measure,
-        quality_kept_wanted=result.quality_kept,
+        measure=result.rule.measure,
+        quality_kept_wanted=result.rule.quality_kept,
         quality_kept=round(result.best.quality_kept, 6),
         iterations=round(result.best.iterations, 3),
         is_feasible=result.best.is_feasible,

@@ -105,7 +105,14 @@ _SHARED: dict[str, tuple[str | None, Any, Any]] = {
 
 # The further flags of a search.
 _SEARCH: dict[str, tuple[str | None, Any, Any]] = {
-    "trials": ("study.trials", int | None, typer.Option(help="Settings to try in all.")),
+    "trials": ("study.trials", int | None, typer.Option(help="Settings to try in all (default 200; 30 live).")),
+    "live": (
+        "study.live",
+        bool | None,
+        typer.Option(
+            "--live/--replay", help="Train every setting, or replay recordings (default).", show_default=False
+        ),
+    ),
     "keep": (
         "study.quality_kept",
         float | None,
@@ -263,17 +270,20 @@ def tune(
     experiment: "Experiment",
     best: BestFile = None,
 ) -> None:
-    """Find the best setting of a stopping criterion by replaying it over the tuning concepts' recordings.
+    """Find the best setting of a stopping criterion by replaying it over the tuning concepts' recordings, or live.
 
     Optuna searches for the fewest iterations that keep 90 % of the best quality (the paper's rule), starting from
     the paper's own setting. Prints the best setting with its neighbours, says how far it depends on these concepts, and
     writes it to best.yaml.
 
+    With --live every setting is trained for real, on Ray Tune, once the full-length runs of the tuning concepts say
+    what the best quality is. That takes many times as long, and what was cut off goes on with the same command.
+
     Example: [b]dvar tune --tuning 4 --trials 500 --criteria dvar,hall,ema[/b]
     """
-    from orchestrator import commands
+    from orchestrator import tuning
 
-    commands.tune(experiment, best)
+    _exit(tuning.tune(experiment, best))
 
 
 @app.command()

@@ -25,6 +25,8 @@ from trainables.settings import (
 
 ALL = "all"
 TEXTUAL_INVERSION = "textual_inversion"
+#: Settings that a study tries: a replay takes milliseconds, a live run as long as it trains.
+REPLAYED_TRIALS, LIVE_TRIALS = 200, 30
 
 
 class Settings(BaseModel):
@@ -59,8 +61,10 @@ class ConceptSettings(Settings):
 class StudySettings(Settings):
     """How the best setting is searched."""
 
-    trials: int = Field(default=200, ge=1)
-    """Settings to try in all."""
+    trials: int | None = Field(default=None, ge=1)
+    """Settings to try in all; None tries 200 by replay, and 30 live."""
+    live: bool = False
+    """Whether each setting is trained for real, on Ray Tune, instead of replayed over recordings."""
     quality_kept: float = Field(default=0.9, gt=0, le=1)
     """Mean share of the best quality that a setting must keep (paper, section 4.2: 90 %)."""
     measure: str = TRAIN_IMAGE
@@ -78,7 +82,13 @@ class StudySettings(Settings):
     seed: int = 0
     """Of the sampler."""
     storage: str | None = None
-    """"journal:PATH", "sqlite:///PATH" or a database's URL, to keep and resume the study; None keeps it in memory."""
+    """"journal:PATH", "sqlite:///PATH" or a database's URL, to keep and resume the study; None keeps it in memory, and
+    a live one beside its runs."""
+
+    @property
+    def trials_wanted(self) -> int:
+        """Settings to try in all."""
+        return self.trials or (LIVE_TRIALS if self.live else REPLAYED_TRIALS)
 
 
 class Resources(Settings):

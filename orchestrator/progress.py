@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from orchestrator.runs import Ended, Job
-from orchestrator.study import Evaluated
+from orchestrator.study_result import Evaluated
 
 
 def bars(console: Console) -> Progress:
@@ -72,16 +72,30 @@ class RunBars:
 
 
 class StudyBar:
-    """Shows how many settings were tried, and the best so far."""
+    """Shows how many settings were tried, and the best so far; of a live study, as a `runs.Listener`, what trains."""
 
     def __init__(self, progress: Progress, trials: int) -> None:
         self._progress = progress
         self._task = progress.add_task("searching", total=trials, unit="settings", detail="")
+        self._best = ""
 
     def tried(self, count: int, best: Evaluated) -> None:
         """Move the bar."""
         kept = f"{best.iterations:.0f} steps, {100 * best.quality_kept:.1f} % kept"
-        self._progress.update(self._task, completed=count, detail=f"best: {best.criterion} {kept}")
+        self._best = f"best: {best.criterion} {kept}"
+        self._progress.update(self._task, completed=count, detail=self._best)
+
+    def begun(self, jobs: Sequence[Job], budget: int) -> None:
+        """Wait for the first report."""
+
+    def reported(self, job: Job, result: Mapping[str, Any]) -> None:
+        """Say what trains."""
+        parts = [f"{job.concept.name}: step {result['step']}", self._best]
+        self._progress.update(self._task, detail=", ".join(part for part in parts if part))
+
+    def ended(self, ended: Ended) -> None:
+        """Say no more of it."""
+        self._progress.update(self._task, detail=self._best)
 
 
 @contextmanager

@@ -10,11 +10,13 @@ from orchestrator import criteria
 from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, Summary, replay
-from orchestrator.study import Cost, Evaluated, Params, Study
+from orchestrator.search_space import Params
+from orchestrator.study import Study
+from orchestrator.study_result import Evaluated, Rule
 from orchestrator.trust import Trust, examine
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
-from trainables.settings import TRAIN_IMAGE, EvaluationSettings
+from trainables.settings import EvaluationSettings
 
 CLIP_S, DVAR = "clip_score", "dvar"
 #: Cheaper evaluations of L_det: steps from one to the next, and inputs that each takes in turn.
@@ -22,22 +24,16 @@ STRIDES, TAKEN = (1, 2, 3, 4, 5, 8, 10, 15, 20, 25), (4, 2, 1)
 
 
 @dataclass(frozen=True)
-class Rule:
-    """By which a setting is chosen, the same for every criterion.
+class SearchRule(Rule):
+    """By which settings are chosen, and how they are searched: the same for every criterion.
 
     Attributes:
         trials: settings that each criterion's study tries.
-        quality_kept: mean share of the best quality that a setting must keep.
-        measure: the quality that counts.
-        cost: what is saved, iterations or seconds.
         seed: of the sampler.
         fixed: for a criterion, settings that stay as they are.
     """
 
     trials: int = 100
-    quality_kept: float = 0.9
-    measure: str = TRAIN_IMAGE
-    cost: Cost = "iterations"
     seed: int = 0
     fixed: Mapping[str, Params] = field(default_factory=dict)
 
@@ -115,7 +111,7 @@ class Proof:
         InvalidInput: a side is empty, budgets differ, or a concept is on both sides.
     """
 
-    def __init__(self, method: str, tuning: Sequence[Recording], test: Sequence[Recording], rule: Rule) -> None:
+    def __init__(self, method: str, tuning: Sequence[Recording], test: Sequence[Recording], rule: SearchRule) -> None:
         self.method, self._tuning, self._test, self._rule = method, tuple(tuning), tuple(test), rule
         if not test:
             raise InvalidInput(
@@ -247,7 +243,7 @@ Told = Callable[[str, str], None]
 def prove_all(
     methods: Mapping[str, tuple[Sequence[Recording], Sequence[Recording]]],
     names: Sequence[str],
-    rule: Rule,
+    rule: SearchRule,
     told: Told = lambda method, name: None,
 ) -> tuple[list[Proof], list[Proved]]:
     """Prove criteria on every method.

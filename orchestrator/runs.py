@@ -1,4 +1,4 @@
-"""record() and live(): one Ray Tune trial a concept, each with a recording that survives whatever happens."""
+"""record(), live() and what they share: a Ray Tune trial a run, each with a recording that survives what happens."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,16 @@ from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.model_files import fingerprint, resolve
-from trainables.settings import BaseModelSettings, EvaluationSettings, QualitySettings
+from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.sinks import Sink
 
 if TYPE_CHECKING:
     from trainables.session import Plan
 
 RECORDINGS, LIVE = "recordings", "live"
+
+#: A run as a trial's config says it: the name of the concept and its criterion.
+Assignment = tuple[str, Criterion | None]
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,15 @@ def jobs(experiment: Experiment, concepts: Sequence[Concept], criterion: Criteri
         InvalidInput: the base model's files are not complete.
     """
     files = _fingerprint(experiment.base_model)
-    extra = {} if criterion is None else {"criterion": repr(criterion), "quality": asdict(_live_quality(experiment))}
+    extra = _live_identity(experiment, criterion)
     return [Job(concept, experiment.identity(concept, files) | extra) for concept in concepts]
+
+
+def _live_identity(experiment: Experiment, criterion: Criterion | None) -> dict[str, Any]:
+    """Return what determines a live run beyond what determines a full-length one."""
+    if criterion is None:
+        return {}
+    return {"criterion": repr(criterion), "quality": asdict(_live_quality(experiment))}
 
 
 @cache
@@ -125,8 +135,7 @@ def record(experiment: Experiment, concepts: Sequence[Concept], listeners: Seque
     Raises:
         InvalidInput: storage, base model or method cannot be used.
     """
-    plan = _plan(experiment, experiment.quality, None)
-    return _run(experiment, plan, recordings(experiment), jobs(experiment, concepts), None, listeners)
+    return _run(experiment, recordings(experiment), concepts, None, listeners)
 
 
 def live(
@@ -136,14 +145,24 @@ def live(
 
     Returns and raises as `record` does; also raises InvalidInput for a criterion that watches samples.
     """
+    check_live(criterion)
+    return _run(experiment, live_runs(experiment), concepts, criterion, listeners)
+
+
+def check_live(criterion: Criterion) -> None:
+    """Refuse a criterion that no live run can follow.
+
+    Raises:
+        InvalidInput: it watches samples.
+    """
     if not criterion.decides_by_step:
-        raise InvalidInput(f"{criterion!r} watches {criterion.series!r}, and a live run takes no samples on its way")
-    plan = _plan(experiment, _live_quality(experiment), criterion)
-    todo = jobs(experiment, concepts, criterion)
-    return _run(experiment, plan, live_runs(experiment), todo, criterion, listeners)
+        raise InvalidInput(
+            f"{criterion} watches samples, which a live run does not take on its way; `dvar compare` and `dvar tune` "
+            "replay it, and `dvar tune --criteria` chooses among others"
+        )
 
 
-def _plan(experiment: Experiment, quality: QualitySettings, criterion: Criterion | None) -> "Plan":
+def _plan(experiment: Experiment, quality: QualitySettings) -> "Plan":
     from trainables.session import Plan  # it brings torch, which a driver that only replays does without
 
     chosen = experiment.method
@@ -154,10 +173,8 @@ def _plan(experiment: Experiment, quality: QualitySettings, criterion: Criterion
         method=method,
         budget=experiment.budget,
         seed=experiment.seed,
-        fixed_batch=experiment.fixed_batch if criterion is None or criterion.needs_l_det else None,
-        evaluation=criterion.evaluation if criterion else EvaluationSettings(),
+        fixed_batch=experiment.fixed_batch,
         quality=quality,
-        criterion=criterion.online if criterion else None,
         report_steps=experiment.resources.report_steps,
         checkpoint_seconds=experiment.resources.checkpoint_seconds,
     )
@@ -165,44 +182,46 @@ def _plan(experiment: Experiment, quality: QualitySettings, criterion: Criterion
 
 @dataclass(frozen=True)
 class _Recorders:
-    """Opens the recording of a concept on the worker."""
+    """Opens the recording of a run on the worker."""
 
     store: RecordingStore
-    identities: Mapping[str, Mapping[str, Any]]
+    experiment: Experiment
+    files: str
 
-    def __call__(self, concept: Concept) -> Sink:
-        return self.store.recorder(self.identities[concept.name])
+    def __call__(self, concept: Concept, criterion: Any) -> Sink:
+        identity = self.experiment.identity(concept, self.files) | _live_identity(self.experiment, criterion)
+        return self.store.recorder(identity)
 
 
 def _run(
     experiment: Experiment,
-    plan: "Plan",
     store: RecordingStore,
-    all_jobs: Sequence[Job],
+    concepts: Sequence[Concept],
     criterion: Criterion | None,
     listeners: Sequence[Listener],
 ) -> list[Ended]:
+    all_jobs = jobs(experiment, concepts, criterion)
     store.check_writable()
     todo: list[Job] = []
-    errors: dict[str, str] = {}
+    errors: Mapping[str, str] = {}
     with lease.held(storage_folder(experiment), [job.key for job in all_jobs]):
         before = {job.key: store.state(job.identity) for job in all_jobs}
         todo = [job for job in all_jobs if before[job.key] not in ("complete", "stopped")]
         if todo:
             for listener in listeners:
                 listener.begun(todo, experiment.budget)
-            with cluster.connected(experiment.resources.address):
-                cluster.check_storage(storage_folder(experiment))
-                errors = _fit(experiment, plan, store, todo, criterion, listeners)
-    ended = [_ended(store, job, errors.get(job.concept.name, ""), job in todo) for job in all_jobs]
-    for one in ended:
+            assigned = {(job.concept.name, criterion): job for job in todo}
+            errors = train(experiment, store, [job.concept for job in todo], assigned, listeners)
+    found = [ended(store, job, errors.get(job.key, ""), is_new=job in todo) for job in all_jobs]
+    for one in found:
         if one.is_new:
             for listener in listeners:
                 listener.ended(one)
-    return ended
+    return found
 
 
-def _ended(store: RecordingStore, job: Job, error: str, is_new: bool) -> Ended:
+def ended(store: RecordingStore, job: Job, error: str = "", *, is_new: bool = True) -> Ended:
+    """Return how a job ended, as its recording says; `error` is that of its trial, if there was one."""
     recording = store.find(job.identity)
     if recording is None:
         return Ended(job, None, 0, error or "nothing was recorded", is_new)
@@ -212,73 +231,96 @@ def _ended(store: RecordingStore, job: Job, error: str, is_new: bool) -> Ended:
     return Ended(job, recording.state, len(recording.steps), reason, is_new)
 
 
-def _fit(
+def train(
     experiment: Experiment,
-    plan: "Plan",
     store: RecordingStore,
-    todo: Sequence[Job],
-    criterion: Criterion | None,
+    concepts: Sequence[Concept],
+    assigned: Mapping[Assignment, Job],
     listeners: Sequence[Listener],
-) -> dict[str, str]:
-    """Run the trials; return the errors by concept."""
-    from ray import tune
+    searcher: Any = None,
+) -> Mapping[str, str]:
+    """Train on the cluster, one Ray Tune trial a run, until all have ended.
 
-    from orchestrator.stopper import CriterionStopper
-    from trainables.personalization import Personalization
+    Args:
+        experiment: what the runs have in common.
+        store: where they are recorded; of live runs in `live_runs`.
+        concepts: those that may be trained.
+        assigned: the job of each run; with a searcher it grows.
+        listeners: follow the runs.
+        searcher: a `ray.tune.search.Searcher` that hands the runs out one by one, each as the `run` of a config; None
+            trains what is assigned.
 
+    Returns:
+        Errors by the key of the job.
+
+    Raises:
+        InvalidInput: the method has a wrong setting, or the cluster cannot be used, or does not share the storage.
+    """
     errors: dict[str, str] = {}
-    resources = experiment.resources
-    trainable = tune.with_parameters(
-        Personalization,
-        plan=plan,
-        concepts={job.concept.name: job.concept for job in todo},
-        sink=_Recorders(store, {job.concept.name: job.identity for job in todo}),
-    )
-    share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, share),
-        param_space={"concept": tune.grid_search([job.concept.name for job in todo])},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=resources.max_concurrent,
-            reuse_actors=True,
-            trial_name_creator=lambda trial: str(trial.trial_id),
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
-        ),
-        run_config=tune.RunConfig(
-            name=f"{Path(store.url).name}-{time.strftime('%Y%m%d-%H%M%S')}",
-            storage_path=storage_folder(experiment, "ray"),
-            stop=CriterionStopper(criterion) if criterion else None,
-            failure_config=tune.FailureConfig(max_failures=resources.max_failures),
-            callbacks=[_relay({job.concept.name: job for job in todo}, listeners, errors)],
-            verbose=0,
-        ),
-    )
-    tuner.fit()
+    is_live = store == live_runs(experiment)
+    plan = _plan(experiment, _live_quality(experiment) if is_live else experiment.quality)
+    with cluster.connected(experiment.resources.address):
+        from ray import tune
+
+        from orchestrator.stopper import CriterionStopper
+        from trainables.personalization import Personalization
+
+        cluster.check_storage(storage_folder(experiment))
+        resources = experiment.resources
+        trainable = tune.with_parameters(
+            Personalization,
+            plan=plan,
+            concepts={concept.name: concept for concept in concepts},
+            sink=_Recorders(store, experiment, _fingerprint(experiment.base_model)),
+        )
+        share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+        tune.Tuner(
+            tune.with_resources(trainable, share),
+            param_space={} if searcher else {"run": tune.grid_search(list(assigned))},
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1 if searcher else 1,  # a searcher says itself when it has no more
+                max_concurrent_trials=resources.max_concurrent,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: str(trial.trial_id),
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name=f"{Path(store.url).name}-{time.strftime('%Y%m%d-%H%M%S')}",
+                storage_path=storage_folder(experiment, "ray"),
+                stop=CriterionStopper(),
+                failure_config=tune.FailureConfig(max_failures=resources.max_failures),
+                callbacks=[_relay(assigned, listeners, errors)],
+                verbose=0,
+            ),
+        ).fit()
     return errors
 
 
-def _relay(by_name: Mapping[str, Job], listeners: Sequence[Listener], errors: dict[str, str]) -> Any:
-    """Make the Ray callback that passes results on to the listeners, and collects errors by concept.
+def _relay(assigned: Mapping[Assignment, Job], listeners: Sequence[Listener], errors: dict[str, str]) -> Any:
+    """Make the Ray callback that passes results on to the listeners, and collects errors by job.
 
     Ray's own list of results does not say of which trial an error is, where the trial failed before its first report.
     """
     from ray import tune
 
     class Relay(tune.Callback):  # type: ignore[misc]
-        def __init__(self, by_name: Mapping[str, Job], listeners: Sequence[Listener], errors: dict[str, str]) -> None:
-            self._by_name, self._listeners, self._errors = by_name, listeners, errors
+        def __init__(
+            self, assigned: Mapping[Assignment, Job], listeners: Sequence[Listener], errors: dict[str, str]
+        ) -> None:
+            self._assigned, self._listeners, self._errors = assigned, listeners, errors
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Ray pickles callbacks with the experiment; connections and terminals cannot be
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
             for listener in self._listeners:
-                listener.reported(self._by_name[result["concept"]], result)
+                listener.reported(self._assigned[trial.config["run"]], result)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            self._errors[trial.config["concept"]] = _message(trial.get_error())
+            self._errors[self._assigned[trial.config["run"]].key] = _message(trial.get_error())
 
-    return Relay(by_name, listeners, errors)
+    return Relay(assigned, listeners, errors)
 
 
 def _message(trace: str | None) -> str:

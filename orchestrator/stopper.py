@@ -10,15 +10,12 @@ from orchestrator.criteria import Criterion, OnlineCriterion
 class CriterionStopper(tune.Stopper):  # type: ignore[misc]
     """Ends a trial once the criterion fires on its series.
 
-    A result holds `l_det_values`, numbered from `first_step` on; 1 starts the series anew, as a worker does that
-    was started again. A trial's history is dropped when it ends, since Ray pickles the stopper with the experiment.
-
-    Args:
-        criterion: one online instance of it serves each trial.
+    The criterion is that of the trial's `run` (see `runs.Assignment`); without one the trial runs on. A result holds
+    `l_det_values`, numbered from `first_step` on; 1 starts the series anew, as a worker does that was started again.
+    A trial's history is dropped when it ends, since Ray pickles the stopper with the experiment.
     """
 
-    def __init__(self, criterion: Criterion) -> None:
-        self._criterion = criterion
+    def __init__(self) -> None:
         self._trials: dict[str, tuple[int, OnlineCriterion]] = {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -27,10 +24,13 @@ class CriterionStopper(tune.Stopper):  # type: ignore[misc]
         Raises:
             ValueError: the result does not continue the series.
         """
+        criterion: Criterion | None = result["config"]["run"][1]
+        if criterion is None:
+            return False
         first, values = result["first_step"], result["l_det_values"]
-        seen, online = self._trials.get(trial_id, (0, self._criterion.online()))
+        seen, online = self._trials.get(trial_id, (0, criterion.online()))
         if first == 1:
-            seen, online = 0, self._criterion.online()
+            seen, online = 0, criterion.online()
         if first != seen + 1:
             raise ValueError(f"trial {trial_id}: L_det goes on at step {first}, expected {seen + 1}")
         fired = False

@@ -1,9 +1,48 @@
-"""Where a study is kept: a file, a journal or a database, by one URL."""
+"""Where a study is kept: a file, a journal or a database, by one URL; and how Optuna opens it."""
 
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+
+from orchestrator.passwords import without_password
+from orchestrator.store.files import open_files
+from trainables.errors import InvalidInput
 
 JOURNAL, POSTGRESQL = "journal:", "postgresql://"
+
+
+class FilesJournal(BaseJournalBackend):
+    """Optuna's journal below a folder or URL of any kind, object storage too: a small file for each append.
+
+    For one process at a time.
+
+    Args:
+        url: of the folder.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._files = open_files(url)
+        self._logs: list[dict[str, Any]] = []
+        for name in self._files.children():
+            if name.endswith(".json"):
+                self._logs += json.loads(self._files.read(name) or b"[]")
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        """Return the logs from a number on."""
+        return self._logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Keep further logs."""
+        self._files.write(f"{len(self._logs):08d}.json", json.dumps(logs).encode())
+        self._logs += logs
 
 
 def open_storage(url: str) -> BaseStorage:
@@ -14,10 +53,60 @@ def open_storage(url: str) -> BaseStorage:
             at a time; or any database that SQLAlchemy knows ("postgresql://..."), for many on many machines.
 
     Raises:
-        Exception: it cannot be opened; each kind of storage raises its own.
+        InvalidInput: it cannot be opened.
     """
-    if url.startswith(JOURNAL):
-        return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL).removeprefix("//")))
-    if url.startswith(POSTGRESQL):  # the driver that the extra `postgresql` installs, not SQLAlchemy's older default
-        url = f"postgresql+psycopg://{url.removeprefix(POSTGRESQL)}"
-    return RDBStorage(url)
+    try:
+        if url.startswith(JOURNAL):
+            return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL).removeprefix("//")))
+        if url.startswith(POSTGRESQL):  # with the driver of the extra `postgresql`, not SQLAlchemy's older default
+            return RDBStorage(f"postgresql+psycopg://{url.removeprefix(POSTGRESQL)}")
+        return RDBStorage(url)
+    except Exception as error:  # every kind of storage raises its own
+        shown = without_password(url)
+        reason = str(error).replace(url, shown)
+        if isinstance(error, ImportError):
+            reason = "the database's driver is not installed; for PostgreSQL: pip install 'dvar-tune[postgresql]'"
+        raise InvalidInput(f"study storage {shown!r} cannot be used: {reason}") from error
+
+
+def open_study(storage: BaseStorage | None, study_name: str | None, seed: int, pareto: bool) -> optuna.Study:
+    """Make a study, or open the one of that name.
+
+    Args:
+        storage: see `open_storage`; None keeps it in memory.
+        study_name: its name there.
+        seed: of the sampler.
+        pareto: whether cost and quality are two objectives.
+    """
+    directions: list[Literal["minimize", "maximize"]] = ["minimize", "maximize"] if pareto else ["minimize"]
+    study = optuna.create_study(storage=storage, study_name=study_name, load_if_exists=True, directions=directions)
+    study.sampler = optuna.samplers.TPESampler(
+        seed=_sampler_seed(seed, len(study.trials), is_shared=storage is not None)
+    )
+    return study
+
+
+def _sampler_seed(seed: int, trials: int, *, is_shared: bool) -> int:
+    """Return the seed of a sampler that begins after some trials.
+
+    The same seed on resume would repeat the samples of the start, and workers that start together would draw the same:
+    where others may work on the study too, the process is part of the seed.
+    """
+    worker = [os.getpid(), *socket.gethostname().encode()] if is_shared else []
+    return int(np.random.SeedSequence([seed % 2**32, trials, *worker]).generate_state(1)[0])
+
+
+def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials that have a value."""
+    return study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Let Optuna say no more than warnings while the context lasts."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

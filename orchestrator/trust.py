@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.replay import Outcome
-from orchestrator.study import Cost, Evaluated, StudyResult
+from orchestrator.study_result import Cost, Evaluated, StudyResult
 
 Floats = NDArray[np.float64]
 
@@ -101,8 +101,8 @@ def examine(result: StudyResult, seed: int = 0) -> Trust:
     return Trust(
         cost=_interval(costs[best], drawn),
         quality_kept=_interval(kept[best], drawn),
-        wanted=result.quality_kept,
-        risk=float(np.mean(kept[best][drawn].mean(axis=1) < result.quality_kept)),
+        wanted=result.rule.quality_kept,
+        risk=float(np.mean(kept[best][drawn].mean(axis=1) < result.rule.quality_kept)),
         left_out=tuple(_left_out(result, names, costs, kept)),
         near_ranges={
             key: (min(one.params[key] for one in near), max(one.params[key] for one in near))
@@ -114,7 +114,7 @@ def examine(result: StudyResult, seed: int = 0) -> Trust:
 def _tables(result: StudyResult) -> tuple[list[str], Floats, Floats]:
     """Return the concepts, and costs and qualities kept, shape (settings, concepts) each, averaged over seeds."""
     names = sorted({outcome.concept for outcome in result.best.outcomes})
-    costs = np.array([_by_concept(one.outcomes, names, result.cost) for one in result.tried])
+    costs = np.array([_by_concept(one.outcomes, names, result.rule.cost) for one in result.tried])
     kept = np.array([_by_concept(one.outcomes, names, None) for one in result.tried])
     return names, costs, kept
 
@@ -142,7 +142,7 @@ def _left_out(result: StudyResult, names: Sequence[str], costs: Floats, kept: Fl
     for index, name in enumerate(names):
         others = [other for other in range(len(names)) if other != index]
         cost, quality = costs[:, others].mean(axis=1), kept[:, others].mean(axis=1)
-        feasible = quality >= result.quality_kept - 1e-12  # means of equal shares differ in their last bit
+        feasible = quality >= result.rule.quality_kept - 1e-12  # means of equal shares differ in their last bit
         # As the study ranks: feasible first, then the lower cost, then more quality; else the one that keeps most.
         order = np.lexsort((-quality, np.where(feasible, cost, 0), np.where(feasible, 0, -quality), ~feasible))
         chosen = int(order[0])

@@ -12,17 +12,18 @@ import torch
 from ray import tune
 
 from trainables.concept import Concept
-from trainables.session import Models, Plan, Session
+from trainables.session import Models, Plan, Session, StoppingRule
 from trainables.sinks import Sink
 
 
 class Personalization(tune.Trainable):  # type: ignore[misc]
     """Personalizes one concept a trial and reports every L_det; hand it what it needs by `tune.with_parameters`.
 
-    The trial's config holds `concept`, the name of one of `concepts`. With `reuse_actors` the models are loaded
-    once an actor. Each result holds `step`, `first_step`, `l_det_values` (see `trainables.session.Progress`),
-    `l_det` (the last one that was evaluated), `state` and `concept`, and is `done` once the budget is used up. When
-    the criterion fires the trial does no further step; a `ray.tune.Stopper` with the same criterion ends it.
+    The trial's config holds `run`: the name of one of `concepts`, and the criterion that stops it, or None. With
+    `reuse_actors` the models are loaded once an actor. Each result holds `step`, `first_step`, `l_det_values` (see
+    `trainables.session.Progress`), `l_det` (the last one that was evaluated), `state` and `concept`, and is `done` once
+    the budget is used up. When the criterion fires the trial does no further step; a `ray.tune.Stopper` with the same
+    criterion ends it.
 
     On SIGTERM, by which a node that is about to go away announces it, a checkpoint is written and the trial fails: with
     `max_failures` Ray starts it again elsewhere, where it goes on from there.
@@ -33,7 +34,7 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
         config: dict[str, Any],
         plan: Plan,
         concepts: Mapping[str, Concept],
-        sink: Callable[[Concept], Sink],
+        sink: Callable[[Concept, StoppingRule | None], Sink],
     ) -> None:
         """Load the models and begin, or go on from what the sink holds."""
         self._plan, self._concepts, self._sink = plan, concepts, sink
@@ -54,10 +55,11 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
         return float(resources.required_resources.get("CPU", 1)) if resources else 1.0
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Turn to another concept with the models that are loaded."""
+        """Turn to another run with the models that are loaded."""
         self.cleanup()
-        concept = self._concepts[new_config["concept"]]
-        self._session = Session(self._models, self._plan, concept, self._sink(concept))
+        name, criterion = new_config["run"]
+        concept = self._concepts[name]
+        self._session = Session(self._models, self._plan.under(criterion), concept, self._sink(concept, criterion))
         return True
 
     def step(self) -> dict[str, Any]:

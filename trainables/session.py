@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,6 +41,21 @@ class Online(Protocol):
 
     def update(self, value: float) -> bool:
         """Take the next L_det, NaN where it was not evaluated; return whether to stop now."""
+
+
+class StoppingRule(Protocol):
+    """What a session needs of a criterion."""
+
+    @property
+    def evaluation(self) -> EvaluationSettings:
+        """How often L_det is evaluated for it, and on how many inputs."""
+
+    @property
+    def needs_l_det(self) -> bool:
+        """Whether it looks at L_det at all."""
+
+    def online(self) -> Online:
+        """Make a fresh one."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,13 @@ class Plan:
             raise InvalidInput(f"budget must be at least 1 step, got {self.budget}")
         if self.report_steps is not None and self.report_steps < 1:
             raise InvalidInput(f"report_steps must be at least 1, got {self.report_steps}")
+
+    def under(self, rule: StoppingRule | None) -> "Plan":
+        """Return the plan with a criterion in the place of its own, and no more of L_det than that needs."""
+        if rule is None:
+            return self
+        fixed_batch = self.fixed_batch if rule.needs_l_det else None
+        return replace(self, criterion=rule.online, evaluation=rule.evaluation, fixed_batch=fixed_batch)
 
 
 @dataclass(frozen=True)

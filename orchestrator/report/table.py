@@ -10,7 +10,7 @@ from rich.text import Text
 from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, Spread, Summary
 from orchestrator.store.recordings import RecordingSummary
-from orchestrator.study import Evaluated, StudyResult
+from orchestrator.study_result import Evaluated, StudyResult
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,6 @@ def spread(value: Spread | None, scale: float = 1.0) -> str:
 def study_table(result: StudyResult) -> Table:
     """Return the best setting, those near it, the best of the other criteria and those tried first."""
     table = _settings_table(result)
-    table.caption = "near: a tenth down and up; other: best of each other criterion; first: tried first"
-    table.caption_justify = "left"
     _add(table, result, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
     for one in result.neighbours:
         _add(table, result, "near", one, "")
@@ -81,6 +79,10 @@ def study_table(result: StudyResult) -> Table:
             _add(table, result, "other", one, "")
     for one in result.usual:
         _add(table, result, "first", one, "cyan")
+    others = len(result.best_of_each()) > 1
+    parts = ["near: a tenth down and up"] * bool(result.neighbours) + ["other: best of each other criterion"] * others
+    table.caption = "; ".join([*parts, "first: tried first"])
+    table.caption_justify = "left"
     return table
 
 
@@ -97,14 +99,14 @@ def _settings_table(result: StudyResult) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column("setting", no_wrap=True)
-    for name in ("steps", *(["seconds"] if result.cost == "seconds" else []), "kept %"):
+    for name in ("steps", *(["seconds"] if result.rule.cost == "seconds" else []), "kept %"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     return table
 
 
 def _add(table: Table, result: StudyResult, label: str, one: Evaluated, style: str) -> None:
-    seconds = [f"{one.cost:.1f}"] if result.cost == "seconds" else []
+    seconds = [f"{one.cost:.1f}"] if result.rule.cost == "seconds" else []
     note = "" if one.is_feasible else "low"
     figures = [f"{one.iterations:.1f}", *seconds, f"{100 * one.quality_kept:.1f}"]
     table.add_row(label, Text(str(one.criterion)), *figures, note, style=style)

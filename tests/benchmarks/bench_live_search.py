@@ -186,7 +186,7 @@ def record_and_replay(experiment: Experiment, concepts: Sequence[Concept]) -> tu
     recorded = time.perf_counter()
     settings = experiment.study
     study = Study(recordings, method=experiment.method.name, quality_kept=settings.quality_kept)
-    result = study.search(settings.trials, seed=SEED)
+    result = study.search(settings.trials_wanted, seed=SEED)
     ended = time.perf_counter()
     feasible = sum(one.is_feasible for one in result.tried)
     side = Side(

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from orchestrator import experiment
+from orchestrator import experiment, runs
 from orchestrator.recording import Quality, Recording, Steps, recording_key
 
 EXPLODING = '''
@@ -54,6 +54,19 @@ def cluster(plugin_folder):
     )  # fmt: skip
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def recorded(cluster, tmp_path_factory, toy_concepts, tiny_path):
+    """Two concepts, recorded once: the experiment, the concepts, the recordings."""
+    overrides = {"storage": str(tmp_path_factory.mktemp("recorded")), "budget": 40, "quality.every": 20}
+    overrides |= {"quality.samples": 1, "quality.inference_steps": 2, "resources.checkpoint_seconds": 0}
+    overrides |= {"base_model.id": str(tiny_path), "quality.scorer": str(tiny_path / "clip")}
+    made = experiment.build("miniature", None, list(overrides.items()))
+    concepts = toy_concepts[:2]
+    ended = runs.record(made, concepts)
+    assert [one.state for one in ended] == ["complete", "complete"], [one.reason for one in ended]
+    return made, concepts, [runs.recordings(made).find(one.job.identity) for one in ended]
 
 
 @pytest.fixture

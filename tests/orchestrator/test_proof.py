@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.criteria import DVAR, FewIterations, Never
-from orchestrator.proof import Proof, Rule, transfer
+from orchestrator.proof import Proof, SearchRule, transfer
 from orchestrator.replay import replay
 from orchestrator.store.pack import write_pack
 from orchestrator.study import Study
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
 
-RULE = Rule(trials=20, quality_kept=0.9)
+RULE = SearchRule(trials=20, quality_kept=0.9)
 
 
 @pytest.fixture

@@ -13,22 +13,6 @@ from trainables.errors import InvalidInput
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-@pytest.fixture(scope="module")
-def recorded(cluster, tmp_path_factory, toy_concepts, tiny_path):
-    """Two concepts, recorded once for the tests of this module: the experiment, the concepts, the recordings."""
-    from orchestrator import experiment
-
-    overrides = {"storage": str(tmp_path_factory.mktemp("recorded")), "budget": 40, "quality.every": 20}
-    overrides |= {"quality.samples": 1, "quality.inference_steps": 2, "resources.checkpoint_seconds": 0}
-    overrides |= {"base_model.id": str(tiny_path), "quality.scorer": str(tiny_path / "clip")}
-    made = experiment.build("miniature", None, list(overrides.items()))
-    concepts = toy_concepts[:2]
-    ended = runs.record(made, concepts)
-    assert [one.state for one in ended] == ["complete", "complete"], [one.reason for one in ended]
-    found = [runs.recordings(made).find(one.job.identity) for one in ended]
-    return made, concepts, found
-
-
 def test_recordings_hold_all_steps_and_snapshots(recorded, toy_concepts):
     made, concepts, recordings = recorded
     for concept, recording in zip(concepts, recordings, strict=True):
@@ -129,7 +113,7 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_exp
 
 
 def test_a_criterion_that_watches_samples_does_not_run_live(make_experiment, toy_concepts):
-    with pytest.raises(InvalidInput, match=r"ClipScore.* watches 'train_clip_image', and a live run takes no samples"):
+    with pytest.raises(InvalidInput, match=r"ClipScore.* watches samples, which a live run does not take"):
         runs.live(make_experiment(), toy_concepts[:1], ClipScore(3, 0.01))
 
 

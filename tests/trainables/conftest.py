@@ -1,8 +1,7 @@
 """Fixtures with torch: sessions and their sinks."""
 
 import shutil
-import tempfile
-from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,6 +17,8 @@ def every_test_has_one_thread(one_thread):
 
 class MemorySink:
     """A sink that keeps everything in memory and refuses what the protocol forbids."""
+
+    folder = None  # for checkpoints
 
     def __init__(self):
         self.rows, self.snapshots, self.end, self.facts = [], {}, None, None
@@ -46,8 +47,8 @@ class MemorySink:
 
     def checkpoint(self, step, files):
         assert step == len(self.rows)
-        kept = Path(tempfile.mkdtemp())
-        shutil.copytree(files, kept, dirs_exist_ok=True)
+        kept = self.folder / uuid4().hex
+        shutil.copytree(files, kept)
         self.saved = (step, kept)
 
     def ended(self, state, reason, trace=""):
@@ -56,8 +57,8 @@ class MemorySink:
 
 
 @pytest.fixture
-def memory_sink():
-    return MemorySink
+def memory_sink(tmp_path):
+    return type("Sink", (MemorySink,), {"folder": tmp_path})
 
 
 @pytest.fixture(scope="session")

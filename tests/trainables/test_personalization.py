@@ -13,7 +13,7 @@ def trainable(toy_concepts, tiny_path, memory_sink):
     """Make the trainable as `tune.with_parameters` does, but in this process, so that the sinks can be looked at."""
     sinks = {}
 
-    def sink(concept):
+    def sink(concept, criterion):
         return sinks.setdefault(concept.name, memory_sink())
 
     method = MethodSpec("trainables.methods.textual_inversion")
@@ -26,7 +26,7 @@ def trainable(toy_concepts, tiny_path, memory_sink):
             super().setup(config, plan=plan, concepts=concepts, sink=sink)
 
     def make(index):
-        made.append(WithParameters(config={"concept": toy_concepts[index].name}))
+        made.append(WithParameters(config={"run": (toy_concepts[index].name, None)}))
         return made[-1]
 
     make.forget_recordings = sinks.clear
@@ -73,5 +73,5 @@ def test_reuse_for_another_concept_is_as_good_as_new(trainable, toy_concepts):
     trainable.forget_recordings()
     used = trainable(0)
     used.train()
-    assert used.reset({"concept": toy_concepts[1].name})
+    assert used.reset({"run": (toy_concepts[1].name, None)})
     assert values(finish(used)) == fresh

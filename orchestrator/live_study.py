@@ -1,0 +1,327 @@
+"""The live study: OptunaSearch suggests settings, and Ray Tune trains every tuning concept under each of them."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from orchestrator import lease, runs
+from orchestrator.criteria import Criterion
+from orchestrator.experiment import Experiment
+from orchestrator.recording import Recording, recording_key
+from orchestrator.replay import check_replayable, live_outcome
+from orchestrator.search_space import Params, SearchSpace
+from orchestrator.study_result import Evaluated, Rule, StudyResult, Tried
+from orchestrator.study_storage import FilesJournal, finished, open_storage, open_study, quiet_optuna
+from trainables.concept import Concept
+
+STUDIES = "studies"
+#: Attribute of an Optuna trial that repeats one that was left undone: the number of that one.
+AGAIN = "again"
+#: The search gives up after so many suggestions one after the other under which a run failed.
+FAILURES = 3
+
+
+@dataclass(frozen=True)
+class LiveResult:
+    """What a live study came to.
+
+    Attributes:
+        result: None when no suggestion could be judged.
+        failed: the runs that failed; a suggestion with one is not judged.
+        is_finished: whether as many settings were tried as were asked for; otherwise it was interrupted, or gave up.
+    """
+
+    result: StudyResult | None
+    failed: tuple[runs.Ended, ...]
+    is_finished: bool
+
+
+class LiveStudy:
+    """The search for the best setting by training: space and rule are those of `study.Study`, but nothing is replayed.
+
+    Each suggestion personalizes every tuning concept until its criterion stops it, and is judged by what came of them.
+    The runs are those of `runs.live`: kept by what determines them, so that none is trained twice, and `dvar run` and
+    `dvar compare` find them. What was suggested is kept too: a search that was cut off goes on where it was.
+
+    Args:
+        experiment: what is trained, and where it is kept.
+        concepts: the tuning concepts.
+        recordings: their complete full-length ones, in the same order: they say what the best quality is.
+        space: the settings to search.
+        rule: how they are judged.
+
+    Raises:
+        InvalidInput: a criterion watches samples, which live runs take at their end alone; or a recording cannot serve.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        concepts: Sequence[Concept],
+        recordings: Sequence[Recording],
+        *,
+        space: SearchSpace,
+        rule: Rule,
+    ) -> None:
+        for name, params in space.usual.items():
+            runs.check_live(space.criterion(name, params)[1])
+        for recording in recordings:
+            check_replayable(recording, rule.measure)
+        self.experiment, self.concepts = experiment, tuple(concepts)
+        self.space, self.rule = space, rule
+        self._full = tuple(recordings)
+        self._store = runs.live_runs(experiment)
+
+    def jobs(self, criterion: Criterion) -> list[runs.Job]:
+        """Return the run of every concept under a criterion."""
+        return runs.jobs(self.experiment, self.concepts, criterion)
+
+    def is_done(self, job: runs.Job) -> bool:
+        """Whether a run ended as it should."""
+        return self._store.state(job.identity) in ("complete", "stopped")
+
+    def ended(self, job: runs.Job, error: str = "") -> runs.Ended:
+        """Return how a run ended."""
+        return runs.ended(self._store, job, error)
+
+    def evaluate(self, name: str, params: Params) -> Evaluated | None:
+        """Judge a setting by its runs, or return None where one of them is not done.
+
+        Raises:
+            InvalidInput: a recording is damaged.
+        """
+        params, criterion = self.space.criterion(name, params)
+        jobs = self.jobs(criterion)
+        if not all(self.is_done(job) for job in jobs):
+            return None
+        found = [run for job in jobs if (run := self._store.find(job.identity))]
+        outcomes = [live_outcome(run, full, self.rule.measure) for run, full in zip(found, self._full, strict=True)]
+        return self.rule.judge(name, params, criterion, outcomes)
+
+    def search(
+        self,
+        trials: int,
+        *,
+        seed: int = 0,
+        storage: str | None = None,
+        pareto: bool = False,
+        listeners: Sequence[runs.Listener] = (),
+        on_trial: Callable[[int, Evaluated], None] | None = None,
+    ) -> LiveResult:
+        """Try settings until there are `trials` of them, those of earlier calls included.
+
+        Args:
+            trials: how many in all.
+            seed: of the sampler. With several runs at once the order in which they end decides what is suggested.
+            storage: see `study_storage.open_storage`; None keeps the study beside the runs.
+            pareto: whether cost and quality are two objectives; otherwise quality is a constraint.
+            listeners: follow the runs.
+            on_trial: told the number of settings so far and the best one.
+
+        Raises:
+            InvalidInput: a storage or the cluster cannot be used, or another driver is at work on the same search.
+        """
+        url, name = runs.storage_folder(self.experiment), self._study_name(pareto)
+        self._store.check_writable()
+        with lease.held(url, [name]), quiet_optuna():
+            kept = open_storage(storage) if storage else JournalStorage(FilesJournal(f"{url}/{STUDIES}/{name}"))
+            study = open_study(kept, name, seed, pareto)
+            searcher = ConceptSearcher(self, study, kept, trials, listeners, on_trial)
+            errors: Mapping[str, str] = {}
+            if searcher.is_needed:
+                errors = runs.train(
+                    self.experiment, self._store, self.concepts, searcher.jobs, listeners, searcher=searcher
+                )
+            failed = [self.ended(job, errors.get(key, "")) for key, job in searcher.failed.items()]
+        for one in failed:
+            for listener in listeners:
+                listener.ended(one)
+        return LiveResult(self._result(searcher), tuple(failed), not searcher.is_needed)
+
+    def _result(self, searcher: "ConceptSearcher") -> StudyResult | None:
+        tried = searcher.tried
+        if not tried.all:
+            return None
+        usual = {self.space.criterion(name, params)[1] for name, params in self.space.usual.items()}
+        return StudyResult(
+            rule=self.rule,
+            budget=self.space.budget,
+            trials=searcher.count,
+            best=tried.best,
+            usual=tuple(one for one in tried.all if one.criterion in usual),
+            neighbours=(),
+            tried=tried.all,
+        )
+
+    def _study_name(self, pareto: bool) -> str:
+        keys = sorted(job.key for job in runs.jobs(self.experiment, self.concepts))
+        what = {"live": runs.storage_folder(self.experiment), "keys": keys}
+        return f"live-{recording_key(what | self.space.identity() | self.rule.identity(pareto))[:8]}"
+
+
+@dataclass
+class _Suggestion:
+    """A setting under way: OptunaSearch's name of it, Optuna's trial, and the keys of its runs that have not ended."""
+
+    id: str
+    trial: optuna.Trial
+    name: str
+    params: Params
+    open: set[str]
+
+
+class ConceptSearcher(Searcher):  # type: ignore[misc]
+    """Has every concept trained under each suggestion of OptunaSearch, a Tune trial each, and judges them together.
+
+    Ray's `Repeater` does the like, but it tells the searcher the mean of one figure, while a setting is judged by cost
+    and quality; and it repeats everything, while here a run that is done already is not trained again.
+
+    Args:
+        live: what is searched.
+        study: where suggestions are kept; those that an earlier search left undone come first.
+        storage: of that study.
+        trials: how many in all.
+        listeners: follow the runs.
+        on_trial: told the number of settings so far and the best one.
+    """
+
+    def __init__(
+        self,
+        live: LiveStudy,
+        study: optuna.Study,
+        storage: BaseStorage,
+        trials: int,
+        listeners: Sequence[runs.Listener],
+        on_trial: Callable[[int, Evaluated], None] | None,
+    ) -> None:
+        super().__init__()
+        self._live, self._study, self._listeners, self._on_trial = live, study, listeners, on_trial
+        self._is_pareto = len(study.directions) > 1
+        self._inner = OptunaSearch(
+            self._define,
+            metric=["cost", "quality_kept"] if self._is_pareto else "cost",
+            mode=["min", "max"] if self._is_pareto else "min",
+            sampler=study.sampler,
+            study_name=study.study_name,
+            storage=storage,
+        )
+        self.tried, self.failed = Tried(), dict[str, runs.Job]()
+        #: Every run that was handed out, by concept and criterion.
+        self.jobs: dict[runs.Assignment, runs.Job] = {}
+        self._defined: tuple[optuna.Trial, str, Params] | None = None
+        self._open: list[_Suggestion] = []
+        self._waiting: deque[runs.Assignment] = deque()
+        self._running: dict[str, runs.Job] = {}
+        self._failures = 0
+        self._take_up()
+        self._left = max(0, trials - self.count)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles the searcher with the experiment; what it knows is in the study and in the recordings
+
+    def save(self, checkpoint_path: str) -> None:
+        """Keep nothing: see `__getstate__`."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Take nothing: see `__getstate__`."""
+
+    @property
+    def count(self) -> int:
+        """Settings that were judged."""
+        return len(finished(self._study))
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether something is left to suggest or to judge."""
+        return self._left > 0 or bool(self._open)
+
+    def _take_up(self) -> None:
+        """Learn what earlier searches tried; what they left undone, or what failed there, is suggested again first."""
+        space, trials = self._live.space, self._study.get_trials(deepcopy=False)
+        if not trials:
+            for name, params in space.usual.items():
+                space.enqueue(self._study, name, params)
+        again = {trial.user_attrs.get(AGAIN) for trial in trials}
+        for trial in trials:
+            if trial.state == TrialState.COMPLETE:
+                if evaluated := self._live.evaluate(*space.of_trial(trial)):
+                    self.tried.add(evaluated)
+            elif trial.state in (TrialState.RUNNING, TrialState.FAIL):
+                if trial.params and trial.number not in again:
+                    space.enqueue(self._study, *space.of_trial(trial), {AGAIN: trial.number})
+                if trial.state == TrialState.RUNNING:
+                    self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def _define(self, trial: Any) -> None:
+        """Let the sampler choose; `trial` is OptunaSearch's wrapper, which does all that Optuna's own does."""
+        self._defined = (trial, *self._live.space.suggest(trial))
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Return the config of the next run; `FINISHED` when no setting is left to try."""
+        while not self._waiting:
+            if self._left == 0 or self._failures >= FAILURES:
+                return str(Searcher.FINISHED)
+            self._begin(f"suggestion of {trial_id}, {self._left} to go")
+        run = self._waiting.popleft()
+        job = self._running[trial_id] = self.jobs[run]
+        for listener in self._listeners:
+            listener.begun([job], self._live.space.budget)
+        return {"run": run}
+
+    def _begin(self, suggestion_id: str) -> None:
+        """Ask for a setting, and put those of its runs in line that are neither done nor under way."""
+        self._left -= 1
+        self._inner.suggest(suggestion_id)
+        assert self._defined is not None
+        trial, name, params = self._defined
+        _, criterion = self._live.space.criterion(name, params)
+        suggestion = _Suggestion(suggestion_id, trial, name, params, set())
+        under_way = {key for one in self._open for key in one.open}
+        for job in self._live.jobs(criterion):
+            if self._live.is_done(job):
+                continue
+            suggestion.open.add(job.key)
+            if job.key not in under_way:
+                self.jobs[job.concept.name, criterion] = job
+                self._waiting.append((job.concept.name, criterion))
+        self._open.append(suggestion)
+        self._close_ended()
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Take note that a run ended; with the last one of a suggestion that is judged."""
+        job = self._running.pop(trial_id)
+        ended = self._live.ended(job)
+        if ended.is_good:
+            for listener in self._listeners:
+                listener.ended(ended)
+        else:
+            self.failed[job.key] = job
+        for suggestion in self._open:
+            suggestion.open.discard(job.key)
+        self._close_ended()
+
+    def _close_ended(self) -> None:
+        for suggestion in [one for one in self._open if not one.open]:
+            self._open.remove(suggestion)
+            evaluated = self._live.evaluate(suggestion.name, suggestion.params)
+            if evaluated is None:
+                self._failures += 1
+                self._inner.on_trial_complete(suggestion.id, error=True)
+                continue
+            self._failures = 0
+            self.tried.add(evaluated)
+            if not self._is_pareto:
+                self._live.rule.constrain(suggestion.trial, evaluated)
+            figures = {"cost": evaluated.cost, "quality_kept": evaluated.quality_kept}
+            self._inner.on_trial_complete(suggestion.id, figures)
+            if self._on_trial:
+                self._on_trial(self.count, self.tried.best)

@@ -1,0 +1,175 @@
+"""What a study found: every setting that was tried, judged by the paper's rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+
+from orchestrator.criteria import Criterion
+from orchestrator.replay import Outcome, Summary
+from orchestrator.search_space import Params
+from trainables.errors import InvalidInput
+from trainables.settings import TRAIN_IMAGE
+
+Cost = Literal["iterations", "seconds"]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A setting and what it makes of the recordings.
+
+    Attributes:
+        name: of the criterion.
+        cost: mean over concepts of what the study saves, in optimizer steps or in seconds.
+        is_feasible: whether it keeps as much quality as the rule wants.
+    """
+
+    name: str
+    criterion: Criterion
+    params: Params
+    outcomes: tuple[Outcome, ...]
+    summary: Summary
+    cost: float
+    is_feasible: bool
+
+    @property
+    def iterations(self) -> float:
+        """Mean optimizer steps over concepts."""
+        return self.summary.iterations.mean
+
+    @property
+    def quality_kept(self) -> float:
+        """Mean share of the best quality over concepts."""
+        assert self.summary.quality_kept is not None
+        return self.summary.quality_kept.mean
+
+    @property
+    def rank(self) -> tuple[float, float, float]:
+        """Sorts the better setting first: feasible, then the lower cost, then more quality."""
+        if self.is_feasible:
+            return (0.0, self.cost, -self.quality_kept)
+        return (1.0, -self.quality_kept, self.cost)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a setting is judged (paper, section 4.2): the lowest cost such that the mean quality kept reaches a share.
+
+    Attributes:
+        quality_kept: the share of the best quality to keep, 0..1.
+        measure: the quality that counts.
+        cost: what is saved: optimizer steps, or measured seconds with what the criterion itself costs.
+
+    Raises:
+        InvalidInput: the share is not above 0, or above 1.
+    """
+
+    quality_kept: float = 0.9
+    measure: str = TRAIN_IMAGE
+    cost: Cost = "iterations"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quality_kept <= 1:
+            raise InvalidInput(f"quality_kept must lie above 0 and at most at 1, got {self.quality_kept}")
+
+    def judge(self, name: str, params: Params, criterion: Criterion, outcomes: Sequence[Outcome]) -> Evaluated:
+        """Sum up what a setting made of every concept.
+
+        Raises:
+            InvalidInput: seconds are the cost, and were not measured.
+        """
+        summary = Summary.of(outcomes)
+        assert summary.quality_kept is not None
+        spread = summary.iterations if self.cost == "iterations" else summary.seconds
+        if spread is None and criterion.evaluation.inputs is not None:
+            raise InvalidInput(
+                f"{criterion}: what L_det of some inputs takes was never measured, so seconds are unknown; save "
+                "iterations instead, or leave `inputs` out"
+            )
+        if spread is None:
+            raise InvalidInput("a recording lacks measured seconds; save iterations instead, or record it anew")
+        is_feasible = summary.quality_kept.mean >= self.quality_kept
+        return Evaluated(name, criterion, params, tuple(outcomes), summary, spread.mean, is_feasible)
+
+    def constrain(self, trial: optuna.Trial, evaluated: Evaluated) -> None:
+        """Tell Optuna by how much a setting keeps too little."""
+        trial.set_constraint("quality_kept", self.quality_kept - evaluated.quality_kept)
+
+    def identity(self, pareto: bool) -> dict[str, Any]:
+        """Return what a study's figures depend on, as plain JSON; with two objectives no share is asked for."""
+        return {"measure": self.measure, "kept": None if pareto else self.quality_kept, "cost": self.cost}
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found.
+
+    Attributes:
+        rule: how settings were judged.
+        budget: optimizer steps of the recordings.
+        trials: settings that were tried.
+        best: the best of them and of the settings around it; not feasible only when none is.
+        usual: for each criterion, the setting that was tried first: the paper's, or the method's own, scaled.
+        neighbours: the settings around the best one, each parameter 10 % down and up.
+        tried: every setting that was evaluated, once.
+    """
+
+    rule: Rule
+    budget: int
+    trials: int
+    best: Evaluated
+    usual: tuple[Evaluated, ...]
+    neighbours: tuple[Evaluated, ...]
+    tried: tuple[Evaluated, ...]
+
+    @property
+    def name(self) -> str:
+        """The best setting's criterion."""
+        return self.best.name
+
+    def best_of_each(self) -> tuple[Evaluated, ...]:
+        """Return the best setting of every criterion, the best criterion first."""
+        names = dict.fromkeys(one.name for one in self.tried)
+        found = [min((one for one in self.tried if one.name == name), key=lambda one: one.rank) for name in names]
+        return tuple(sorted(found, key=lambda one: one.rank))
+
+    def front(self) -> tuple[Evaluated, ...]:
+        """Return the settings that no other one beats in cost and quality, the cheapest first."""
+        front: list[Evaluated] = []
+        for one in sorted(self.tried, key=lambda one: (one.cost, -one.quality_kept)):
+            if not front or one.quality_kept > front[-1].quality_kept:
+                front.append(one)
+        return tuple(front)
+
+
+class Tried:
+    """The settings that were evaluated, each once, and the best of them: of equals, the first."""
+
+    def __init__(self, evaluated: Sequence[Evaluated] = ()) -> None:
+        self._found: dict[tuple[str, Criterion], Evaluated] = {}
+        self._best: Evaluated | None = None
+        self.trials: set[int] = set()
+        for one in evaluated:
+            self.add(one)
+
+    def add(self, one: Evaluated) -> None:
+        """Take in a setting."""
+        self._found.setdefault((one.name, one.criterion), one)
+        if self._best is None or one.rank < self._best.rank:
+            self._best = one
+
+    @property
+    def best(self) -> Evaluated:
+        """The best setting; there must be one."""
+        assert self._best is not None
+        return self._best
+
+    def best_of(self, name: str, count: int) -> list[Evaluated]:
+        """Return the best settings of a criterion."""
+        return sorted((one for one in self._found.values() if one.name == name), key=lambda one: one.rank)[:count]
+
+    @property
+    def all(self) -> tuple[Evaluated, ...]:
+        """Every setting, in order."""
+        return tuple(self._found.values())

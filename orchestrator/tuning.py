@@ -1,0 +1,219 @@
+"""`dvar tune`: searches the best setting, by replay or live, and prints how far it can be trusted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+
+from orchestrator import best as best_file
+from orchestrator.desk import Desk, make_recordings, say_agreement, say_failed
+from orchestrator.experiment import Experiment
+from orchestrator.landscape import survey
+from orchestrator.library import for_tuning
+from orchestrator.passwords import without_password
+from orchestrator.progress import study_bar
+from orchestrator.recording import Recording
+from orchestrator.report.landscape_figure import draw_landscape
+from orchestrator.report.landscape_page import write_landscape_page
+from orchestrator.report.table import front_table, study_table
+from orchestrator.search_space import SearchSpace
+from orchestrator.study import Study
+from orchestrator.study_result import Evaluated, Rule, StudyResult
+from orchestrator.tracking import ParentRun
+from orchestrator.trust import Trust, examine
+from trainables.errors import InvalidInput
+from trainables.settings import OF_THE_MINIATURE
+
+LANDSCAPE, LANDSCAPE_PAGE = "landscape.png", "landscape.html"
+
+
+def tune(experiment: Experiment, best: Path | None) -> bool:
+    """Search the best setting on the tuning concepts, print it, and write best.yaml; return whether all went well."""
+    place, is_live = experiment.study.recordings, experiment.study.live
+    if is_live and place:
+        raise InvalidInput(f"--live trains, and replays no recordings of {place!r}; leave one of the two out")
+    desk = Desk(experiment, best, needs_models=place is None)
+    is_good = _tune_live(desk) if is_live else tune_by_replay(desk) is not None
+    desk.say_where_runs_are()
+    return is_good
+
+
+def tune_by_replay(desk: Desk) -> StudyResult:
+    """Search on the recordings of the tuning concepts, write best.yaml, and print what was found."""
+    experiment, settings = desk.experiment, desk.experiment.study
+    place = settings.recordings
+    recordings = for_tuning(experiment, place) if place else desk.recordings(desk.split.tuning)
+    study = Study(
+        recordings,
+        names=settings.criteria,
+        method=experiment.method.name,
+        quality_kept=settings.quality_kept,
+        measure=settings.measure,
+        cost=settings.cost,
+        fixed=settings.fixed,
+    )
+    with desk.tracker.run("tune", experiment.public()) as parent:
+        with study_bar(desk.console, settings.trials_wanted) as bar:
+            try:
+                result = study.search(
+                    settings.trials_wanted,
+                    seed=settings.seed,
+                    storage=settings.storage,
+                    study_name=experiment.name,
+                    pareto=settings.pareto,
+                    on_trial=bar.tried,
+                )
+            except KeyboardInterrupt:
+                _say_how_to_go_on(desk)
+                raise
+        landscape = _keep_result(desk, parent, recordings, result)
+    _say_result(desk, result)
+    if place and all(one.is_of_the_miniature for one in recordings):
+        desk.say(OF_THE_MINIATURE)
+    _say_landscape(desk, landscape)
+    return result
+
+
+def _tune_live(desk: Desk) -> bool:
+    """Search by training on the tuning concepts; return whether as many settings as wanted were tried."""
+    from orchestrator.live_study import LiveStudy  # it brings Ray
+
+    desk = desk.of_tuning_concepts()
+    experiment, settings = desk.experiment, desk.experiment.study
+    desk.say("what the best quality is, full-length runs say:")
+    if not make_recordings(desk):
+        return False
+    recordings = desk.recordings(desk.concepts)
+    space = SearchSpace(
+        settings.criteria,
+        experiment.budget,
+        method=experiment.method.name,
+        own=recordings[0].usual,
+        fixed=settings.fixed,
+    )
+    rule = Rule(settings.quality_kept, settings.measure, settings.cost)
+    study = LiveStudy(experiment, desk.concepts, recordings, space=space, rule=rule)
+    with desk.tracker.run("tune live", experiment.public()) as parent:
+        with study_bar(desk.console, settings.trials_wanted) as bar:
+            found = study.search(
+                settings.trials_wanted,
+                seed=settings.seed,
+                storage=settings.storage,
+                pareto=settings.pareto,
+                listeners=[parent, bar],
+                on_trial=bar.tried,
+            )
+        landscape = _keep_result(desk, parent, recordings, found.result) if found.result else []
+    say_failed(desk, found.failed)
+    if found.result:
+        _say_result(desk, found.result)
+        say_agreement(desk, found.result.best.outcomes, recordings, found.result.best.criterion, settings.measure)
+        _say_landscape(desk, landscape)
+    if not found.is_finished:
+        desk.say("[yellow]not every setting was tried; the same command goes on from there[/]")
+    return found.is_finished and found.result is not None
+
+
+def _keep_result(desk: Desk, parent: ParentRun, recordings: Sequence[Recording], result: StudyResult) -> list[Path]:
+    """Write best.yaml and the landscape, and log them with the figures; return the landscape's files."""
+    experiment = desk.experiment
+    found = best_file.from_result(result, experiment.method.name, experiment.base_model.id)
+    best_file.write(found, desk.best_path)
+    landscape = _draw_landscape(desk, recordings, result)
+    for path in (desk.best_path, *landscape):
+        parent.log_artifact(path)
+    for outcome in result.best.outcomes:
+        child = parent.child(outcome.concept, {"criterion": repr(result.best.criterion)}, {"dvar.kind": "outcome"})
+        parent.finish(child, outcome.figures())
+    figures = {"iterations": found.iterations, "quality_kept": found.quality_kept}
+    numbers = {name: value for name, value in found.params.items() if isinstance(value, int | float)}
+    parent.log_metrics({f"best_{name}": float(value) for name, value in (numbers | figures).items()})
+    return landscape
+
+
+def _say_landscape(desk: Desk, landscape: Sequence[Path]) -> None:
+    if landscape:
+        picture, page = landscape
+        desk.say(
+            f"the whole plane of N and alpha: {escape(str(picture))}; to explore, open {escape(page.name)} beside it"
+        )
+
+
+def _draw_landscape(desk: Desk, recordings: Sequence[Recording], result: StudyResult) -> list[Path]:
+    """Draw DVAR's plane beside best.yaml, where the study searched DVAR; return the picture and the page."""
+    usual = next((one for one in result.usual if one.name == "dvar"), None)
+    if usual is None or desk.experiment.study.fixed.get("dvar"):
+        return []  # the plane is that of DVAR with nothing fixed
+    landscape = survey(recordings, result.rule.measure)
+    title = f"DVAR on {len(recordings)} recordings of {desk.experiment.method.name}, {result.budget} steps"
+    chosen = _point(result.best) if result.best.name == "dvar" else None
+    paths = [desk.best_path.with_name(name) for name in (LANDSCAPE, LANDSCAPE_PAGE)]
+    for draw, path in zip((draw_landscape, write_landscape_page), paths, strict=True):
+        draw(landscape, path, wanted=result.rule.quality_kept, usual=_point(usual), chosen=chosen, title=title)
+    return paths
+
+
+def _point(one: Evaluated) -> tuple[int, float]:
+    return one.params["window"], one.params["threshold"]
+
+
+def _say_how_to_go_on(desk: Desk) -> None:
+    storage = desk.experiment.study.storage
+    if storage:
+        desk.say(f"what was tried is kept in {escape(without_password(storage))}; the same command goes on from there")
+    else:
+        desk.say("what was tried was kept in memory alone; --study-storage journal:study.log would keep it")
+
+
+def _say_trust(desk: Desk, result: StudyResult) -> None:
+    """Say how far the choice depends on the concepts that it was made on."""
+    trust, unit = examine(result), "steps" if result.rule.cost == "iterations" else "s"
+    cost, kept = trust.cost, trust.quality_kept
+    if trust.near_ranges and (ranges := _ranges(trust)):
+        desk.say(f"as good within 5 %, among the settings tried: {ranges}")
+    if not trust.left_out:
+        desk.say("[yellow]one concept says nothing of others; tune on more[/]")
+        return
+    desk.say(
+        f"nine of ten resampled sets of these concepts put it at {cost.low:.1f} to {cost.high:.1f} {unit} and "
+        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * trust.risk:.0f} of 100 sets keep less than "
+        f"{100 * trust.wanted:.0f} %"
+    )
+    desk.say(
+        f"chosen without the concept that it is applied to: {trust.left_out_cost:.1f} {unit} and "
+        f"{100 * trust.left_out_quality:.1f} % (chosen with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
+    )
+    if trust.is_luck:
+        desk.say(
+            f"[yellow]these concepts are too few, or too different, to say that it keeps {100 * trust.wanted:.0f} % on "
+            "others; tune on more, or ask for more with --keep[/]"
+        )
+
+
+def _ranges(trust: Trust) -> str:
+    parts = [f"{key} {low:g} to {high:g}" for key, (low, high) in trust.near_ranges.items() if low != high]
+    return ", ".join(parts)
+
+
+def _say_result(desk: Desk, result: StudyResult) -> None:
+    names = sorted({outcome.concept for outcome in result.best.outcomes})
+    desk.say(f"{result.trials} settings on {len(names)} tuning concepts ({escape(', '.join(names))}):")
+    desk.console.print(study_table(result))
+    if desk.experiment.study.pareto:
+        desk.say("settings that none beats in both cost and quality:")
+        desk.console.print(front_table(result))
+    best = result.best
+    if not best.is_feasible:
+        desk.say(
+            f"[yellow]no setting keeps {100 * result.rule.quality_kept:.0f} % of the best {result.rule.measure}; "
+            "this one keeps most. Record a longer budget, or ask for less with --keep.[/]"
+        )
+    saved = 100 * (1 - best.summary.share.mean)
+    desk.say(
+        f"best: [bold]{best.criterion}[/] needs {best.iterations:.1f} of {result.budget} steps (saves {saved:.1f} %) "
+        f"and keeps {100 * best.quality_kept:.1f} % of the best {result.rule.measure}"
+    )
+    _say_trust(desk, result)
+    if not best.criterion.decides_by_step:
+        desk.say("[yellow]it watches samples, so it can be compared, but not run live[/]")
+    desk.say(f"written to {escape(str(desk.best_path))}")
