@@ -5,9 +5,11 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from orchestrator.experiment import Experiment
 from orchestrator.runs import Ended, Job, storage_folder
@@ -81,16 +83,21 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
     for name in ("alembic", "mlflow"):  # the first use of a SQLite store logs every migration of its schema
         logging.getLogger(name).setLevel(logging.WARNING)
 
+    alone: AbstractContextManager[Any] = nullcontext()
     if uri.startswith("sqlite:///"):
-        _make_folder(Path(uri.removeprefix("sqlite:///")).parent)
+        file = Path(uri.removeprefix("sqlite:///"))
+        _make_folder(file.parent)
+        # The first use makes the tables; of two commands that begin at once, one would find half of them.
+        alone = FileLock(file.with_name(f".{file.name}.lock"))
     artifacts = None
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         artifacts = (_local_folder(experiment) / "mlflow-artifacts").as_uri()
     try:
-        client = MlflowClient(uri)
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment.name
-        found = client.get_experiment_by_name(name)
-        return client, found.experiment_id if found else client.create_experiment(name, artifacts)
+        with alone:
+            client = MlflowClient(uri)
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment.name
+            found = client.get_experiment_by_name(name)
+            return client, found.experiment_id if found else client.create_experiment(name, artifacts)
     except (MlflowException, OSError) as error:
         raise InvalidInput(f"MLflow at {uri} cannot be used ({error}); check MLFLOW_TRACKING_URI") from error
 

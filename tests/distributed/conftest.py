@@ -11,6 +11,41 @@ from pathlib import Path
 
 import pytest
 
+# A method that notes every step that is trained, in a folder that all nodes see; its count is part of a checkpoint.
+COUNTING = """
+import os
+import socket
+import time
+from pathlib import Path
+
+import torch
+
+from trainables.methods.textual_inversion import TextualInversion
+
+NOTES = Path(os.environ["DVAR_TEST_NOTES"])
+
+
+class Counting(TextualInversion):
+    steps = 0
+
+    def attach(self, base, concept, generator):
+        self.notes = NOTES / concept.name
+        super().attach(base, concept, generator)
+
+    def loss(self, base, inputs):
+        self.steps += 1
+        with self.notes.open("a") as file:
+            file.write(f"{socket.gethostname()}/{os.getpid()} {self.steps} {time.time()}\\n")
+        return super().loss(base, inputs)
+
+    def state_dict(self):
+        return super().state_dict() | {"steps": torch.tensor(self.steps)}
+
+    def load_state_dict(self, state):
+        self.steps = int(state["steps"])
+        super().load_state_dict({name: value for name, value in state.items() if name != "steps"})
+"""
+
 RAY = str(Path(sys.executable).parent / "ray")
 BRIDGE = "dvar-bridge"
 
@@ -56,7 +91,7 @@ class Node:
 
     def start(self, cpus: int = 1) -> None:
         """Start Ray on it: the first node is the head."""
-        role = ["--head", "--port=6379", "--include-dashboard=false"]
+        role = ["--head", "--port=6379", "--include-dashboard=true", f"--dashboard-host={self.address}"]
         if self._index > 1:
             role = [f"--address={self._cluster.nodes[0].address}:6379"]
         ray = [RAY, "start", *role, f"--node-ip-address={self.address}", f"--num-cpus={cpus}", "--block"]
@@ -131,10 +166,25 @@ class Cluster:
         self.folder, self.name = folder, f"dvar{os.getpid()}"
         self.switch, self.local = f"{self.name}-sw", folder / "local"  # each node has a `local` of its own
         self.local.mkdir()
+        self.notes, plugins = folder / "notes", folder / "plugins"
+        self.notes.mkdir()
+        plugins.mkdir()
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        (plugins / "counting_method.py").write_text(COUNTING)
         # A proxy would answer in the place of the other nodes.
         own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         self.environment = own | {
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(Path(__file__).parents[2]), str(plugins), os.environ.get("PYTHONPATH", "")]
+            ),
+            "DVAR_TEST_NOTES": str(self.notes),
+            "TMPDIR": str(temporary),
+            "RAY_TMPDIR": "/tmp",  # each node has its own /tmp/ray
+            # A node that was cut off is given up after some seconds, not after a minute.
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_timeout_ms": "2000",
+            "RAY_health_check_failure_threshold": "4",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),

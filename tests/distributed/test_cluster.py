@@ -4,31 +4,46 @@ import sys
 
 import pytest
 
+from orchestrator.store import RecordingStore
+from tests.distributed.conftest import RAY
+
+DVAR = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
+
 
 @pytest.fixture
-def dvar(nodes, tiny_path, tmp_path):
-    """Run a command on the head."""
-
-    def run(*arguments, storage=tmp_path / "shared", **environment):
-        values = {
-            "base_model.id": tiny_path,
-            "quality.scorer": tiny_path / "clip",
-            "quality.every": 20,
-            "quality.samples": 1,
-            "quality.inference_steps": 2,
-        }
-        settings = [flag for key, value in values.items() for flag in ("--set", f"{key}={value}")]
-        command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments]
-        flags = ["--budget", "40", "--storage", str(storage), "--address", f"{nodes.head.address}:6379", *settings]
-        process = nodes.head.run(*command, *flags, cwd=tmp_path, env=nodes.environment | environment)
-        printed = process.communicate(timeout=300)[0]
-        return process.returncode, printed
-
-    return run
+def flags(tiny_path, tmp_path):
+    """Flags of a command over a few concepts."""
+    values = {
+        "base_model.id": tiny_path,
+        "quality.scorer": tiny_path / "clip",
+        "quality.every": 20,
+        "quality.samples": 1,
+        "quality.inference_steps": 2,
+    }
+    settings = [flag for key, value in values.items() for flag in ("--set", f"{key}={value}")]
+    return ["--budget", "40", "--storage", str(tmp_path / "shared"), *settings]
 
 
-def test_a_storage_of_one_node_is_refused_before_anything_trains(dvar, nodes):
-    code, printed = dvar("record", storage=nodes.local / "runs")
+@pytest.fixture
+def dvar(nodes, flags, tmp_path):
+    """Start a command on the head."""
+
+    def start(*arguments, **environment):
+        command = [*DVAR, *arguments, *flags, "--address", f"{nodes.head.address}:6379"]
+        return nodes.head.run(*command, cwd=tmp_path, env=nodes.environment | environment)
+
+    return start
+
+
+def finish(process):
+    printed = process.communicate(timeout=300)[0]
+    return process.returncode, printed
+
+
+def test_a_storage_of_one_node_is_refused_before_anything_trains(nodes, flags, tmp_path):
+    flags[flags.index("--storage") + 1] = str(nodes.local / "runs")
+    command = [*DVAR, "record", *flags, "--address", f"{nodes.head.address}:6379"]
+    code, printed = finish(nodes.head.run(*command, cwd=tmp_path))
     assert code == 2, printed
     words = " ".join(printed.split())
     assert "is not shared by every node of the cluster" in words
@@ -37,14 +52,26 @@ def test_a_storage_of_one_node_is_refused_before_anything_trains(dvar, nodes):
     assert "--storage: a folder on a shared file system, or a URL such as s3://bucket/path" in words
 
 
-def test_recordings_are_made_on_every_node(dvar):
-    code, printed = dvar("record")
+def test_of_two_drivers_at_once_one_works_and_the_other_says_so(dvar, tmp_path):
+    ended = sorted(finish(process) for process in [dvar("record"), dvar("record")])
+    assert [code for code, _ in ended] == [0, 2], ended
+    assert "6 of 6 concepts done" in ended[0][1]
+    assert "another driver works on these recordings" in " ".join(ended[1][1].split())
+    rows = RecordingStore(str(tmp_path / "shared" / "recordings")).list()
+    assert {(row.state, row.steps) for row in rows} == {("complete", 40)}
+
+
+def test_a_job_that_is_submitted_behaves_the_same(nodes, flags, tmp_path):
+    job = ["job", "submit", "--address", f"http://{nodes.head.address}:8265", "--", *DVAR, "record"]
+    only = ["--only", "robot_1,duck_1"]
+    code, printed = finish(nodes.head.run(RAY, *job, *only, *flags, cwd=tmp_path))
     assert code == 0, printed
-    assert "6 of 6 concepts done" in printed
+    assert "2 of 2 concepts done" in printed
+    assert [row.state for row in RecordingStore(str(tmp_path / "shared" / "recordings")).list()] == ["complete"] * 2
 
 
 def test_a_wrong_token_is_refused(dvar):
-    code, printed = dvar("record", RAY_AUTH_TOKEN="0" * 64)
+    code, printed = finish(dvar("record", RAY_AUTH_TOKEN="0" * 64))
     assert code == 2, printed
     words = " ".join(printed.split())
     assert "cannot be used" in words

@@ -14,6 +14,9 @@ from trainables.miniature.concepts import FEW
 
 CONCEPTS, BUDGET = FEW[:4], 240
 CHECKPOINT_SECONDS = 1
+#: What is trained again after a death was trained so many seconds before it at most: a checkpoint waits for the end of
+#: a report (1 s) and of its interval (1 s), and cores are busy here.
+REPEATED_SECONDS = 8
 FLAGS = {
     "quality.every": 200,
     "quality.samples": 1,
@@ -25,24 +28,20 @@ FLAGS = {
 
 
 class Command:
-    """`dvar run` over some concepts, which is started again until it is done."""
+    """A command over some concepts, which is started again until it is done."""
 
-    def __init__(self, nodes, storage, tiny_path):
+    def __init__(self, nodes, storage, tiny_path, *arguments, **changes):
         self.nodes, self.storage = nodes, storage
         self.store = RecordingStore(str(storage / "live"))
         values = FLAGS | {"base_model.id": tiny_path, "quality.scorer": tiny_path / "clip"}
+        values |= {key.replace("__", "."): value for key, value in changes.items()}
         settings = [flag for key, value in values.items() for flag in ("--set", f"{key}={value}")]
-        self._command = [sys.executable, "-c", "from orchestrator.cli import main; main()", "run"]
-        self._command += ["--budget", str(BUDGET), "--window", "70", "--threshold", "0.5", *settings]
-        self._command += [
-            "--only",
-            ",".join(CONCEPTS),
-            "--storage",
-            str(storage),
-            "--address",
-            f"{nodes.head.address}:6379",
-        ]
+        self._command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments, *settings]
+        self._command += ["--method", "counting_method:Counting", "--storage", str(storage)]
+        self._command += ["--address", f"{nodes.head.address}:6379"]
         self.starts, self.process = 0, None
+        for file in nodes.notes.iterdir():
+            file.unlink()
 
     def start(self):
         self.starts += 1
@@ -76,13 +75,39 @@ class Command:
             found[row.concept] = (one.state, one.steps.l_det, one.steps.train_loss, adapter.read_bytes())
         return found
 
+    def repeated(self):
+        """Count the steps that were trained again, and return it with how long before a death they were trained first.
+
+        What a node trains that is cut off, while another one goes on in its place, is counted, but has no age.
+        """
+        count, ages = 0, [0.0]
+        for file in self.nodes.notes.iterdir():
+            lives = {}
+            for line in file.read_text().splitlines():
+                process, step, moment = line.split()
+                lives.setdefault(process, {})[int(step)] = float(moment)
+            lives = sorted(lives.values(), key=lambda life: min(life.values()))
+            for index, life in enumerate(lives):
+                later = [other for other in lives[index + 1 :] if other.keys() & life.keys()]
+                again = {step for other in later for step in other} & life.keys()
+                count += len(again)
+                end = max(life.values())
+                if again and all(min(other.values()) > end for other in later):
+                    ages.append(end - min(life[step] for step in again))
+        return count, max(ages)
+
+
+def run_flags():
+    return ["run", "--budget", str(BUDGET), "--window", "70", "--threshold", "0.5", "--only", ",".join(CONCEPTS)]
+
 
 @pytest.fixture(scope="module")
 def undisturbed(nodes, tmp_path_factory, tiny_path):
-    command = Command(nodes, tmp_path_factory.mktemp("undisturbed") / "store", tiny_path)
+    command = Command(nodes, tmp_path_factory.mktemp("undisturbed") / "store", tiny_path, *run_flags())
     command.start()
     command.finish()
     assert command.starts == 1
+    assert command.repeated() == (0, 0.0)
     assert all(state == "stopped" for state, *_ in command.results().values())
     return command.results()
 
@@ -110,8 +135,19 @@ def lose_a_node(command, rng):
 def cut_a_node_off(command, rng):
     node = rng.choice(command.nodes.nodes[1:])
     node.cut_off()
-    time.sleep(rng.uniform(1, 6))
+    time.sleep(rng.uniform(0.5, 2))
     node.reconnect()
+
+
+def give_a_node_up(command, rng):
+    """It is cut off until the others take it for lost; what it trains meanwhile must spoil nothing."""
+    node = rng.choice(command.nodes.nodes[1:])
+    node.cut_off()
+    command.nodes.wait_for(2)
+    time.sleep(rng.uniform(0, 4))
+    node.reconnect()
+    node.lose()
+    node.start()
 
 
 def kill_the_driver(command, rng):
@@ -130,14 +166,22 @@ def lose_the_head(command, rng):
     command.start()
 
 
-EVENTS = (kill_a_worker, terminate_a_worker, lose_a_node, cut_a_node_off, kill_the_driver, lose_the_head)
+EVENTS = (
+    kill_a_worker,
+    terminate_a_worker,
+    lose_a_node,
+    cut_a_node_off,
+    give_a_node_up,
+    kill_the_driver,
+    lose_the_head,
+)
 ROUNDS = [pytest.param(0, id="0"), *(pytest.param(seed, id=str(seed), marks=pytest.mark.slow) for seed in (1, 2, 3))]
 
 
 @pytest.mark.parametrize("seed", ROUNDS)
 def test_every_run_ends_as_if_nothing_had_happened(nodes, undisturbed, tmp_path, tiny_path, seed):
     rng = random.Random(seed)
-    command = Command(nodes, tmp_path / "store", tiny_path)
+    command = Command(nodes, tmp_path / "store", tiny_path, *run_flags())
     command.start()
     total = sum(len(series) for _, series, _, _ in undisturbed.values())
     events = rng.sample(EVENTS, len(EVENTS))
@@ -157,3 +201,27 @@ def test_every_run_ends_as_if_nothing_had_happened(nodes, undisturbed, tmp_path,
         assert np.array_equal(l_det, expected[1]), name
         assert np.array_equal(train_loss, expected[2]), name
         assert adapter == expected[3], name
+    count, age = command.repeated()
+    print(f"{count} steps trained again, the oldest {age:.1f} s before a death")
+    assert age < REPEATED_SECONDS
+
+
+def test_a_live_search_goes_on_when_its_driver_or_a_worker_dies(nodes, tmp_path, tiny_path):
+    rng, trials = random.Random(5), 3
+    flags = ["tune", "--live", "--trials", str(trials), "--budget", "80", "--only", ",".join(CONCEPTS[:3])]
+    flags += ["--tuning", ",".join(CONCEPTS[:2])]
+    command = Command(nodes, tmp_path / "store", tiny_path, *flags, quality__every=20)
+    command.start()
+    for event, moment in ((kill_the_driver, 30), (kill_a_worker, 70), (kill_the_driver, 100)):
+        command.wait_for_steps(moment)
+        event(command, rng)
+    printed = command.finish()
+    assert f"{trials} settings on 2 tuning concepts" in printed
+    assert "live and replayed stop at the same step: 2 of 2 concepts" in " ".join(printed.split())
+    full = {row.concept: RecordingStore(str(tmp_path / "store" / "recordings")) for row in command.store.list()}
+    full = {name: store.read(row.key) for name, store in full.items() for row in store.list() if row.concept == name}
+    live = [command.store.read(row.key) for row in command.store.list()]
+    assert len(live) >= 2
+    for run in live:
+        assert run.state in ("stopped", "complete")
+        assert np.array_equal(run.steps.l_det, full[run.concept].steps.l_det[: len(run.steps)])
