@@ -1,7 +1,6 @@
 """Session: one concept's personalization from its start or its checkpoint to its end; no Ray inside."""
 
 import math
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from trainables.methods.base import Method
 from trainables.model_files import commit, resolve
 from trainables.pictures import contact_sheet
 from trainables.quality import ClipScorer, QualityProbe
+from trainables.scratch import scratch_folder
 from trainables.settings import BaseModelSettings, EvaluationSettings, FixedBatchSettings, QualitySettings
 from trainables.sinks import EndState, Sink, StepRow
 from trainables.training import Training
@@ -285,8 +285,7 @@ class Session:
         """Score samples of what is trained so far, and keep them with the adapter."""
         assert self._probe is not None
         measured = self._probe.measure()
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+        with scratch_folder() as folder:
             if self.training.method.has_small_export or self.state != "running":
                 self.training.method.export(folder)
             contact_sheet(measured.images).save(folder / SAMPLES_FILE)
@@ -296,9 +295,9 @@ class Session:
     def _end(self) -> None:
         state: EndState = "stopped" if self._fired else "complete"
         if self._plan.quality is None:
-            with tempfile.TemporaryDirectory() as name:
-                self.training.method.export(Path(name))
-                self._sink.snapshot(self.training.steps_done, {}, {}, Path(name))
+            with scratch_folder() as folder:
+                self.training.method.export(folder)
+                self._sink.snapshot(self.training.steps_done, {}, {}, folder)
         reason = "the criterion fired" if self._fired else "the budget is used up"
         self._sink.ended(state, f"{reason} at step {self.training.steps_done}")
 
@@ -313,9 +312,9 @@ class Session:
             self._checkpoint_wait = max(self._plan.checkpoint_seconds, CHECKPOINT_PATIENCE * taken)
 
     def _checkpoint(self) -> None:
-        with tempfile.TemporaryDirectory() as name:
-            self.save(Path(name))
-            self._sink.checkpoint(self.training.steps_done, Path(name))
+        with scratch_folder() as folder:
+            self.save(folder)
+            self._sink.checkpoint(self.training.steps_done, folder)
 
     def save(self, folder: Path) -> None:
         """Write the exact state into `folder`, which exists."""

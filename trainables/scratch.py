@@ -1,0 +1,68 @@
+"""Scratch: where a process puts files on their way; what a killed one leaves there, the next one removes."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+_LOCK = ".lock"
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make an empty folder that is gone when the context ends."""
+    folder = make_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folder() -> Path:
+    """Make an empty folder that is gone when the process ends, or, where it is killed, when the next one begins.
+
+    It lies below a folder of the process's own, which is locked as long as the process lives: a state of several
+    gigabytes may pass through it, and nobody else would ever remove it.
+    """
+    folder = _own_folder() / uuid4().hex
+    folder.mkdir()
+    return folder
+
+
+@cache
+def _own_folder() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else os.getlogin()
+    root = Path(tempfile.gettempdir(), f"dvar-scratch-{user}")
+    root.mkdir(exist_ok=True)
+    with FileLock(root / _LOCK):  # no folder is without its lock while another process looks
+        for other in root.iterdir():
+            if other.is_dir():
+                _remove_if_forsaken(other)
+        own = root / uuid4().hex
+        own.mkdir()
+        held = FileLock(own / _LOCK)
+        held.acquire()
+    atexit.register(_leave, own, held)
+    return own
+
+
+def _remove_if_forsaken(folder: Path) -> None:
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return  # its process lives
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+
+
+def _leave(own: Path, held: FileLock) -> None:
+    shutil.rmtree(own, ignore_errors=True)
+    held.release()
