@@ -1,4 +1,7 @@
-"""Whole files below a folder or URL: each is written at once, so that a reader never sees half of one."""
+"""Whole files below a folder or URL: each is written at once, so that a reader never sees half of one.
+
+Storage that fails now and then is asked again, see `orchestrator.store.persistence`.
+"""
 
 import atexit
 import os
@@ -14,6 +17,7 @@ from uuid import uuid4
 
 import fsspec
 
+from orchestrator.store.persistence import persistent
 from trainables.errors import InvalidInput
 
 _PARTIAL = ".dvar-partial"
@@ -24,7 +28,11 @@ _OBJECT_STORES = frozenset(_EXTRAS)
 
 
 class Files(ABC):
-    """Files below one place, by relative names with forward slashes."""
+    """Files below one place, by relative names with forward slashes.
+
+    Every method raises `StorageFailure` once the storage has refused it for good, and `StorageFull` where there is no
+    space left; what it was to replace is then as it was.
+    """
 
     url: str
 
@@ -127,29 +135,35 @@ class LocalFiles(Files):
     def at(self, name: str) -> "LocalFiles":
         return LocalFiles(self.root / name)
 
+    @persistent("read")
     def read(self, name: str) -> bytes | None:
         try:
             return (self.root / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    @persistent("written")
     def write(self, name: str, data: bytes) -> None:
         with self._replacing(name) as file:
             file.write(data)
 
+    @persistent("written")
     def put(self, name: str, source: Path) -> None:
         with self._replacing(name) as file, source.open("rb") as original:
             shutil.copyfileobj(original, file)
 
+    @persistent("listed")
     def children(self, folder: str = "") -> list[str]:
         try:
             return sorted(os.listdir(self.root / folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    @persistent("read")
     def modified(self, name: str) -> float:
         return (self.root / name).stat().st_mtime
 
+    @persistent("removed")
     def remove(self, name: str) -> None:
         path = self.root / name
         if path.is_dir() and not path.is_symlink():
@@ -157,6 +171,7 @@ class LocalFiles(Files):
         else:
             path.unlink(missing_ok=True)
 
+    @persistent("cleared of what writers left behind")
     def remove_leftovers(self) -> None:
         for path in self.root.rglob(f".*{_PARTIAL}"):
             path.unlink(missing_ok=True)
@@ -199,6 +214,7 @@ class RemoteFiles(Files):
     def at(self, name: str) -> "RemoteFiles":
         return RemoteFiles(f"{self.url.rstrip('/')}/{name}")
 
+    @persistent("read")
     def read(self, name: str) -> bytes | None:
         filesystem, path = self._locate(name)
         try:
@@ -206,14 +222,17 @@ class RemoteFiles(Files):
         except FileNotFoundError:
             return None
 
+    @persistent("written")
     def write(self, name: str, data: bytes) -> None:
         filesystem, path = self._locate_for_writing(name)
         filesystem.pipe_file(path, data)
 
+    @persistent("written")
     def put(self, name: str, source: Path) -> None:
         filesystem, path = self._locate_for_writing(name)
         filesystem.put_file(str(source), path)
 
+    @persistent("listed")
     def children(self, folder: str = "") -> list[str]:
         filesystem, path = self._locate(folder)
         filesystem.invalidate_cache()  # another process may have written since the last listing
@@ -223,10 +242,12 @@ class RemoteFiles(Files):
             return []
         return sorted({entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry.rstrip("/") != path})
 
+    @persistent("read")
     def modified(self, name: str) -> float:
         filesystem, path = self._locate(name)
         return float(filesystem.modified(path).timestamp())
 
+    @persistent("removed")
     def remove(self, name: str) -> None:
         filesystem, path = self._locate(name)
         filesystem.invalidate_cache()
@@ -242,15 +263,18 @@ class RemoteFiles(Files):
         local = _temporary_folder()
         for name, size in sizes.items():
             check_name(name)
-            filesystem, path = self._locate(f"{folder}/{name}")
-            target = local / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                filesystem.get_file(path, str(target))
-            except FileNotFoundError as error:
-                raise InvalidInput(f"{self.url}/{folder}/{name} is missing") from error
-            _check_size(target, size)
+            self._get(f"{folder}/{name}", local / name)
+            _check_size(local / name, size)
         return local
+
+    @persistent("read")
+    def _get(self, name: str, target: Path) -> None:
+        filesystem, path = self._locate(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            filesystem.get_file(path, str(target))
+        except FileNotFoundError as error:
+            raise InvalidInput(f"{self.url}/{name} is missing") from error
 
     def _locate(self, name: str) -> tuple[Any, str]:
         """Return the file system, which fsspec keeps per process, and the path of `name` on it."""

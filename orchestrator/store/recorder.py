@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
@@ -12,6 +13,7 @@ import numpy as np
 from orchestrator.recording import State
 from orchestrator.store import layout
 from orchestrator.store.files import Files
+from orchestrator.store.persistence import StorageFailure, StorageFull
 from trainables.errors import InvalidInput
 from trainables.sinks import EndState, StepRow
 
@@ -127,6 +129,8 @@ class Recorder:
         self._must_hold(step, "snapshot")
         self._flush()
         sizes = self._files.put_folder(layout.snapshot_name(step), files)
+        # One that is begun again before its first checkpoint takes its first snapshot again.
+        self._quality = [row for row in self._quality if row["step"] != step]
         self._quality.append(layout.quality_row(step, scores, seconds, sizes))
         self._write_tables()
         self._write_status()
@@ -136,7 +140,11 @@ class Recorder:
         self._must_hold(step, "checkpoint")
         self._flush()
         folder = f"checkpoint/step-{step:06d}-{uuid4().hex[:8]}"
-        sizes = self._files.put_folder(folder, files)
+        try:
+            sizes = self._files.put_folder(folder, files)
+        except StorageFull:
+            self._files.remove(folder)  # half a checkpoint takes space away and serves nobody
+            raise
         self._check_owner()
         self._files.write(layout.CHECKPOINT, layout.encode_record(layout.Checkpoint(step, folder, sizes)))
         for name in self._files.children("checkpoint"):
@@ -148,10 +156,18 @@ class Recorder:
             raise ValueError(f"a {what} of step {step} came after {len(self._rows)} recorded steps")
 
     def ended(self, state: EndState, reason: str, trace: str = "") -> None:
-        """Close the recording; one that is not `failed` needs no checkpoint any more."""
+        """Close the recording; one that is not `failed` needs no checkpoint any more.
+
+        A failure that the storage does not take either leaves the recording as it is, still running.
+        """
         if state not in get_args(EndState):
             raise ValueError(f"unknown end state {state!r}")
         self._state, self._reason = state, reason
+        # Whoever reports a failure raises it as well, and the storage must not hide the reason: often it is the reason.
+        with suppress(StorageFailure) if state == "failed" else nullcontext():
+            self._close(state, trace)
+
+    def _close(self, state: EndState, trace: str) -> None:
         self._write_tables()
         if trace:
             self._files.write(layout.TRACEBACK, trace.encode())
