@@ -242,3 +242,16 @@ def test_a_cheaper_l_det_is_tuned_and_run(commands, folder, small):
     code, printed = dvar(folder, "run", *flags, "--set", "fixed_batch.size=1")
     assert code == 2
     assert "evaluates 2 inputs at a time, and fixed_batch.size is 1" in " ".join(printed.split())
+
+
+def test_a_live_search(commands, folder, small):
+    flags = ["--concepts", "photos", *small, "--live", "--best", "live.yaml"]
+    code, printed = dvar(folder, "tune", *flags, "--set", "study.trials=1")
+    assert code == 0, printed
+    assert "1 of 1 were complete already and were not recorded again" in printed
+    assert "live and replayed stop at the same step: 1 of 1 concepts" in printed
+    assert "near" not in printed
+    assert yaml.safe_load((folder / "live.yaml").read_text())["trials"] == 1
+    code, printed = dvar(folder, "tune", *flags, "--recordings", "builtin")
+    assert code == 2
+    assert "--live trains, and replays no recordings of 'builtin'" in printed

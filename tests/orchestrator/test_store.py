@@ -140,6 +140,17 @@ def test_going_back_drops_later_snapshots_and_a_later_checkpoint(store, adapter)
     assert len(recording.quality.steps) == 0
 
 
+def test_one_that_ended_before_its_first_checkpoint_takes_its_first_snapshot_again(store, adapter):
+    begun(store).snapshot(0, {"a": 1.0}, {"train": 1.0}, adapter)
+    again = begun(store)
+    again.snapshot(0, {"a": 2.0}, {"train": 1.0}, adapter)
+    again.steps(rows(1, 2))
+    again.snapshot(2, {"a": 3.0}, {"train": 1.0}, adapter)
+    quality = store.find(identity()).quality
+    assert quality.steps.tolist() == [0, 2]
+    assert quality.scores["a"].tolist() == [2.0, 3.0]
+
+
 def test_a_failed_recording_keeps_its_rows_and_can_be_tried_again(store, adapter):
     recorder = begun(store)
     recorder.steps(rows(1, 3))
