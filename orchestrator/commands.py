@@ -1,7 +1,6 @@
 """What the commands do: each calls the parts in order, keeps them in MLflow, and prints what was measured."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from orchestrator.recording import Recording
 from orchestrator.replay import Outcome, live_outcome, replay
 from orchestrator.report.picture import demo_picture
 from orchestrator.report.table import Row, comparison_table
+from orchestrator.store.files import open_files
 from orchestrator.tuning import tune_by_replay
 from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER
@@ -103,9 +103,9 @@ def _export(desk: Desk, ended: runs.Ended) -> str:
     if "://" in store.url:
         return store.folder(ended.job.identity)
     source = store.snapshot_folder(ended.job.key, ended.steps)
-    target = Path(runs.storage_folder(desk.experiment, ADAPTERS), Path(store.folder(ended.job.identity)).name)
-    shutil.copytree(source, target, dirs_exist_ok=True)
-    return str(target)
+    adapters, name = runs.storage_folder(desk.experiment, ADAPTERS), Path(store.folder(ended.job.identity)).name
+    open_files(adapters).put_folder(name, source)
+    return f"{adapters}/{name}"
 
 
 @dataclass(frozen=True)

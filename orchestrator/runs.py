@@ -289,6 +289,8 @@ def train(
                 name=f"{Path(store.url).name}-{time.strftime('%Y%m%d-%H%M%S')}",
                 storage_path=storage_folder(experiment, "ray"),
                 stop=CriterionStopper(),
+                # The recording holds the checkpoints; Tune's own would be a second copy that nobody reads.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=resources.max_failures),
                 callbacks=[_relay(assigned, listeners, errors)],
                 verbose=0,

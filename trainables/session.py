@@ -229,18 +229,25 @@ class Session:
             Preempted: `interrupt` was called; a checkpoint of the last step is written.
         """
         if not self._has_begun:
-            self._begin()
-        rows: list[StepRow] = []
-        scores: dict[str, float] = {}
-        due = time.monotonic() + self._plan.report_seconds
+            self._begin()  # what fails before it is recorded must not end another's recording
         try:
-            while self.state == "running" and not self._report_is_due(len(rows), due):
-                rows.append(self._step())
-                if self._snapshot_is_due():
-                    scores = self._snapshot()
+            rows, scores = self._train()
+        except Preempted:
+            raise
         except Exception as error:
             self._sink.ended("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
             raise
+        return self._progress(rows, scores)
+
+    def _train(self) -> tuple[list[StepRow], dict[str, float]]:
+        """Train until a report is due or the end is reached; return the steps done, and the scores of a snapshot."""
+        rows: list[StepRow] = []
+        scores: dict[str, float] = {}
+        due = time.monotonic() + self._plan.report_seconds
+        while self.state == "running" and not self._report_is_due(len(rows), due):
+            rows.append(self._step())
+            if self._snapshot_is_due():
+                scores = self._snapshot()
         if self.state == "running":
             if self._is_interrupted:
                 self._checkpoint()
@@ -249,7 +256,7 @@ class Session:
             self._checkpoint_when_due()
         elif rows:
             self._end()
-        return self._progress(rows, scores)
+        return rows, scores
 
     def _report_is_due(self, rows: int, due: float) -> bool:
         limit = self._plan.report_steps or MAX_BATCH_OF_ROWS

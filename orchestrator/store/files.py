@@ -3,10 +3,8 @@
 Storage that fails now and then is asked again, see `orchestrator.store.persistence`.
 """
 
-import atexit
 import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ import fsspec
 
 from orchestrator.store.persistence import persistent
 from trainables.errors import InvalidInput
+from trainables.scratch import make_folder
 
 _PARTIAL = ".dvar-partial"
 _LOCAL_PROTOCOLS = ("file://", "local://")
@@ -184,7 +183,7 @@ class LocalFiles(Files):
             if not path.resolve().is_relative_to(root.resolve()):
                 raise InvalidInput(f"{path} is a link to somewhere else")
             _check_size(path, size)
-        return root if sizes else _temporary_folder()
+        return root if sizes else make_folder()
 
     @contextmanager
     def _replacing(self, name: str) -> Iterator[BinaryIO]:
@@ -260,7 +259,7 @@ class RemoteFiles(Files):
         return None  # a put that was cut off leaves no object
 
     def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
-        local = _temporary_folder()
+        local = make_folder()
         for name, size in sizes.items():
             check_name(name)
             self._get(f"{folder}/{name}", local / name)
@@ -302,10 +301,3 @@ def _check_size(path: Path, size: int) -> None:
         raise InvalidInput(f"{path} is missing")
     if path.stat().st_size != size:
         raise InvalidInput(f"{path} has {path.stat().st_size} bytes, {size} were written")
-
-
-def _temporary_folder() -> Path:
-    """Return a new folder that is removed when the process ends, because the caller may use it until then."""
-    folder = Path(tempfile.mkdtemp(prefix="dvar-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
