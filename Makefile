@@ -17,7 +17,7 @@ demo: $(ENVIRONMENT)
 	$(BIN)/dvar demo
 
 test: $(ENVIRONMENT)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .

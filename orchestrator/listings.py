@@ -135,5 +135,7 @@ def verify_recordings(place: str) -> bool:
             console.print(f"[red]damaged[/] {escape(row.concept)}: {escape(str(error))}", soft_wrap=True)
     unfinished = sum(row.state not in ("complete", "stopped") for row in listed)
     rest = f", {unfinished} of them not finished" if unfinished else ""
-    console.print(f"{len(listed) - damaged} of {len(listed)} recordings in {escape(store.url)} are sound{rest}")
+    console.print(
+        f"{len(listed) - damaged} of {len(listed)} recordings in {escape(store.url)} are sound{rest}", soft_wrap=True
+    )
     return not damaged

@@ -173,8 +173,9 @@ class Recorder:
             self._files.write(layout.TRACEBACK, trace.encode())
         self._write_status()
         if state != "failed":
-            self._files.remove(layout.CHECKPOINT)
-            self._files.remove("checkpoint")
+            with suppress(StorageFailure):  # what is left takes space; the recording is whole without it
+                self._files.remove(layout.CHECKPOINT)
+                self._files.remove("checkpoint")
 
     def _flush(self) -> None:
         if self._flushed == len(self._rows):

@@ -8,6 +8,7 @@ from orchestrator.store import RecordingStore
 from tests.distributed.conftest import RAY
 
 DVAR = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
+FEW = ["--only", "robot_1,duck_1"]
 
 
 @pytest.fixture
@@ -53,9 +54,9 @@ def test_a_storage_of_one_node_is_refused_before_anything_trains(nodes, flags, t
 
 
 def test_of_two_drivers_at_once_one_works_and_the_other_says_so(dvar, tmp_path):
-    ended = sorted(finish(process) for process in [dvar("record"), dvar("record")])
+    ended = sorted(finish(process) for process in [dvar("record", *FEW), dvar("record", *FEW)])
     assert [code for code, _ in ended] == [0, 2], ended
-    assert "6 of 6 concepts done" in ended[0][1]
+    assert "2 of 2 concepts done" in ended[0][1]
     assert "another driver works on these recordings" in " ".join(ended[1][1].split())
     rows = RecordingStore(str(tmp_path / "shared" / "recordings")).list()
     assert {(row.state, row.steps) for row in rows} == {("complete", 40)}
@@ -63,8 +64,7 @@ def test_of_two_drivers_at_once_one_works_and_the_other_says_so(dvar, tmp_path):
 
 def test_a_job_that_is_submitted_behaves_the_same(nodes, flags, tmp_path):
     job = ["job", "submit", "--address", f"http://{nodes.head.address}:8265", "--", *DVAR, "record"]
-    only = ["--only", "robot_1,duck_1"]
-    code, printed = finish(nodes.head.run(RAY, *job, *only, *flags, cwd=tmp_path))
+    code, printed = finish(nodes.head.run(RAY, *job, *FEW, *flags, cwd=tmp_path))
     assert code == 0, printed
     assert "2 of 2 concepts done" in printed
     assert [row.state for row in RecordingStore(str(tmp_path / "shared" / "recordings")).list()] == ["complete"] * 2

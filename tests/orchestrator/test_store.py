@@ -16,6 +16,8 @@ import pytest
 
 from orchestrator.recording import recording_key
 from orchestrator.store import RecordingConflict, RecordingStore
+from orchestrator.store.files import LocalFiles
+from orchestrator.store.persistence import StorageFailure
 from trainables.errors import InvalidInput
 from trainables.sinks import StepRow
 
@@ -126,6 +128,19 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(store, adapter):
     second.steps(rows(5, 9))
     second.ended("complete", "")
     assert store.find(identity()).steps.l_det.tolist() == [one.l_det for one in rows(1, 9)]
+
+
+def test_a_checkpoint_that_cannot_be_removed_does_not_spoil_a_complete_recording(local, adapter, monkeypatch):
+    recorder = begun(local)
+    recorder.steps(rows(1, 3))
+    recorder.checkpoint(3, adapter)
+
+    def fail(self, name):
+        raise StorageFailure("no")
+
+    monkeypatch.setattr(LocalFiles, "remove", fail)
+    recorder.ended("complete", "done")
+    assert local.find(identity()).state == "complete"
 
 
 def test_going_back_drops_later_snapshots_and_a_later_checkpoint(store, adapter):

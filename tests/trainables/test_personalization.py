@@ -55,12 +55,12 @@ def test_reports_every_value_and_ends_at_the_budget(trainable, toy_concepts):
     assert results[-1]["concept"] == toy_concepts[0].name
 
 
-def test_restore_into_another_actor_is_exact(trainable):
+def test_restore_into_another_actor_is_exact(trainable, tmp_path):
     whole = values(finish(trainable(0)))
     trainable.forget_recordings()
     one = trainable(0)
     one.train()
-    saved = one.save()
+    saved = one.save(str(tmp_path))
     other = trainable(0)
     other.restore(saved)
     results = finish(other)
