@@ -4,13 +4,13 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean help
+.PHONY: demo test lint bench bench-all clean help
 
 help:
 	@echo "make demo    install into $(VENV), then show the program on its embedded miniature (minutes)"
 	@echo "make test    install, then run the tests (make test ARGS='-k dvar' for some of them)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
-	@echo "make bench   compare speeds side by side"
+	@echo "make bench   compare speeds side by side; make bench-all also what takes 40 minutes"
 	@echo "make clean   remove the environment and caches"
 
 demo: $(ENVIRONMENT)
@@ -27,6 +27,10 @@ lint: $(ENVIRONMENT)
 
 bench: $(ENVIRONMENT)
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+bench-all: bench
+	$(BIN)/python tests/benchmarks/bench_overhead.py --yes
+	$(BIN)/python tests/benchmarks/bench_live_search.py --yes
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -71,22 +71,8 @@ def _unseen(desk: Desk, found: Best) -> list[Concept]:
     return concepts
 
 
-def _check_criterion(desk: Desk, criterion: Criterion) -> None:
-    """Refuse a criterion that cannot stop a live run of this budget."""
-    runs.check_live(criterion)
-    inputs, size = criterion.evaluation.inputs, desk.experiment.fixed_batch.size
-    if inputs is not None and inputs > size:
-        raise InvalidInput(f"{criterion} evaluates {inputs} inputs at a time, and fixed_batch.size is {size}")
-    window = getattr(criterion, "window", None)
-    if window is not None and window >= desk.experiment.budget:
-        raise InvalidInput(
-            f"window {window} is not shorter than the budget of {desk.experiment.budget} steps, so {criterion} could "
-            "never stop; give a smaller --window or a larger --budget"
-        )
-
-
 def _run(desk: Desk, concepts: Sequence[Concept], criterion: Criterion) -> bool:
-    _check_criterion(desk, criterion)
+    runs.check_live(desk.experiment, criterion)
     desk.say(f"{criterion} on {len(concepts)} concepts, at most {desk.experiment.budget} steps each")
     params = desk.experiment.public() | {"criterion": repr(criterion)}
     with desk.tracker.run("run", params) as parent, run_bars(desk.console, "personalizing") as shown:

@@ -6,13 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
 from orchestrator.store.files import Files, open_files
+from orchestrator.store.persistence import StorageFailure
 from trainables.errors import InvalidInput
 
 BEAT_SECONDS = 2.0
@@ -42,8 +43,9 @@ def held(url: str, keys: Sequence[str]) -> Iterator[None]:
     finally:
         ended.set()
         beating.join()
-        if (_read(files, name) or {}).get("id") == mine:
-            files.remove(name)
+        with suppress(StorageFailure):  # it is taken for that of a dead driver soon; what was done must not be lost
+            if (_read(files, name) or {}).get("id") == mine:
+                files.remove(name)
 
 
 def _take(files: Files, name: str, mine: str) -> None:

@@ -1,7 +1,7 @@
 """The live study: OptunaSearch suggests settings, and Ray Tune trains every tuning concept under each of them."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,15 @@ from orchestrator.recording import Recording, recording_key
 from orchestrator.replay import check_replayable, live_outcome
 from orchestrator.search_space import Params, SearchSpace
 from orchestrator.study_result import Evaluated, Rule, StudyResult, Tried
-from orchestrator.study_storage import FilesJournal, finished, open_storage, open_study, quiet_optuna
+from orchestrator.study_storage import FilesJournal, open_storage, open_study, quiet_optuna
 from trainables.concept import Concept
+from trainables.errors import InvalidInput
 
 STUDIES = "studies"
 #: Attribute of an Optuna trial that repeats one that was left undone: the number of that one.
 AGAIN = "again"
+#: A criterion's name and its parameters, to compare.
+Setting = tuple[str, tuple[tuple[str, Any], ...]]
 #: The search gives up after so many suggestions one after the other under which a run failed.
 FAILURES = 3
 
@@ -36,7 +39,7 @@ class LiveResult:
     Attributes:
         result: None when no suggestion could be judged.
         failed: the runs that failed; a suggestion with one is not judged.
-        is_finished: whether as many settings were tried as were asked for; otherwise it was interrupted, or gave up.
+        is_finished: whether as many settings were judged as were asked for; otherwise it was interrupted, or gave up.
     """
 
     result: StudyResult | None
@@ -59,7 +62,7 @@ class LiveStudy:
         rule: how they are judged.
 
     Raises:
-        InvalidInput: a criterion watches samples, which live runs take at their end alone; or a recording cannot serve.
+        InvalidInput: a criterion cannot stop a live run, see `runs.check_live`; or a recording cannot serve.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class LiveStudy:
         rule: Rule,
     ) -> None:
         for name, params in space.usual.items():
-            runs.check_live(space.criterion(name, params)[1])
+            runs.check_live(experiment, space.criterion(name, params)[1])
         for recording in recordings:
             check_replayable(recording, rule.measure)
         self.experiment, self.concepts = experiment, tuple(concepts)
@@ -129,22 +132,25 @@ class LiveStudy:
         Raises:
             InvalidInput: a storage or the cluster cannot be used, or another driver is at work on the same search.
         """
-        url, name = runs.storage_folder(self.experiment), self._study_name(pareto)
+        url, name = runs.storage_folder(self.experiment), self._study_name(pareto, storage)
         self._store.check_writable()
         with lease.held(url, [name]), quiet_optuna():
             kept = open_storage(storage) if storage else JournalStorage(FilesJournal(f"{url}/{STUDIES}/{name}"))
-            study = open_study(kept, name, seed, pareto)
+            study = open_study(kept, name, seed, pareto, is_shared=False)
             searcher = ConceptSearcher(self, study, kept, trials, listeners, on_trial)
-            errors: Mapping[str, str] = {}
-            if searcher.is_needed:
-                errors = runs.train(
-                    self.experiment, self._store, self.concepts, searcher.jobs, listeners, searcher=searcher
+            if not searcher.is_finished:
+                runs.train(
+                    self.experiment,
+                    self.concepts,
+                    searcher.jobs,
+                    listeners,
+                    searcher.on_run_error,
+                    is_live=True,
+                    searcher=searcher,
                 )
-            failed = [self.ended(job, errors.get(key, "")) for key, job in searcher.failed.items()]
-        for one in failed:
-            for listener in listeners:
-                listener.ended(one)
-        return LiveResult(self._result(searcher), tuple(failed), not searcher.is_needed)
+            if searcher.error is not None:
+                raise searcher.error
+        return LiveResult(self._result(searcher), tuple(searcher.failed.values()), searcher.is_finished)
 
     def _result(self, searcher: "ConceptSearcher") -> StudyResult | None:
         tried = searcher.tried
@@ -161,10 +167,11 @@ class LiveStudy:
             tried=tried.all,
         )
 
-    def _study_name(self, pareto: bool) -> str:
+    def _study_name(self, pareto: bool, storage: str | None) -> str:
         keys = sorted(job.key for job in runs.jobs(self.experiment, self.concepts))
-        what = {"live": runs.storage_folder(self.experiment), "keys": keys}
-        return f"live-{recording_key(what | self.space.identity() | self.rule.identity(pareto))[:8]}"
+        # In a storage for many studies, this one belongs to its runs; beside them it moves with them.
+        where = {"live": runs.storage_folder(self.experiment) if storage else None, "keys": keys}
+        return f"live-{recording_key(where | self.space.identity() | self.rule.identity(pareto))[:8]}"
 
 
 @dataclass
@@ -189,7 +196,7 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
         study: where suggestions are kept; those that an earlier search left undone come first.
         storage: of that study.
         trials: how many in all.
-        listeners: follow the runs.
+        listeners: are told of runs that begin and end.
         on_trial: told the number of settings so far and the best one.
     """
 
@@ -213,16 +220,20 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
             study_name=study.study_name,
             storage=storage,
         )
-        self.tried, self.failed = Tried(), dict[str, runs.Job]()
+        self.tried, self.failed = Tried(), dict[str, runs.Ended]()
         #: Every run that was handed out, by concept and criterion.
         self.jobs: dict[runs.Assignment, runs.Job] = {}
+        #: What went wrong where Ray would have hidden it; nothing is suggested any more.
+        self.error: Exception | None = None
+        #: Settings that were judged.
+        self.count = 0
+        self._trials = trials
         self._defined: tuple[optuna.Trial, str, Params] | None = None
         self._open: list[_Suggestion] = []
         self._waiting: deque[runs.Assignment] = deque()
         self._running: dict[str, runs.Job] = {}
         self._failures = 0
         self._take_up()
-        self._left = max(0, trials - self.count)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles the searcher with the experiment; what it knows is in the study and in the recordings
@@ -235,42 +246,62 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
         """Take nothing: see `__getstate__`."""
 
     @property
-    def count(self) -> int:
-        """Settings that were judged."""
-        return len(finished(self._study))
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether something is left to suggest or to judge."""
-        return self._left > 0 or bool(self._open)
+    def is_finished(self) -> bool:
+        """Whether as many settings were judged as were asked for."""
+        return self.count >= self._trials
 
     def _take_up(self) -> None:
-        """Learn what earlier searches tried; what they left undone, or what failed there, is suggested again first."""
+        """Learn what earlier searches tried, and let what they left undone be suggested first.
+
+        What was under way when a driver died is suggested again, and what failed as well, but that once: a setting that
+        always fails must not keep others from being tried.
+        """
         space, trials = self._live.space, self._study.get_trials(deepcopy=False)
-        if not trials:
-            for name, params in space.usual.items():
-                space.enqueue(self._study, name, params)
         again = {trial.user_attrs.get(AGAIN) for trial in trials}
-        for trial in trials:
-            if trial.state == TrialState.COMPLETE:
-                if evaluated := self._live.evaluate(*space.of_trial(trial)):
-                    self.tried.add(evaluated)
-            elif trial.state in (TrialState.RUNNING, TrialState.FAIL):
-                if trial.params and trial.number not in again:
-                    space.enqueue(self._study, *space.of_trial(trial), {AGAIN: trial.number})
+        known = set[Setting]()
+        undone: list[tuple[int, str, Params]] = []
+        for trial in sorted(trials, key=lambda one: one.state == TrialState.FAIL):
+            try:
+                name, params = space.of_trial(trial)
+            except KeyError:  # its driver died while the sampler chose
                 if trial.state == TrialState.RUNNING:
                     self._study.tell(trial.number, state=TrialState.FAIL)
+                continue
+            is_left = trial.state == TrialState.RUNNING
+            if trial.state == TrialState.COMPLETE:
+                if evaluated := self._live.evaluate(name, params):
+                    self.tried.add(evaluated)
+                    self.count += 1
+                is_left = evaluated is None  # its runs were deleted
+            elif trial.state == TrialState.FAIL:
+                is_left = AGAIN not in trial.user_attrs
+            if is_left and trial.number not in again:
+                undone.append((trial.number, name, params))
+            else:
+                known.add(_setting(name, params))
+        for name, params in space.usual.items():
+            if not any(one[1:] == (name, params) for one in undone) and _setting(name, params) not in known:
+                space.enqueue(self._study, name, params)
+        for number, name, params in undone:
+            if _setting(name, params) not in known:
+                known.add(_setting(name, params))
+                space.enqueue(self._study, name, params, {AGAIN: number})
+        for trial in trials:  # after it was enqueued: a death in between must not lose it
+            if trial.state == TrialState.RUNNING and trial.number in {one[0] for one in undone}:
+                self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _define(self, trial: Any) -> None:
         """Let the sampler choose; `trial` is OptunaSearch's wrapper, which does all that Optuna's own does."""
         self._defined = (trial, *self._live.space.suggest(trial))
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """Return the config of the next run; `FINISHED` when no setting is left to try."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the config of the next run; None while it depends on runs under way, `FINISHED` when all is done."""
         while not self._waiting:
-            if self._left == 0 or self._failures >= FAILURES:
+            if self.is_finished or self._failures >= FAILURES or self.error is not None:
                 return str(Searcher.FINISHED)
-            self._begin(f"suggestion of {trial_id}, {self._left} to go")
+            if self.count + len(self._open) >= self._trials:
+                return None  # one that fails is replaced
+            self._begin(f"suggestion for {trial_id}, {self.count} judged")
         run = self._waiting.popleft()
         job = self._running[trial_id] = self.jobs[run]
         for listener in self._listeners:
@@ -279,7 +310,6 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
 
     def _begin(self, suggestion_id: str) -> None:
         """Ask for a setting, and put those of its runs in line that are neither done nor under way."""
-        self._left -= 1
         self._inner.suggest(suggestion_id)
         assert self._defined is not None
         trial, name, params = self._defined
@@ -298,30 +328,59 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note that a run ended; with the last one of a suggestion that is judged."""
-        job = self._running.pop(trial_id)
-        ended = self._live.ended(job)
-        if ended.is_good:
-            for listener in self._listeners:
-                listener.ended(ended)
-        else:
-            self.failed[job.key] = job
-        for suggestion in self._open:
-            suggestion.open.discard(job.key)
-        self._close_ended()
+        job = self._running.pop(trial_id, None)
+        if job is None or self.error is not None:
+            return
+        try:
+            ended = self._live.ended(job)
+            if ended.is_good:
+                self.failed.pop(job.key, None)
+                for listener in self._listeners:
+                    listener.ended(ended)
+            elif not error:  # otherwise `on_run_error` is told why
+                self._note_failure(ended)
+            for suggestion in self._open:
+                suggestion.open.discard(job.key)
+            self._close_ended()
+        except Exception as trouble:  # noqa: BLE001 - Ray would take it for a failure of the trial, and train it again
+            self.error = trouble
+
+    def on_run_error(self, job: runs.Job, reason: str) -> None:
+        """Take note of why a run failed; Ray tells so after `on_trial_complete`."""
+        self._note_failure(self._live.ended(job, reason))
+
+    def _note_failure(self, ended: runs.Ended) -> None:
+        self.failed[ended.job.key] = ended
+        for listener in self._listeners:
+            listener.ended(ended)
 
     def _close_ended(self) -> None:
         for suggestion in [one for one in self._open if not one.open]:
             self._open.remove(suggestion)
             evaluated = self._live.evaluate(suggestion.name, suggestion.params)
             if evaluated is None:
-                self._failures += 1
+                self._failures += AGAIN not in suggestion.trial.user_attrs
                 self._inner.on_trial_complete(suggestion.id, error=True)
-                continue
-            self._failures = 0
-            self.tried.add(evaluated)
-            if not self._is_pareto:
-                self._live.rule.constrain(suggestion.trial, evaluated)
-            figures = {"cost": evaluated.cost, "quality_kept": evaluated.quality_kept}
-            self._inner.on_trial_complete(suggestion.id, figures)
-            if self._on_trial:
-                self._on_trial(self.count, self.tried.best)
+            else:
+                self._failures = 0
+                self._tell(suggestion, evaluated)
+
+    def _tell(self, suggestion: _Suggestion, evaluated: Evaluated) -> None:
+        if not self._is_pareto:
+            self._live.rule.constrain(suggestion.trial, evaluated)
+        figures = {"cost": evaluated.cost, "quality_kept": evaluated.quality_kept}
+        self._inner.on_trial_complete(suggestion.id, figures)
+        # OptunaSearch makes a warning of a storage that fails.
+        if self._study.get_trials(deepcopy=False)[suggestion.trial.number].state != TrialState.COMPLETE:
+            raise InvalidInput(
+                "the study's storage did not take a result; once it answers again, start the same command again: the "
+                "runs are kept"
+            )
+        self.tried.add(evaluated)
+        self.count += 1
+        if self._on_trial:
+            self._on_trial(self.count, self.tried.best)
+
+
+def _setting(name: str, params: Params) -> Setting:
+    return name, tuple(sorted(params.items()))

@@ -1,7 +1,7 @@
 """record(), live() and what they share: a Ray Tune trial a run, each with a recording that survives what happens."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -143,22 +143,31 @@ def live(
 ) -> list[Ended]:
     """Personalize every concept until `criterion` stops it, score samples at the end, and keep the adapters.
 
-    Returns and raises as `record` does; also raises InvalidInput for a criterion that watches samples.
+    Returns and raises as `record` does; also raises InvalidInput for a criterion that `check_live` refuses.
     """
-    check_live(criterion)
+    check_live(experiment, criterion)
     return _run(experiment, live_runs(experiment), concepts, criterion, listeners)
 
 
-def check_live(criterion: Criterion) -> None:
-    """Refuse a criterion that no live run can follow.
+def check_live(experiment: Experiment, criterion: Criterion) -> None:
+    """Refuse a criterion that cannot stop a live run.
 
     Raises:
-        InvalidInput: it watches samples.
+        InvalidInput: it watches samples, needs more inputs than the fixed batch has, or a window as long as the budget.
     """
     if not criterion.decides_by_step:
         raise InvalidInput(
             f"{criterion} watches samples, which a live run does not take on its way; `dvar compare` and `dvar tune` "
             "replay it, and `dvar tune --criteria` chooses among others"
+        )
+    inputs, size = criterion.evaluation.inputs, experiment.fixed_batch.size
+    if inputs is not None and inputs > size:
+        raise InvalidInput(f"{criterion} evaluates {inputs} inputs at a time, and fixed_batch.size is {size}")
+    window = getattr(criterion, "window", None)
+    if window is not None and window >= experiment.budget:
+        raise InvalidInput(
+            f"window {window} is not shorter than the budget of {experiment.budget} steps, so {criterion} could never "
+            "stop; give a smaller --window or a larger --budget"
         )
 
 
@@ -203,7 +212,7 @@ def _run(
     all_jobs = jobs(experiment, concepts, criterion)
     store.check_writable()
     todo: list[Job] = []
-    errors: Mapping[str, str] = {}
+    errors: dict[str, str] = {}
     with lease.held(storage_folder(experiment), [job.key for job in all_jobs]):
         before = {job.key: store.state(job.identity) for job in all_jobs}
         todo = [job for job in all_jobs if before[job.key] not in ("complete", "stopped")]
@@ -211,7 +220,14 @@ def _run(
             for listener in listeners:
                 listener.begun(todo, experiment.budget)
             assigned = {(job.concept.name, criterion): job for job in todo}
-            errors = train(experiment, store, [job.concept for job in todo], assigned, listeners)
+            train(
+                experiment,
+                [job.concept for job in todo],
+                assigned,
+                listeners,
+                lambda job, error: errors.update({job.key: error}),
+                is_live=criterion is not None,
+            )
     found = [ended(store, job, errors.get(job.key, ""), is_new=job in todo) for job in all_jobs]
     for one in found:
         if one.is_new:
@@ -233,31 +249,30 @@ def ended(store: RecordingStore, job: Job, error: str = "", *, is_new: bool = Tr
 
 def train(
     experiment: Experiment,
-    store: RecordingStore,
     concepts: Sequence[Concept],
     assigned: Mapping[Assignment, Job],
     listeners: Sequence[Listener],
+    on_error: Callable[[Job, str], None],
+    *,
+    is_live: bool,
     searcher: Any = None,
-) -> Mapping[str, str]:
+) -> None:
     """Train on the cluster, one Ray Tune trial a run, until all have ended.
 
     Args:
         experiment: what the runs have in common.
-        store: where they are recorded; of live runs in `live_runs`.
         concepts: those that may be trained.
         assigned: the job of each run; with a searcher it grows.
-        listeners: follow the runs.
+        listeners: are told of results.
+        on_error: told of a run whose trial failed, and why.
+        is_live: whether criteria end the runs; otherwise they are full-length recordings.
         searcher: a `ray.tune.search.Searcher` that hands the runs out one by one, each as the `run` of a config; None
             trains what is assigned.
-
-    Returns:
-        Errors by the key of the job.
 
     Raises:
         InvalidInput: the method has a wrong setting, or the cluster cannot be used, or does not share the storage.
     """
-    errors: dict[str, str] = {}
-    is_live = store == live_runs(experiment)
+    store = live_runs(experiment) if is_live else recordings(experiment)
     plan = _plan(experiment, _live_quality(experiment) if is_live else experiment.quality)
     with cluster.connected(experiment.resources.address):
         from ray import tune
@@ -292,15 +307,16 @@ def train(
                 # The recording holds the checkpoints; Tune's own would be a second copy that nobody reads.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=resources.max_failures),
-                callbacks=[_relay(assigned, listeners, errors)],
+                callbacks=[_relay(assigned, listeners, on_error)],
                 verbose=0,
             ),
         ).fit()
-    return errors
 
 
-def _relay(assigned: Mapping[Assignment, Job], listeners: Sequence[Listener], errors: dict[str, str]) -> Any:
-    """Make the Ray callback that passes results on to the listeners, and collects errors by job.
+def _relay(
+    assigned: Mapping[Assignment, Job], listeners: Sequence[Listener], on_error: Callable[[Job, str], None]
+) -> Any:
+    """Make the Ray callback that passes on results and errors.
 
     Ray's own list of results does not say of which trial an error is, where the trial failed before its first report.
     """
@@ -308,9 +324,12 @@ def _relay(assigned: Mapping[Assignment, Job], listeners: Sequence[Listener], er
 
     class Relay(tune.Callback):  # type: ignore[misc]
         def __init__(
-            self, assigned: Mapping[Assignment, Job], listeners: Sequence[Listener], errors: dict[str, str]
+            self,
+            assigned: Mapping[Assignment, Job],
+            listeners: Sequence[Listener],
+            on_error: Callable[[Job, str], None],
         ) -> None:
-            self._assigned, self._listeners, self._errors = assigned, listeners, errors
+            self._assigned, self._listeners, self._on_error = assigned, listeners, on_error
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Ray pickles callbacks with the experiment; connections and terminals cannot be
@@ -320,9 +339,9 @@ def _relay(assigned: Mapping[Assignment, Job], listeners: Sequence[Listener], er
                 listener.reported(self._assigned[trial.config["run"]], result)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            self._errors[self._assigned[trial.config["run"]].key] = _message(trial.get_error())
+            self._on_error(self._assigned[trial.config["run"]], _message(trial.get_error()))
 
-    return Relay(assigned, listeners, errors)
+    return Relay(assigned, listeners, on_error)
 
 
 def _message(trace: str | None) -> str:

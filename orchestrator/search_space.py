@@ -98,9 +98,14 @@ class SearchSpace:
         return name, {key: _suggest(trial, f"{name}.{key}", kind) for key, kind in self.ranges[name].items()}
 
     def of_trial(self, trial: optuna.trial.FrozenTrial) -> tuple[str, Params]:
-        """Return the setting of a trial that a storage holds."""
-        name = next(iter(trial.params)).rpartition(".")[0]
-        return name, {key: trial.params[f"{name}.{key}"] for key in self.ranges[name]}
+        """Return the setting of a trial that a storage holds.
+
+        Raises:
+            KeyError: whoever chose it died before it was whole.
+        """
+        chosen = trial.system_attrs.get("fixed_params") or trial.params
+        name = next(iter(chosen), "").rpartition(".")[0]
+        return name, {key: chosen[f"{name}.{key}"] for key in self.ranges[name]}
 
     def around(self, name: str, params: Params) -> Iterator[Params]:
         """Yield the setting with each parameter one step down and up, inside the ranges, each setting once."""

@@ -94,7 +94,9 @@ class Study:
         """
         with quiet_optuna():
             name = f"{study_name} {self._fingerprint(pareto)}" if study_name else None
-            study = open_study(open_storage(storage) if storage else None, name, seed, pareto)
+            study = open_study(
+                open_storage(storage) if storage else None, name, seed, pareto, is_shared=storage is not None
+            )
             if not study.trials:
                 for criterion, params in self.space.usual.items():
                     self.space.enqueue(study, criterion, params)

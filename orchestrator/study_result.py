@@ -109,9 +109,10 @@ class StudyResult:
         rule: how settings were judged.
         budget: optimizer steps of the recordings.
         trials: settings that were tried.
-        best: the best of them and of the settings around it; not feasible only when none is.
-        usual: for each criterion, the setting that was tried first: the paper's, or the method's own, scaled.
-        neighbours: the settings around the best one, each parameter 10 % down and up.
+        best: the best of them, and of the settings around it where these are replayed; not feasible only when none is.
+        usual: for each criterion, the setting that was tried first: the paper's, or the method's own, scaled; of a live
+            study none whose runs failed.
+        neighbours: the settings around the best one, each parameter 10 % down and up; none of a live study.
         tried: every setting that was evaluated, once.
     """
 

@@ -33,7 +33,23 @@ class FilesJournal(BaseJournalBackend):
         self._logs: list[dict[str, Any]] = []
         for name in self._files.children():
             if name.endswith(".json"):
-                self._logs += json.loads(self._files.read(name) or b"[]")
+                self._logs += self._read(name)
+
+    def _read(self, name: str) -> list[dict[str, Any]]:
+        """Return what a file holds, which is named by the number of its first log."""
+        try:
+            logs = json.loads(self._files.read(name) or b"")
+        except ValueError:
+            logs = None
+        if not isinstance(logs, list) or name != self._name():
+            raise InvalidInput(
+                f"the study in {self._files.url} is damaged at {name}; delete that folder: its runs are kept, and "
+                "none is trained again where a new search suggests its setting"
+            )
+        return logs
+
+    def _name(self) -> str:
+        return f"{len(self._logs):08d}.json"
 
     def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
         """Return the logs from a number on."""
@@ -41,7 +57,7 @@ class FilesJournal(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Keep further logs."""
-        self._files.write(f"{len(self._logs):08d}.json", json.dumps(logs).encode())
+        self._files.write(self._name(), json.dumps(logs).encode())
         self._logs += logs
 
 
@@ -69,7 +85,9 @@ def open_storage(url: str) -> BaseStorage:
         raise InvalidInput(f"study storage {shown!r} cannot be used: {reason}") from error
 
 
-def open_study(storage: BaseStorage | None, study_name: str | None, seed: int, pareto: bool) -> optuna.Study:
+def open_study(
+    storage: BaseStorage | None, study_name: str | None, seed: int, pareto: bool, *, is_shared: bool
+) -> optuna.Study:
     """Make a study, or open the one of that name.
 
     Args:
@@ -77,12 +95,11 @@ def open_study(storage: BaseStorage | None, study_name: str | None, seed: int, p
         study_name: its name there.
         seed: of the sampler.
         pareto: whether cost and quality are two objectives.
+        is_shared: whether other processes may work on it at the same time.
     """
     directions: list[Literal["minimize", "maximize"]] = ["minimize", "maximize"] if pareto else ["minimize"]
     study = optuna.create_study(storage=storage, study_name=study_name, load_if_exists=True, directions=directions)
-    study.sampler = optuna.samplers.TPESampler(
-        seed=_sampler_seed(seed, len(study.trials), is_shared=storage is not None)
-    )
+    study.sampler = optuna.samplers.TPESampler(seed=_sampler_seed(seed, len(study.trials), is_shared=is_shared))
     return study
 
 

@@ -148,6 +148,8 @@ class ParentRun:
         query = f"tags.`dvar.key` = '{key}' and attributes.status = 'RUNNING'"
         for found in self._client.search_runs([self._experiment_id], query):
             parent = self._client.get_run(found.data.tags["mlflow.parentRunId"])
+            if parent.info.run_id == self.run_id:
+                continue  # a run that failed, and is trained again
             for run in (found, parent):
                 if run.info.status == "RUNNING":
                     self._client.set_terminated(run.info.run_id, "KILLED")

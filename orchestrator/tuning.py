@@ -1,11 +1,12 @@
 """`dvar tune`: searches the best setting, by replay or live, and prints how far it can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.markup import escape
 
 from orchestrator import best as best_file
+from orchestrator import runs
 from orchestrator.desk import Desk, make_recordings, say_agreement, say_failed
 from orchestrator.experiment import Experiment
 from orchestrator.landscape import survey
@@ -19,10 +20,11 @@ from orchestrator.report.table import front_table, study_table
 from orchestrator.search_space import SearchSpace
 from orchestrator.study import Study
 from orchestrator.study_result import Evaluated, Rule, StudyResult
+from orchestrator.study_storage import open_storage
 from orchestrator.tracking import ParentRun
 from orchestrator.trust import Trust, examine
 from trainables.errors import InvalidInput
-from trainables.settings import OF_THE_MINIATURE
+from trainables.settings import OF_THE_MINIATURE, SAMPLES_OF
 
 LANDSCAPE, LANDSCAPE_PAGE = "landscape.png", "landscape.html"
 
@@ -75,23 +77,18 @@ def tune_by_replay(desk: Desk) -> StudyResult:
 
 
 def _tune_live(desk: Desk) -> bool:
-    """Search by training on the tuning concepts; return whether as many settings as wanted were tried."""
+    """Search by training on the tuning concepts; return whether all went well."""
     from orchestrator.live_study import LiveStudy  # it brings Ray
 
     desk = desk.of_tuning_concepts()
     experiment, settings = desk.experiment, desk.experiment.study
+    _check_live_search(experiment)
     desk.say("what the best quality is, full-length runs say:")
     if not make_recordings(desk):
         return False
     recordings = desk.recordings(desk.concepts)
-    space = SearchSpace(
-        settings.criteria,
-        experiment.budget,
-        method=experiment.method.name,
-        own=recordings[0].usual,
-        fixed=settings.fixed,
-    )
     rule = Rule(settings.quality_kept, settings.measure, settings.cost)
+    space = _space(experiment, recordings[0].usual)
     study = LiveStudy(experiment, desk.concepts, recordings, space=space, rule=rule)
     with desk.tracker.run("tune live", experiment.public()) as parent:
         with study_bar(desk.console, settings.trials_wanted) as bar:
@@ -103,15 +100,41 @@ def _tune_live(desk: Desk) -> bool:
                 listeners=[parent, bar],
                 on_trial=bar.tried,
             )
-        landscape = _keep_result(desk, parent, recordings, found.result) if found.result else []
+        landscape = _keep_result(desk, parent, recordings, found.result) if found.result and found.is_finished else []
     say_failed(desk, found.failed)
-    if found.result:
-        _say_result(desk, found.result)
-        say_agreement(desk, found.result.best.outcomes, recordings, found.result.best.criterion, settings.measure)
-        _say_landscape(desk, landscape)
-    if not found.is_finished:
-        desk.say("[yellow]not every setting was tried; the same command goes on from there[/]")
-    return found.is_finished and found.result is not None
+    if found.result is None or not found.is_finished:
+        count = found.result.trials if found.result else 0
+        desk.say(
+            f"[yellow]{count} of {settings.trials_wanted} settings were tried, so {escape(desk.best_path.name)} is not "
+            "written; the same command goes on from there[/]"
+        )
+        return False
+    _say_result(desk, found.result)
+    say_agreement(desk, found.result.best.outcomes, recordings, found.result.best.criterion, settings.measure)
+    _say_landscape(desk, landscape)
+    return not found.failed
+
+
+def _space(experiment: Experiment, own: Mapping[str, float] | None) -> SearchSpace:
+    settings = experiment.study
+    return SearchSpace(
+        settings.criteria, experiment.budget, method=experiment.method.name, own=own, fixed=settings.fixed
+    )
+
+
+def _check_live_search(experiment: Experiment) -> None:
+    """Refuse what cannot be searched live before full-length runs take their hours.
+
+    Raises:
+        InvalidInput: a criterion cannot stop live runs, the measure is unknown, or the study's storage cannot be used.
+    """
+    settings, space = experiment.study, _space(experiment, None)
+    for name, params in space.usual.items():
+        runs.check_live(experiment, space.criterion(name, params)[1])
+    if settings.measure not in SAMPLES_OF:
+        raise InvalidInput(f"unknown measure {settings.measure!r}; available: {', '.join(SAMPLES_OF)}")
+    if settings.storage:
+        open_storage(settings.storage)
 
 
 def _keep_result(desk: Desk, parent: ParentRun, recordings: Sequence[Recording], result: StudyResult) -> list[Path]:

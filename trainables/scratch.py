@@ -12,6 +12,8 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from trainables.errors import InvalidInput
+
 _LOCK = ".lock"
 
 
@@ -40,7 +42,9 @@ def make_folder() -> Path:
 def _own_folder() -> Path:
     user = os.getuid() if hasattr(os, "getuid") else os.getlogin()
     root = Path(tempfile.gettempdir(), f"dvar-scratch-{user}")
-    root.mkdir(exist_ok=True)
+    root.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and root.stat().st_uid != user:
+        raise InvalidInput(f"{root} belongs to another user; remove it, or set TMPDIR to a folder of your own")
     with FileLock(root / _LOCK):  # no folder is without its lock while another process looks
         for other in root.iterdir():
             if other.is_dir():

@@ -22,7 +22,8 @@ _PASSING_NAMES = (
 _PASSING = frozenset(getattr(errno, name) for name in _PASSING_NAMES.split() if hasattr(errno, name))
 _LASTING = (
     FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError,
-    ImportError, NotImplementedError, TypeError, ValueError,
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, NotImplementedError,
+    TypeError, ValueError,
 )  # fmt: skip
 
 P = ParamSpec("P")
@@ -74,7 +75,8 @@ def persistent(done: str) -> Callable[[Callable[Concatenate[F, P], T]], Callable
 
 
 def _may_pass(error: Exception) -> bool:
-    if isinstance(error, _LASTING) or "Credentials" in type(error).__name__:
+    kind = type(error).__name__
+    if isinstance(error, _LASTING) or "Credentials" in kind or "ParamValidation" in kind:
         return False
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _PASSING

@@ -191,10 +191,13 @@ class Cluster:
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
         }
+        self.nodes: list[Node] = []
+
+    def build(self) -> None:
+        """Make the switch and the nodes."""
         _ip("netns", "add", self.switch)
         _ip("link", "add", BRIDGE, "type", "bridge", netns=self.switch)
         _ip("link", "set", BRIDGE, "up", netns=self.switch)
-        self.nodes = []
         for index in (1, 2, 3):
             self.nodes.append(Node(self, index))
 
@@ -231,8 +234,19 @@ class Cluster:
         """End every process and remove every namespace."""
         for node in self.nodes:
             node.lose()
-            subprocess.run(["ip", "netns", "delete", node.name], check=False, capture_output=True)
-        subprocess.run(["ip", "netns", "delete", self.switch], check=False, capture_output=True)
+        for name in (self.switch, *(f"{self.name}-n{index}" for index in (1, 2, 3))):
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+    def processes(self) -> list[str]:
+        """Command lines of the processes, on whatever node, that were started with the cluster's environment."""
+        found, mark = [], self.environment["RAY_AUTH_TOKEN"].encode()
+        for folder in Path("/proc").iterdir():
+            try:
+                if folder.name.isdecimal() and mark in (folder / "environ").read_bytes():
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue  # it ended meanwhile
+        return found
 
 
 @pytest.fixture(scope="session")
@@ -242,7 +256,11 @@ def nodes(tmp_path_factory):
         pytest.skip(LACKING)
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
+        cluster.build()
         cluster.start()
         yield cluster
     finally:
         cluster.close()
+    listed = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
+    assert cluster.name not in listed
+    assert not cluster.processes()

@@ -49,7 +49,7 @@ def cluster(plugin_folder):
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     environment = {"PYTHONPATH": str(plugin_folder)}
     ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
         runtime_env={"env_vars": environment},
     )  # fmt: skip
     yield

@@ -1,7 +1,9 @@
 """The live study: what it finds, what it trains, and that it goes on where it was cut off."""
 
 import dataclasses
+import shutil
 
+import fsspec
 import optuna
 import pytest
 
@@ -51,17 +53,20 @@ def searching(models, one_thread, listener):
         finally:
             session.close()
 
-    def search(study, kept, storage, trials):
+    def search(study, kept, storage, trials, fails=lambda criterion: False):
         searcher = ConceptSearcher(study, kept, storage, trials, [listener], None)
         concepts = {concept.name: concept for concept in study.concepts}
-        while (config := searcher.suggest(f"t{len(listener.jobs)}")) != searcher.FINISHED:
+        while (config := searcher.suggest(trial_id := f"t{len(listener.jobs)}")) != searcher.FINISHED:
             name, criterion = config["run"]
-            trial_id, is_failure = f"t{len(listener.jobs) - 1}", False
             try:
+                if fails(criterion):
+                    raise ArithmeticError("it fails")
                 train(study, concepts[name], criterion)
-            except ArithmeticError:
-                is_failure = True
-            searcher.on_trial_complete(trial_id, error=is_failure)
+            except ArithmeticError as error:
+                searcher.on_trial_complete(trial_id, error=True)
+                searcher.on_run_error(searcher.jobs[config["run"]], str(error))
+            else:
+                searcher.on_trial_complete(trial_id)
         return searcher
 
     return search
@@ -151,20 +156,85 @@ def test_what_keeps_too_little_breaks_the_constraint(live, kept, searching):
     assert [trial.constraints["quality_kept"] <= 0 for trial in found.trials][: len(feasible)] == feasible
 
 
-def test_it_gives_up_where_runs_fail_and_tries_again_with_the_next_command(
-    live, kept, searching, toy_concepts, listener
-):
+@pytest.fixture
+def exploding(live, toy_concepts):
+    """A live study in which the runs of one concept become NaN in their fifth step."""
     robot = next(concept for concept in toy_concepts if concept.name.startswith("robot"))
-    study = live(method__name="exploding_method:Exploding", concepts=[robot, toy_concepts[0]])
+    return live(method__name="exploding_method:Exploding", concepts=[robot, toy_concepts[0]])
+
+
+def test_it_gives_up_where_runs_fail_and_tries_them_once_more(exploding, kept, searching):
     found, storage = kept()
-    searcher = searching(study, found, storage, 10)
-    assert searcher.is_needed
-    assert not searcher.tried.all
-    assert {job.concept.name for job in searcher.failed.values()} == {robot.name}
-    assert len(searcher.failed) == 3
-    assert all("at step 5" in study.ended(job).reason for job in searcher.failed.values())
-    again = searching(study, found, storage, 10)
-    assert searcher.failed.keys() & again.failed.keys()
+    first = searching(exploding, found, storage, 10)
+    assert not first.is_finished
+    assert not first.tried.all
+    assert {one.job.concept.name for one in first.failed.values()} == {"robot_1"}
+    assert len(first.failed) == 3
+    assert all("at step 5" in one.reason for one in first.failed.values())
+    second = searching(exploding, found, storage, 10)
+    assert first.failed.keys() < second.failed.keys()  # those again, and others after them
+    third = searching(exploding, found, storage, 10)
+    assert not first.failed.keys() & third.failed.keys()
+
+
+def test_a_setting_that_fails_is_replaced(live, kept, searching):
+    study, (found, storage) = live(), kept()
+    for window in (8, 9):
+        study.space.enqueue(found, "dvar", {"window": window, "threshold": 0.9})
+    searcher = searching(study, found, storage, 3, fails=lambda criterion: criterion.window == 9)
+    assert searcher.is_finished
+    assert searcher.count == 3
+    assert [trial.state.name for trial in found.trials].count("FAIL") == 1
+    assert [trial.state.name for trial in found.trials].count("COMPLETE") == 3
+    assert len(searcher.failed) == 2
+
+
+def test_a_run_that_fails_and_then_succeeds_is_no_failure(live, kept, searching, listener):
+    study, (found, storage) = live(), kept()
+    searcher = ConceptSearcher(study, found, storage, 1, [listener], None)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", error=True)
+    run = next(iter(searcher.jobs.values()))
+    searcher.on_run_error(run, "its worker died")
+    assert [one.reason for one in searcher.failed.values()] == ["its worker died"]
+    again = searching(study, found, storage, 1)
+    assert again.is_finished
+    assert not again.failed
+
+
+def test_a_driver_that_died_while_the_sampler_chose(live, kept, searching):
+    """The trial holds one of two parameters, or none; the usual setting, which it may have been, is not lost."""
+    study, (found, storage) = live(), kept()
+    found.ask().suggest_int("dvar.window", 8, 32, log=True)
+    found.ask()
+    searcher = searching(study, found, storage, 1)
+    assert searcher.tried.best.criterion == study.space.criterion("dvar", study.space.usual["dvar"])[1]
+    assert [trial.state.name for trial in found.trials] == ["FAIL", "FAIL", "COMPLETE"]
+
+
+def test_runs_that_were_deleted_are_trained_again(live, kept, searching):
+    study, (found, storage) = live(), kept()
+    searching(study, found, storage, 1)
+    for row in runs.live_runs(study.experiment).list():
+        shutil.rmtree(row.folder)
+    searcher = searching(study, found, storage, 1)
+    assert searcher.is_finished
+    assert len(recorded_steps(study)) == 2
+
+
+def test_an_error_while_judging_is_not_hidden(live, kept, searching, monkeypatch):
+    study, (found, storage) = live(), kept()
+    monkeypatch.setattr(study, "evaluate", lambda name, params: (_ for _ in ()).throw(InvalidInput("damaged")))
+    searcher = searching(study, found, storage, 3)
+    assert isinstance(searcher.error, InvalidInput)
+    assert not searcher.is_finished
+
+
+def test_a_result_that_the_storage_does_not_take_is_an_error(live, kept, searching, monkeypatch):
+    study, (found, storage) = live(), kept()
+    monkeypatch.setattr(optuna.Study, "tell", lambda *_, **__: (_ for _ in ()).throw(OSError("no")))
+    searcher = searching(study, found, storage, 1)
+    assert "did not take a result" in str(searcher.error)
 
 
 def test_two_suggestions_of_one_setting_train_it_once(live, kept, searching, listener):
@@ -175,13 +245,14 @@ def test_two_suggestions_of_one_setting_train_it_once(live, kept, searching, lis
     searcher = ConceptSearcher(study, found, storage, 2, [], None)
     handed = [searcher.suggest(trial_id)["run"] for trial_id in "ab"]
     assert handed == [(concept.name, DVAR(8, 0.3)) for concept in study.concepts]
-    assert searcher.suggest("c") == searcher.FINISHED
+    assert searcher.suggest("c") is None  # one that fails would be replaced
     other = optuna.create_study()
     study.space.enqueue(other, "dvar", {"window": 8, "threshold": 0.3})
     searching(study, other, other._storage, 1)
     for trial_id in "ab":
         searcher.on_trial_complete(trial_id)
-    assert [trial.state.name for trial in found.trials] == ["COMPLETE", "COMPLETE"]
+    assert searcher.suggest("c") == searcher.FINISHED
+    assert [trial.state.name for trial in found.trials] == ["COMPLETE", "COMPLETE", "WAITING"]  # the usual one
     assert len(searcher.tried.all) == 1
 
 
@@ -210,3 +281,7 @@ def test_the_journal_below_a_url(tmp_path):
     assert [trial.params for trial in again.trials] == [trial.params for trial in study.trials]
     again.optimize(lambda trial: trial.suggest_float("a", 0, 1), n_trials=1)
     assert len(optuna.load_study(study_name="x", storage=opened()).trials) == 4
+    (first, *_) = fsspec.filesystem("memory").ls(url, detail=False)
+    fsspec.filesystem("memory").rm(first)
+    with pytest.raises(InvalidInput, match=r"is damaged at 0000.*delete that folder"):
+        opened()
