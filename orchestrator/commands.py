@@ -14,7 +14,7 @@ from orchestrator.criteria import Criterion, Never
 from orchestrator.desk import Desk, make_recordings, report, say_agreement
 from orchestrator.experiment import Experiment
 from orchestrator.progress import run_bars
-from orchestrator.recording import Recording
+from orchestrator.recording import DONE, Recording
 from orchestrator.replay import Outcome, live_outcome, replay
 from orchestrator.report.picture import demo_picture
 from orchestrator.report.table import Row, comparison_table
@@ -157,7 +157,7 @@ def _live_outcomes(
     store = runs.live_runs(desk.experiment)
     jobs = runs.jobs(desk.experiment, concepts, criterion)
     pairs = [(store.find(job.identity), full) for job, full in zip(jobs, recordings, strict=True)]
-    return [live_outcome(run, full, measure) for run, full in pairs if run and run.state in ("stopped", "complete")]
+    return [live_outcome(run, full, measure) for run, full in pairs if run and run.state in DONE]
 
 
 def demo(experiment: Experiment) -> bool:

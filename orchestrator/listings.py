@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from orchestrator import library, plugins
 from orchestrator.experiment import Experiment
+from orchestrator.recording import DONE
 from orchestrator.report.table import concepts_table, course_table, methods_table, recordings_table, status_table
 from orchestrator.store import RecordingStore
 from orchestrator.store.pack import write_pack
@@ -133,7 +134,7 @@ def verify_recordings(place: str) -> bool:
         except InvalidInput as error:
             damaged += 1
             console.print(f"[red]damaged[/] {escape(row.concept)}: {escape(str(error))}", soft_wrap=True)
-    unfinished = sum(row.state not in ("complete", "stopped") for row in listed)
+    unfinished = sum(row.state not in DONE for row in listed)
     rest = f", {unfinished} of them not finished" if unfinished else ""
     console.print(
         f"{len(listed) - damaged} of {len(listed)} recordings in {escape(store.url)} are sound{rest}", soft_wrap=True

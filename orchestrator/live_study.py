@@ -15,7 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 from orchestrator import lease, runs
 from orchestrator.criteria import Criterion
 from orchestrator.experiment import Experiment
-from orchestrator.recording import Recording, recording_key
+from orchestrator.recording import DONE, Recording, recording_key
 from orchestrator.replay import check_replayable, live_outcome
 from orchestrator.search_space import Params, SearchSpace
 from orchestrator.study_result import Evaluated, Rule, StudyResult, Tried
@@ -51,8 +51,8 @@ class LiveStudy:
     """The search for the best setting by training: space and rule are those of `study.Study`, but nothing is replayed.
 
     Each suggestion personalizes every tuning concept until its criterion stops it, and is judged by what came of them.
-    The runs are those of `runs.live`: kept by what determines them, so that none is trained twice, and `dvar run` and
-    `dvar compare` find them. What was suggested is kept too: a search that was cut off goes on where it was.
+    The runs are those of `runs.live`, kept by what determines them, so that none is trained twice. What was suggested
+    is kept too: a search that was cut off goes on where it was.
 
     Args:
         experiment: what is trained, and where it is kept.
@@ -74,8 +74,7 @@ class LiveStudy:
         space: SearchSpace,
         rule: Rule,
     ) -> None:
-        for name, params in space.usual.items():
-            runs.check_live(experiment, space.criterion(name, params)[1])
+        check_space(experiment, space)
         for recording in recordings:
             check_replayable(recording, rule.measure)
         self.experiment, self.concepts = experiment, tuple(concepts)
@@ -89,7 +88,7 @@ class LiveStudy:
 
     def is_done(self, job: runs.Job) -> bool:
         """Whether a run ended as it should."""
-        return self._store.state(job.identity) in ("complete", "stopped")
+        return self._store.state(job.identity) in DONE
 
     def ended(self, job: runs.Job, error: str = "") -> runs.Ended:
         """Return how a run ended."""
@@ -172,6 +171,16 @@ class LiveStudy:
         # In a storage for many studies, this one belongs to its runs; beside them it moves with them.
         where = {"live": runs.storage_folder(self.experiment) if storage else None, "keys": keys}
         return f"live-{recording_key(where | self.space.identity() | self.rule.identity(pareto))[:8]}"
+
+
+def check_space(experiment: Experiment, space: SearchSpace) -> None:
+    """Refuse a space with a criterion that cannot stop a live run.
+
+    Raises:
+        InvalidInput: see `runs.check_live`.
+    """
+    for name, params in space.usual.items():
+        runs.check_live(experiment, space.criterion(name, params)[1])
 
 
 @dataclass
@@ -259,14 +268,12 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
         space, trials = self._live.space, self._study.get_trials(deepcopy=False)
         again = {trial.user_attrs.get(AGAIN) for trial in trials}
         known = set[Setting]()
-        undone: list[tuple[int, str, Params]] = []
+        undone: dict[Setting, tuple[int, str, Params]] = {}
         for trial in sorted(trials, key=lambda one: one.state == TrialState.FAIL):
             try:
                 name, params = space.of_trial(trial)
-            except KeyError:  # its driver died while the sampler chose
-                if trial.state == TrialState.RUNNING:
-                    self._study.tell(trial.number, state=TrialState.FAIL)
-                continue
+            except KeyError:
+                continue  # its driver died while the sampler chose
             is_left = trial.state == TrialState.RUNNING
             if trial.state == TrialState.COMPLETE:
                 if evaluated := self._live.evaluate(name, params):
@@ -276,18 +283,17 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
             elif trial.state == TrialState.FAIL:
                 is_left = AGAIN not in trial.user_attrs
             if is_left and trial.number not in again:
-                undone.append((trial.number, name, params))
+                undone.setdefault(_setting(name, params), (trial.number, name, params))
             else:
                 known.add(_setting(name, params))
         for name, params in space.usual.items():
-            if not any(one[1:] == (name, params) for one in undone) and _setting(name, params) not in known:
+            if _setting(name, params) not in known | undone.keys():
                 space.enqueue(self._study, name, params)
-        for number, name, params in undone:
-            if _setting(name, params) not in known:
-                known.add(_setting(name, params))
+        for setting, (number, name, params) in undone.items():
+            if setting not in known:
                 space.enqueue(self._study, name, params, {AGAIN: number})
-        for trial in trials:  # after it was enqueued: a death in between must not lose it
-            if trial.state == TrialState.RUNNING and trial.number in {one[0] for one in undone}:
+        for trial in trials:  # after they were enqueued: a death in between must lose none
+            if trial.state == TrialState.RUNNING:
                 self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _define(self, trial: Any) -> None:

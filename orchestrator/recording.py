@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from trainables.settings import MINIATURE, SAMPLES_OF
 
 State = Literal["running", "complete", "stopped", "failed"]
+#: How a run ends that nothing is left to do of: its budget is used up, or its criterion stopped it.
+DONE: frozenset[State | None] = frozenset({"complete", "stopped"})
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from orchestrator import cluster, lease, plugins
 from orchestrator.criteria import Criterion
 from orchestrator.experiment import Experiment
-from orchestrator.recording import State, recording_key
+from orchestrator.recording import DONE, State, recording_key
 from orchestrator.store import RecordingStore
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
@@ -61,7 +61,7 @@ class Ended:
     @property
     def is_good(self) -> bool:
         """Whether it ran to its budget or was stopped by its criterion."""
-        return self.state in ("complete", "stopped")
+        return self.state in DONE
 
 
 class Listener(Protocol):
@@ -215,7 +215,7 @@ def _run(
     errors: dict[str, str] = {}
     with lease.held(storage_folder(experiment), [job.key for job in all_jobs]):
         before = {job.key: store.state(job.identity) for job in all_jobs}
-        todo = [job for job in all_jobs if before[job.key] not in ("complete", "stopped")]
+        todo = [job for job in all_jobs if before[job.key] not in DONE]
         if todo:
             for listener in listeners:
                 listener.begun(todo, experiment.budget)

@@ -6,7 +6,6 @@ from pathlib import Path
 from rich.markup import escape
 
 from orchestrator import best as best_file
-from orchestrator import runs
 from orchestrator.desk import Desk, make_recordings, say_agreement, say_failed
 from orchestrator.experiment import Experiment
 from orchestrator.landscape import survey
@@ -128,9 +127,10 @@ def _check_live_search(experiment: Experiment) -> None:
     Raises:
         InvalidInput: a criterion cannot stop live runs, the measure is unknown, or the study's storage cannot be used.
     """
-    settings, space = experiment.study, _space(experiment, None)
-    for name, params in space.usual.items():
-        runs.check_live(experiment, space.criterion(name, params)[1])
+    from orchestrator.live_study import check_space
+
+    settings = experiment.study
+    check_space(experiment, _space(experiment, None))
     if settings.measure not in SAMPLES_OF:
         raise InvalidInput(f"unknown measure {settings.measure!r}; available: {', '.join(SAMPLES_OF)}")
     if settings.storage:

@@ -29,6 +29,29 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_settings(tiny_path):
+    """Values of an experiment whose runs take seconds."""
+    return {
+        "base_model.id": str(tiny_path),
+        "quality.scorer": str(tiny_path / "clip"),
+        "quality.every": 20,
+        "quality.samples": 1,
+        "quality.inference_steps": 2,
+    }
+
+
+@pytest.fixture(scope="session")
+def small_flags(small_settings):
+    """Make the flags of such an experiment; further values come over its own."""
+
+    def make(**changes):
+        values = small_settings | {key.replace("__", "."): value for key, value in changes.items()}
+        return [flag for key, value in values.items() for flag in ("--set", f"{key}={value}")]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def toy_concepts():
     """A few concepts of the miniature."""
     from trainables.miniature.concepts import FEW, load

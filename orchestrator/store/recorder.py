@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from orchestrator.recording import State
+from orchestrator.recording import DONE, State
 from orchestrator.store import layout
 from orchestrator.store.files import Files
 from orchestrator.store.persistence import StorageFailure, StorageFull
@@ -60,7 +60,7 @@ class Recorder:
         """
         found = layout.read_contents(self._files)
         if found is not None:
-            if found.status.state in ("complete", "stopped"):
+            if found.status.state in DONE:
                 raise InvalidInput(f"{self._files.url} is {found.status.state} already and is never recorded twice")
             self._rows, self._quality = found.values.tolist(), list(found.quality)
             self._flushed = len(self._rows)

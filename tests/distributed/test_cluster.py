@@ -12,17 +12,9 @@ FEW = ["--only", "robot_1,duck_1"]
 
 
 @pytest.fixture
-def flags(tiny_path, tmp_path):
+def flags(small_flags, tmp_path):
     """Flags of a command over a few concepts."""
-    values = {
-        "base_model.id": tiny_path,
-        "quality.scorer": tiny_path / "clip",
-        "quality.every": 20,
-        "quality.samples": 1,
-        "quality.inference_steps": 2,
-    }
-    settings = [flag for key, value in values.items() for flag in ("--set", f"{key}={value}")]
-    return ["--budget", "40", "--storage", str(tmp_path / "shared"), *settings]
+    return ["--budget", "40", "--storage", str(tmp_path / "shared"), *small_flags()]
 
 
 @pytest.fixture

@@ -57,11 +57,10 @@ def cluster(plugin_folder):
 
 
 @pytest.fixture(scope="session")
-def recorded(cluster, tmp_path_factory, toy_concepts, tiny_path):
+def recorded(cluster, tmp_path_factory, toy_concepts, small_settings):
     """Two concepts, recorded once: the experiment, the concepts, the recordings."""
-    overrides = {"storage": str(tmp_path_factory.mktemp("recorded")), "budget": 40, "quality.every": 20}
-    overrides |= {"quality.samples": 1, "quality.inference_steps": 2, "resources.checkpoint_seconds": 0}
-    overrides |= {"base_model.id": str(tiny_path), "quality.scorer": str(tiny_path / "clip")}
+    overrides = {"storage": str(tmp_path_factory.mktemp("recorded")), "budget": 40, "resources.checkpoint_seconds": 0}
+    overrides |= small_settings
     made = experiment.build("miniature", None, list(overrides.items()))
     concepts = toy_concepts[:2]
     ended = runs.record(made, concepts)
@@ -70,20 +69,12 @@ def recorded(cluster, tmp_path_factory, toy_concepts, tiny_path):
 
 
 @pytest.fixture
-def make_experiment(tmp_path, tiny_path):
+def make_experiment(tmp_path, small_settings):
     """Make a small experiment that stores below this test's folder."""
 
     def make(**changes):
-        defaults = {
-            "storage": str(tmp_path / "store"),
-            "base_model.id": str(tiny_path),
-            "quality.scorer": str(tiny_path / "clip"),
-            "budget": 40,
-            "quality.every": 20,
-            "quality.samples": 1,
-            "quality.inference_steps": 2,
-            "resources.checkpoint_seconds": 0,
-        }
+        defaults = {"storage": str(tmp_path / "store"), "budget": 40, "resources.checkpoint_seconds": 0}
+        defaults |= small_settings
         overrides = defaults | {key.replace("__", "."): value for key, value in changes.items()}
         return experiment.build("miniature", None, list(overrides.items()))
 

@@ -20,18 +20,9 @@ def dvar(folder, *arguments):
 
 
 @pytest.fixture(scope="module")
-def small(tiny_path):
+def small(small_flags):
     """Flags of a run that takes seconds."""
-    values = {
-        "base_model.id": tiny_path,
-        "quality.scorer": tiny_path / "clip",
-        "quality.every": 20,
-        "quality.samples": 1,
-        "quality.inference_steps": 2,
-        "study.trials": 15,
-    }
-    settings = [flag for key, value in values.items() for flag in ("--set", f"{key}={value}")]
-    return ["--budget", "40", "--tuning", "1", *settings]
+    return ["--budget", "40", "--tuning", "1", *small_flags(study__trials=15)]
 
 
 @pytest.fixture(scope="module")
