@@ -341,6 +341,10 @@ def test_a_reader_sees_a_growing_prefix_and_never_half(local):
     for step in range(1, 120):
         recorder.steps([row(step)])
         time.sleep(0.002)
+        if step % 20 == 0:  # on busy cores the reader must have its turns
+            seen, deadline = len(lengths), time.monotonic() + 10
+            while len(lengths) < seen + 2 and not errors and time.monotonic() < deadline:
+                time.sleep(0.002)
     is_done.set()
     reader.join()
     assert not errors
