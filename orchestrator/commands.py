@@ -18,7 +18,7 @@ from orchestrator.recording import DONE, Recording
 from orchestrator.replay import Outcome, live_outcome, replay
 from orchestrator.report.picture import demo_picture
 from orchestrator.report.table import Row, comparison_table
-from orchestrator.store.files import open_files
+from orchestrator.storage.files import open_files
 from orchestrator.tuning import tune_by_replay
 from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator import plain_yaml
-from orchestrator.passwords import without_password
+from orchestrator.storage.passwords import without_password
 from trainables.concept import Concept, load_concepts
 from trainables.errors import InvalidInput
 from trainables.settings import (

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
-from orchestrator.store.files import Files, open_files
-from orchestrator.store.persistence import StorageFailure
+from orchestrator.storage.files import Files, open_files
+from orchestrator.storage.retry import StorageFailure
 from trainables.errors import InvalidInput
 
 BEAT_SECONDS = 2.0

@@ -12,8 +12,8 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from orchestrator.passwords import without_password
-from orchestrator.store.files import open_files
+from orchestrator.storage.files import open_files
+from orchestrator.storage.passwords import without_password
 from trainables.errors import InvalidInput
 
 JOURNAL, POSTGRESQL = "journal:", "postgresql://"

@@ -10,13 +10,13 @@ from orchestrator.desk import Desk, make_recordings, say_agreement, say_failed
 from orchestrator.experiment import Experiment
 from orchestrator.landscape import survey
 from orchestrator.library import for_tuning
-from orchestrator.passwords import without_password
 from orchestrator.progress import study_bar
 from orchestrator.recording import Recording
 from orchestrator.report.landscape_figure import draw_landscape
 from orchestrator.report.landscape_page import write_landscape_page
 from orchestrator.report.table import front_table, study_table
 from orchestrator.search_space import SearchSpace
+from orchestrator.storage.passwords import without_password
 from orchestrator.study import Study
 from orchestrator.study_result import Evaluated, Rule, StudyResult
 from orchestrator.study_storage import open_storage

@@ -1,6 +1,6 @@
 """Where recordings are kept: one folder or URL, written by one training each, read by everything else."""
 
-from orchestrator.store.persistence import StorageFailure, StorageFull
+from orchestrator.storage.retry import StorageFailure, StorageFull
 from orchestrator.store.recorder import Recorder, RecordingConflict
 from orchestrator.store.recordings import RecordingStore, RecordingSummary
 

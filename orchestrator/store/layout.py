@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.recording import Floats, Quality, Recording, State, Steps, recording_key
-from orchestrator.store.files import Files, check_name
+from orchestrator.storage.files import Files, check_name
 from trainables.errors import InvalidInput
 
 FORMAT = 1

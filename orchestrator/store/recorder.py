@@ -11,9 +11,9 @@ from uuid import uuid4
 import numpy as np
 
 from orchestrator.recording import DONE, State
+from orchestrator.storage.files import Files
+from orchestrator.storage.retry import StorageFailure, StorageFull
 from orchestrator.store import layout
-from orchestrator.store.files import Files
-from orchestrator.store.persistence import StorageFailure, StorageFull
 from trainables.errors import InvalidInput
 from trainables.sinks import EndState, StepRow
 

@@ -8,8 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 from orchestrator.recording import Recording, State, recording_key
+from orchestrator.storage.files import Files, open_files
 from orchestrator.store import layout
-from orchestrator.store.files import Files, open_files
 from orchestrator.store.recorder import FLUSH_SECONDS, Recorder
 from trainables.errors import InvalidInput
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from orchestrator.recording import recording_key
+from orchestrator.storage.files import LocalFiles
+from orchestrator.storage.retry import StorageFailure
 from orchestrator.store import RecordingConflict, RecordingStore
-from orchestrator.store.files import LocalFiles
-from orchestrator.store.persistence import StorageFailure
 from trainables.errors import InvalidInput
 from trainables.sinks import StepRow
 

@@ -1,6 +1,6 @@
 """Whole files below a folder or URL: each is written at once, so that a reader never sees half of one.
 
-Storage that fails now and then is asked again, see `orchestrator.store.persistence`.
+Storage that fails now and then is asked again, see `orchestrator.storage.retry`.
 """
 
 import os
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import fsspec
 
-from orchestrator.store.persistence import persistent
+from orchestrator.storage.retry import persistent
 from trainables.errors import InvalidInput
 from trainables.scratch import make_folder
 
