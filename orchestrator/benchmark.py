@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.experiment import Experiment
-from orchestrator.library import BUILTIN, by_method, read_place, split
 from orchestrator.progress import bars
 from orchestrator.proof import DVAR, Proof, Proved, SearchRule, prove_all, transfer
+from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
 from orchestrator.report.proof_table import cheaper_table, proof_table, transfer_table
 from orchestrator.spaces import searchable
 from orchestrator.tracking import Tracker

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from orchestrator.recordings import RecordingStore
 from orchestrator.storage.files import open_files
-from orchestrator.store import RecordingStore
 from trainables.errors import InvalidInput
 
 PROBE_SECONDS = 60.0

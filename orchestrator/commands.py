@@ -14,7 +14,7 @@ from orchestrator.criteria import Criterion, Never
 from orchestrator.desk import Desk, make_recordings, report, say_agreement
 from orchestrator.experiment import Experiment
 from orchestrator.progress import run_bars
-from orchestrator.recording import DONE, Recording
+from orchestrator.recordings.recording import DONE, Recording
 from orchestrator.replay import Outcome, live_outcome, replay
 from orchestrator.report.picture import demo_picture
 from orchestrator.report.table import Row, comparison_table

@@ -12,7 +12,7 @@ from orchestrator import runs
 from orchestrator.criteria import Criterion
 from orchestrator.experiment import Experiment, Split
 from orchestrator.progress import run_bars
-from orchestrator.recording import Recording
+from orchestrator.recordings.recording import Recording
 from orchestrator.replay import Outcome, replay
 from orchestrator.tracking import Tracker
 from trainables.concept import Concept

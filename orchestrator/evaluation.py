@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from orchestrator.recording import Floats, Recording
+from orchestrator.recordings.recording import Floats, Recording
 from trainables.errors import InvalidInput
 from trainables.settings import EvaluationSettings
 

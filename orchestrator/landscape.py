@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.criteria.dvar import first_stops
-from orchestrator.recording import Floats, Recording
+from orchestrator.recordings.recording import Floats, Recording
 from orchestrator.replay import check_replayable
 from search_spaces.dvar import THRESHOLDS
 from search_spaces.windows import windows as window_space

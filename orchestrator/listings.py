@@ -7,12 +7,13 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator import library, plugins
+from orchestrator import plugins
 from orchestrator.experiment import Experiment
-from orchestrator.recording import DONE
+from orchestrator.recordings import RecordingStore
+from orchestrator.recordings import collection as library
+from orchestrator.recordings.pack import write_pack
+from orchestrator.recordings.recording import DONE
 from orchestrator.report.table import concepts_table, course_table, methods_table, recordings_table, status_table
-from orchestrator.store import RecordingStore
-from orchestrator.store.pack import write_pack
 from trainables.errors import InvalidInput
 
 

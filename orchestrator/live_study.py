@@ -15,7 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 from orchestrator import lease, runs
 from orchestrator.criteria import Criterion
 from orchestrator.experiment import Experiment
-from orchestrator.recording import DONE, Recording, recording_key
+from orchestrator.recordings.recording import DONE, Recording, recording_key
 from orchestrator.replay import check_replayable, live_outcome
 from orchestrator.search_space import Params, SearchSpace
 from orchestrator.study_result import Evaluated, Rule, StudyResult, Tried

@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 from orchestrator import criteria
 from orchestrator.criteria import Criterion, FewIterations, Never
-from orchestrator.recording import Recording
+from orchestrator.recordings.recording import Recording
 from orchestrator.replay import Outcome, Summary, replay
 from orchestrator.search_space import Params
 from orchestrator.study import Study

@@ -9,7 +9,7 @@ import numpy as np
 
 from orchestrator.criteria import Criterion
 from orchestrator.evaluation import l_det_series
-from orchestrator.recording import Floats, Quality, Recording
+from orchestrator.recordings.recording import Floats, Quality, Recording
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
 

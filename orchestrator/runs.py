@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from orchestrator import cluster, lease, plugins
 from orchestrator.criteria import Criterion
 from orchestrator.experiment import Experiment
-from orchestrator.recording import DONE, State, recording_key
-from orchestrator.store import RecordingStore
+from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.recording import DONE, State, recording_key
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 
-from orchestrator.recording import Recording, recording_key
+from orchestrator.recordings.recording import Recording, recording_key
 from orchestrator.replay import replay
 from orchestrator.search_space import Params, SearchSpace
 from orchestrator.study_result import Cost, Evaluated, Rule, StudyResult, Tried

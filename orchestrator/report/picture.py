@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from orchestrator.recording import Recording
-from orchestrator.store.recordings import RecordingStore
+from orchestrator.recordings.recording import Recording
+from orchestrator.recordings.store import RecordingStore
 from trainables.concept import Concept
 from trainables.pictures import PictureRow, figure, split_sheet
 

@@ -7,9 +7,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.recording import Recording
+from orchestrator.recordings.recording import Recording
+from orchestrator.recordings.store import RecordingSummary
 from orchestrator.replay import Outcome, Spread, Summary
-from orchestrator.store.recordings import RecordingSummary
 from orchestrator.study_result import Evaluated, StudyResult
 
 

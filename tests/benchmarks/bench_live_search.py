@@ -28,7 +28,7 @@ from ray.tune.search.optuna import OptunaSearch
 from orchestrator import plugins, presets, runs
 from orchestrator.criteria import DVAR
 from orchestrator.experiment import Experiment
-from orchestrator.recording import Recording
+from orchestrator.recordings.recording import Recording
 from orchestrator.replay import Summary, live_outcome
 from orchestrator.study import Study
 from search_spaces import dvar

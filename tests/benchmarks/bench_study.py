@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from orchestrator.recording import Quality, Recording, Steps, recording_key
+from orchestrator.recordings.recording import Quality, Recording, Steps, recording_key
 from orchestrator.study import Study
 
 TRIALS, CONCEPTS, STEPS = 1000, 8, 1000

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from orchestrator.store import RecordingStore
+from orchestrator.recordings import RecordingStore
 from tests.distributed.conftest import RAY
 
 DVAR = [sys.executable, "-c", "from orchestrator.cli import main; main()"]

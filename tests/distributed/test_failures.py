@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pytest
 
-from orchestrator.store import RecordingStore
+from orchestrator.recordings import RecordingStore
 from orchestrator.study_storage import FilesJournal
 from trainables.miniature.concepts import FEW
 

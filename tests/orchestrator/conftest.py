@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator import experiment, runs
-from orchestrator.recording import Quality, Recording, Steps, recording_key
+from orchestrator.recordings.recording import Quality, Recording, Steps, recording_key
 
 EXPLODING = '''
 from trainables.methods.textual_inversion import TextualInversion

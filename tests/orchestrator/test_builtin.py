@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator import presets
-from orchestrator.library import BUILTIN, read_place
+from orchestrator.recordings.collection import BUILTIN, read_place
 from trainables.miniature.concepts import ENTRIES, load
 from trainables.miniature.recipes import RECIPES
 from trainables.settings import TRAIN_IMAGE

@@ -6,7 +6,7 @@ from PIL import Image
 
 from orchestrator import experiment, plain_yaml, presets
 from orchestrator.experiment import Experiment
-from orchestrator.recording import recording_key
+from orchestrator.recordings.recording import recording_key
 from trainables.concept import concept_from_images
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES

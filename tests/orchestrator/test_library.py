@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import experiment, library
+from orchestrator import experiment
 from orchestrator.cli import app
-from orchestrator.recording import recording_key
-from orchestrator.store import RecordingStore
-from orchestrator.store.pack import read_pack, write_pack
+from orchestrator.recordings import RecordingStore
+from orchestrator.recordings import collection as library
+from orchestrator.recordings.pack import read_pack, write_pack
+from orchestrator.recordings.recording import recording_key
 from trainables.errors import InvalidInput
 
 

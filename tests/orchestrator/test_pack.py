@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator.criteria.dvar import first_stops
-from orchestrator.store.pack import read_pack, write_pack
+from orchestrator.recordings.pack import read_pack, write_pack
 from trainables.errors import InvalidInput
 
 
@@ -87,7 +87,7 @@ def test_no_pack_and_another_format(tmp_path, recordings, monkeypatch):
     with pytest.raises(InvalidInput, match="is no pack of recordings"):
         read_pack(tmp_path / "text")
     with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.store.pack.FORMAT", 2)
+        patch.setattr("orchestrator.recordings.pack.FORMAT", 2)
         write_pack(recordings, tmp_path / "later")
     with pytest.raises(InvalidInput, match="has format 2, this version of the program reads 1"):
         read_pack(tmp_path / "later")
@@ -95,7 +95,7 @@ def test_no_pack_and_another_format(tmp_path, recordings, monkeypatch):
 
 def test_a_pack_of_an_earlier_version(recordings, tmp_path, monkeypatch):
     """Without the seconds of each kind of samples."""
-    from orchestrator.store import pack
+    from orchestrator.recordings import pack
 
     write_pack(recordings, tmp_path / "new.parquet")
     row = pack._row

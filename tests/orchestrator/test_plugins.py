@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator import experiment, listings, plugins
 from orchestrator.criteria import DVAR, Criterion, load
-from orchestrator.recording import recording_key
+from orchestrator.recordings.recording import recording_key
 from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from orchestrator.store.pack import write_pack
+from orchestrator.recordings.pack import write_pack
 from orchestrator.study_storage import open_storage
 
 PROGRAMS = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
@@ -66,7 +66,7 @@ def tune(server, make_recording, tmp_path):
 def named(recording):
     import dataclasses
 
-    from orchestrator.recording import recording_key
+    from orchestrator.recordings.recording import recording_key
 
     identity = dict(recording.identity) | {"method": {"name": "svdiff"}}
     return dataclasses.replace(recording, identity=identity, key=recording_key(identity))

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.criteria import DVAR, FewIterations, Never
 from orchestrator.proof import Proof, SearchRule, transfer
+from orchestrator.recordings.pack import write_pack
 from orchestrator.replay import replay
-from orchestrator.store.pack import write_pack
 from orchestrator.study import Study
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
@@ -126,7 +126,7 @@ def of_method(recording, method):
 
 
 def test_the_command(sides, tmp_path, monkeypatch):
-    from orchestrator.recording import recording_key
+    from orchestrator.recordings.recording import recording_key
 
     monkeypatch.chdir(tmp_path)
     found = []

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from orchestrator import doctor
 from orchestrator.cli import app
-from orchestrator.store import RecordingStore
+from orchestrator.recordings import RecordingStore
 from trainables.sinks import StepRow
 
 

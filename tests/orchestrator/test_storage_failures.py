@@ -15,9 +15,9 @@ import fsspec
 import pytest
 
 from orchestrator import runs
+from orchestrator.recordings import RecordingStore, StorageFailure, StorageFull
 from orchestrator.storage import retry as persistence
 from orchestrator.storage.files import open_files
-from orchestrator.store import RecordingStore, StorageFailure, StorageFull
 
 BUDGET, EVERY = 12, 4
 TESTS = count()

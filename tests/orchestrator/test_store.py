@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.recording import recording_key
+from orchestrator.recordings import RecordingConflict, RecordingStore
+from orchestrator.recordings.recording import recording_key
 from orchestrator.storage.files import LocalFiles
 from orchestrator.storage.retry import StorageFailure
-from orchestrator.store import RecordingConflict, RecordingStore
 from trainables.errors import InvalidInput
 from trainables.sinks import StepRow
 
@@ -358,7 +358,7 @@ import time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_store import identity, rows
-from orchestrator.store import RecordingStore
+from orchestrator.recordings import RecordingStore
 
 store = RecordingStore(sys.argv[2], flush_seconds=0)
 recorder = store.recorder(identity(budget=400))

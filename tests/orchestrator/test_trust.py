@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from orchestrator.recording import Quality
+from orchestrator.recordings.recording import Quality
 from orchestrator.study import Study
 from orchestrator.trust import NEAR, examine
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.recording import Floats, Quality, Recording, Steps, recording_key
+from orchestrator.recordings.recording import Floats, Quality, Recording, Steps, recording_key
 from trainables.errors import InvalidInput
 
 FORMAT = 1

@@ -6,9 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from orchestrator.experiment import Experiment, tuning_order
-from orchestrator.recording import Recording
-from orchestrator.store import RecordingStore
-from orchestrator.store.pack import read_pack
+from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.pack import read_pack
+from orchestrator.recordings.recording import Recording
 from trainables.errors import InvalidInput
 from trainables.sinks import StepRow
 

@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import numpy as np
 
-from orchestrator.recording import DONE, State
+from orchestrator.recordings import format as layout
+from orchestrator.recordings.recording import DONE, State
 from orchestrator.storage.files import Files
 from orchestrator.storage.retry import StorageFailure, StorageFull
-from orchestrator.store import layout
 from trainables.errors import InvalidInput
 from trainables.sinks import EndState, StepRow
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from orchestrator.recording import Recording, State, recording_key
+from orchestrator.recordings import format as layout
+from orchestrator.recordings.recorder import FLUSH_SECONDS, Recorder
+from orchestrator.recordings.recording import Recording, State, recording_key
 from orchestrator.storage.files import Files, open_files
-from orchestrator.store import layout
-from orchestrator.store.recorder import FLUSH_SECONDS, Recorder
 from trainables.errors import InvalidInput
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.recording import Floats, Quality, Recording, State, Steps, recording_key
+from orchestrator.recordings.recording import Floats, Quality, Recording, State, Steps, recording_key
 from orchestrator.storage.files import Files, check_name
 from trainables.errors import InvalidInput
 
