@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.experiment import Experiment
+from orchestrator.config.experiment import Experiment
 from orchestrator.progress import bars
 from orchestrator.proof import DVAR, Proof, Proved, SearchRule, prove_all, transfer
 from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from orchestrator.config.experiment import Experiment
     from orchestrator.criteria import Criterion
-    from orchestrator.experiment import Experiment
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 EPILOGUE = "Start with: dvar demo. Every command explains itself: dvar record --help."
@@ -178,7 +178,7 @@ def _with_experiment(function: F, flags_of: dict[str, tuple[str | None, Any, Any
 
 
 def _experiment(flags: dict[str, Any], flags_of: dict[str, tuple[str | None, Any, Any]]) -> "Experiment":
-    from orchestrator import experiment
+    from orchestrator.config import experiment
 
     overrides = [
         (key, _listed(name, flags[name])) for name, (key, _, _) in flags_of.items() if key and flags[name] is not None
@@ -202,7 +202,7 @@ def _names(text: str | None) -> list[str] | None:
 def _assignment(text: str) -> tuple[str, Any]:
     import yaml
 
-    from orchestrator import plain_yaml
+    from orchestrator.config import yaml as plain_yaml
     from trainables.errors import InvalidInput
 
     key, equals, value = text.partition("=")
@@ -403,7 +403,7 @@ def show(experiment: "Experiment") -> None:
 
     Example: [b]dvar show --preset sd15 > my-experiment.yaml[/b]
     """
-    from orchestrator import plain_yaml
+    from orchestrator.config import yaml as plain_yaml
 
     typer.echo(plain_yaml.dump(experiment.model_dump(mode="json")), nl=False)
 

@@ -10,9 +10,9 @@ from rich.markup import escape
 from orchestrator import best as best_file
 from orchestrator import criteria, runs
 from orchestrator.best import Best
+from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion, Never
 from orchestrator.desk import Desk, make_recordings, report, say_agreement
-from orchestrator.experiment import Experiment
 from orchestrator.progress import run_bars
 from orchestrator.recordings.recording import DONE, Recording
 from orchestrator.replay import Outcome, live_outcome, replay

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import runs
+from orchestrator.config.experiment import Experiment, Split
 from orchestrator.criteria import Criterion
-from orchestrator.experiment import Experiment, Split
 from orchestrator.progress import run_bars
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay import Outcome, replay

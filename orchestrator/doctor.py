@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from orchestrator import cluster, plugins, runs
-from orchestrator.experiment import Experiment
+from orchestrator.config.experiment import Experiment
 from orchestrator.tracking import Tracker
 from trainables.errors import InvalidInput
 from trainables.model_files import resolve

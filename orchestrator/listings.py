@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import plugins
-from orchestrator.experiment import Experiment
+from orchestrator.config.experiment import Experiment
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings import collection as library
 from orchestrator.recordings.pack import write_pack

@@ -13,8 +13,8 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator import lease, runs
+from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
-from orchestrator.experiment import Experiment
 from orchestrator.recordings.recording import DONE, Recording, recording_key
 from orchestrator.replay import check_replayable, live_outcome
 from orchestrator.search_space import Params, SearchSpace

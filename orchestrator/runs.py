@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator import cluster, lease, plugins
+from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
-from orchestrator.experiment import Experiment
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.recording import DONE, State, recording_key
 from trainables.concept import Concept

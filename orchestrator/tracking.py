@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from orchestrator.experiment import Experiment
+from orchestrator.config.experiment import Experiment
 from orchestrator.runs import Ended, Job, storage_folder
 from trainables.errors import InvalidInput
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from orchestrator import best as best_file
+from orchestrator.config.experiment import Experiment
 from orchestrator.desk import Desk, make_recordings, say_agreement, say_failed
-from orchestrator.experiment import Experiment
 from orchestrator.landscape import survey
 from orchestrator.progress import study_bar
 from orchestrator.recordings.collection import for_tuning

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from typer.main import get_command
 
-from orchestrator import experiment, plugins
+from orchestrator import plugins
 from orchestrator.cli import app
+from orchestrator.config import experiment
 from trainables.methods import MethodSpec
 from trainables.methods.custom_diffusion import CustomDiffusion
 from trainables.methods.p_plus import PPlus

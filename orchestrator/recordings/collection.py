@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from orchestrator.experiment import Experiment, tuning_order
+from orchestrator.config.experiment import Experiment, tuning_order
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.pack import read_pack
 from orchestrator.recordings.recording import Recording

@@ -25,9 +25,10 @@ import torch
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from orchestrator import plugins, presets, runs
+from orchestrator import plugins, runs
+from orchestrator.config import presets
+from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import DVAR
-from orchestrator.experiment import Experiment
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay import Summary, live_outcome
 from orchestrator.study import Study

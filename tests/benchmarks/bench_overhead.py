@@ -25,8 +25,9 @@ import ray
 from ray import tune
 from rich.console import Console
 
-from orchestrator import plugins, presets, runs
-from orchestrator.experiment import Experiment
+from orchestrator import plugins, runs
+from orchestrator.config import presets
+from orchestrator.config.experiment import Experiment
 from orchestrator.progress import run_bars
 from orchestrator.tracking import Tracker
 from trainables import personalization

@@ -94,7 +94,7 @@ def build_clip(folder: Path, tiny: bool) -> None:
 def run_preset(folder: Path, concept, tiny: bool) -> None:
     """Run the preset `sd15` for 10 steps as a worker does, with its samples and scores at the end."""
     try:
-        from orchestrator import presets
+        from orchestrator.config import presets
         from orchestrator.recordings import RecordingStore
     except ImportError as error:  # a machine that has the training core alone
         print(f"preset sd15: not run, {error}")

@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from orchestrator import experiment
+from orchestrator.config import experiment
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "k8s" / "base"

@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from orchestrator import experiment, runs
+from orchestrator import runs
+from orchestrator.config import experiment
 from orchestrator.recordings.recording import Quality, Recording, Steps, recording_key
 
 EXPLODING = '''

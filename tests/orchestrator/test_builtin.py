@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from orchestrator import presets
+from orchestrator.config import presets
 from orchestrator.recordings.collection import BUILTIN, read_place
 from trainables.miniature.concepts import ENTRIES, load
 from trainables.miniature.recipes import RECIPES

@@ -4,8 +4,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from orchestrator import experiment, plain_yaml, presets
-from orchestrator.experiment import Experiment
+from orchestrator.config import experiment, presets
+from orchestrator.config import yaml as plain_yaml
+from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.recording import recording_key
 from trainables.concept import concept_from_images
 from trainables.errors import InvalidInput

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import experiment
 from orchestrator.cli import app
+from orchestrator.config import experiment
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings import collection as library
 from orchestrator.recordings.pack import read_pack, write_pack

@@ -5,7 +5,7 @@ import math
 import pytest
 import yaml
 
-from orchestrator import plain_yaml
+from orchestrator.config import yaml as plain_yaml
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from orchestrator import experiment, listings, plugins
+from orchestrator import listings, plugins
+from orchestrator.config import experiment
 from orchestrator.criteria import DVAR, Criterion, load
 from orchestrator.recordings.recording import recording_key
 from search_spaces.paper import PAPER

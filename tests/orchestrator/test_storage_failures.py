@@ -367,7 +367,7 @@ def test_no_concept_writes_outside_the_storage(server, s3, tmp_path, concept, pl
 DRIVER = """
 import sys
 from orchestrator import runs
-from orchestrator.experiment import Experiment
+from orchestrator.config.experiment import Experiment
 from trainables.miniature.concepts import load
 
 (ended,) = runs.record(Experiment.model_validate_json(sys.argv[1]), load([sys.argv[2]]))

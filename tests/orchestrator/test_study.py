@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from orchestrator import best as best_file
-from orchestrator import experiment
+from orchestrator.config import experiment
 from orchestrator.criteria import DVAR
 from orchestrator.study import Study
 from search_spaces import dvar as dvar_space

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orchestrator import plain_yaml
+from orchestrator.config import yaml as plain_yaml
 from orchestrator.storage.passwords import without_password
 from trainables.concept import Concept, load_concepts
 from trainables.errors import InvalidInput
@@ -272,7 +272,8 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
     Raises:
         InvalidInput: a file, key or value is not understood; the message names it.
     """
-    from orchestrator import plugins, presets
+    from orchestrator import plugins
+    from orchestrator.config import presets
 
     values = _read(file) if file else {}
     layers = [values, *(_nested(key, value) for key, value in overrides)]

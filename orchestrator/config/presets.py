@@ -4,7 +4,14 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from orchestrator import plugins
-from orchestrator.experiment import ALL, TEXTUAL_INVERSION, ConceptSettings, Experiment, MethodSettings, Resources
+from orchestrator.config.experiment import (
+    ALL,
+    TEXTUAL_INVERSION,
+    ConceptSettings,
+    Experiment,
+    MethodSettings,
+    Resources,
+)
 from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES, Recipe
