@@ -15,7 +15,7 @@ from orchestrator.criteria import Criterion, Never
 from orchestrator.desk import Desk, make_recordings, report, say_agreement
 from orchestrator.progress import run_bars
 from orchestrator.recordings.recording import DONE, Recording
-from orchestrator.replay import Outcome, live_outcome, replay
+from orchestrator.replay.replay import Outcome, live_outcome, replay
 from orchestrator.report.picture import demo_picture
 from orchestrator.report.table import Row, comparison_table
 from orchestrator.storage.files import open_files

@@ -13,7 +13,7 @@ from orchestrator.config.experiment import Experiment, Split
 from orchestrator.criteria import Criterion
 from orchestrator.progress import run_bars
 from orchestrator.recordings.recording import Recording
-from orchestrator.replay import Outcome, replay
+from orchestrator.replay.replay import Outcome, replay
 from orchestrator.tracking import Tracker
 from trainables.concept import Concept
 from trainables.errors import InvalidInput

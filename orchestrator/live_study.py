@@ -16,7 +16,7 @@ from orchestrator import lease, runs
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import DONE, Recording, recording_key
-from orchestrator.replay import check_replayable, live_outcome
+from orchestrator.replay.replay import check_replayable, live_outcome
 from orchestrator.search_space import Params, SearchSpace
 from orchestrator.study_result import Evaluated, Rule, StudyResult, Tried
 from orchestrator.study_storage import FilesJournal, open_storage, open_study, quiet_optuna

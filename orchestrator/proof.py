@@ -9,7 +9,7 @@ from statistics import fmean, median
 from orchestrator import criteria
 from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recordings.recording import Recording
-from orchestrator.replay import Outcome, Summary, replay
+from orchestrator.replay.replay import Outcome, Summary, replay
 from orchestrator.search_space import Params
 from orchestrator.study import Study
 from orchestrator.study_result import Evaluated, Rule

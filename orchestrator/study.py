@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import optuna
 
 from orchestrator.recordings.recording import Recording, recording_key
-from orchestrator.replay import replay
+from orchestrator.replay.replay import replay
 from orchestrator.search_space import Params, SearchSpace
 from orchestrator.study_result import Cost, Evaluated, Rule, StudyResult, Tried
 from orchestrator.study_storage import finished, open_storage, open_study, quiet_optuna

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import optuna
 
 from orchestrator.criteria import Criterion
-from orchestrator.replay import Outcome, Summary
+from orchestrator.replay.replay import Outcome, Summary
 from orchestrator.search_space import Params
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE

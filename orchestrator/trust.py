@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.replay import Outcome
+from orchestrator.replay.replay import Outcome
 from orchestrator.study_result import Cost, Evaluated, StudyResult
 
 Floats = NDArray[np.float64]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from orchestrator.landscape import Landscape
+from orchestrator.replay.landscape import Landscape
 
 PAPER, CHOSEN, FRONT = "#ffffff", "#ff5a36", "#111111"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.landscape import Landscape
+from orchestrator.replay.landscape import Landscape
 
 TEMPLATE = "landscape.html"
 KEPT_DIGITS, STEPS_DIGITS = 6, 3

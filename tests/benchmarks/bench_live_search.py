@@ -30,7 +30,7 @@ from orchestrator.config import presets
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import DVAR
 from orchestrator.recordings.recording import Recording
-from orchestrator.replay import Summary, live_outcome
+from orchestrator.replay.replay import Summary, live_outcome
 from orchestrator.study import Study
 from search_spaces import dvar
 from trainables.concept import Concept

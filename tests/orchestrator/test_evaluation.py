@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from orchestrator.criteria import DVAR, FewIterations
-from orchestrator.evaluation import l_det_series
-from orchestrator.replay import replay
+from orchestrator.replay.l_det import l_det_series
+from orchestrator.replay.replay import replay
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.settings import EvaluationSettings

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.landscape import survey
+from orchestrator.replay.landscape import survey
 from orchestrator.report.landscape_figure import draw_landscape
 from orchestrator.study import Study
 from trainables.errors import InvalidInput

@@ -11,7 +11,7 @@ from orchestrator.cli import app
 from orchestrator.criteria import DVAR, FewIterations, Never
 from orchestrator.proof import Proof, SearchRule, transfer
 from orchestrator.recordings.pack import write_pack
-from orchestrator.replay import replay
+from orchestrator.replay.replay import replay
 from orchestrator.study import Study
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput

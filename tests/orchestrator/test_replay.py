@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.criteria import DVAR, All, ClipScore, FewIterations, Never, NotBefore
-from orchestrator.replay import Outcome, Summary, live_outcome, replay
+from orchestrator.replay.replay import Outcome, Summary, live_outcome, replay
 from trainables.errors import InvalidInput
 
 

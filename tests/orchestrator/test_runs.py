@@ -6,7 +6,7 @@ from PIL import Image
 
 from orchestrator import runs
 from orchestrator.criteria import DVAR, ClipScore, FewIterations
-from orchestrator.replay import replay
+from orchestrator.replay.replay import replay
 from orchestrator.report.picture import demo_picture
 from trainables.errors import InvalidInput
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from orchestrator.landscape import Landscape, survey
+from orchestrator.replay.landscape import Landscape, survey
 from orchestrator.report.landscape_page import write_landscape_page
 
 MEASURE = "train_clip_image"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from orchestrator.criteria.dvar import first_stops
 from orchestrator.recordings.recording import Floats, Recording
-from orchestrator.replay import check_replayable
+from orchestrator.replay.replay import check_replayable
 from search_spaces.dvar import THRESHOLDS
 from search_spaces.windows import windows as window_space
 

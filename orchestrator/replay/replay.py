@@ -8,8 +8,8 @@ from typing import NoReturn
 import numpy as np
 
 from orchestrator.criteria import Criterion
-from orchestrator.evaluation import l_det_series
 from orchestrator.recordings.recording import Floats, Quality, Recording
+from orchestrator.replay.l_det import l_det_series
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
 
