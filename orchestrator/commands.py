@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from orchestrator import best as best_file
-from orchestrator import criteria, runs
+from orchestrator import criteria
 from orchestrator.best import Best
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion, Never
@@ -18,6 +18,7 @@ from orchestrator.recordings.recording import DONE, Recording
 from orchestrator.replay.replay import Outcome, live_outcome, replay
 from orchestrator.report.picture import demo_picture
 from orchestrator.report.table import Row, comparison_table
+from orchestrator.runs import launch as runs
 from orchestrator.storage.files import open_files
 from orchestrator.tuning import tune_by_replay
 from search_spaces import dvar as dvar_space

@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator import runs
 from orchestrator.config.experiment import Experiment, Split
 from orchestrator.criteria import Criterion
 from orchestrator.progress import run_bars
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Outcome, replay
+from orchestrator.runs import launch as runs
 from orchestrator.tracking import Tracker
 from trainables.concept import Concept
 from trainables.errors import InvalidInput

@@ -12,8 +12,10 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from orchestrator import cluster, plugins, runs
+from orchestrator import plugins
 from orchestrator.config.experiment import Experiment
+from orchestrator.runs import cluster
+from orchestrator.runs import launch as runs
 from orchestrator.tracking import Tracker
 from trainables.errors import InvalidInput
 from trainables.model_files import resolve

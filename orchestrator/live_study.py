@@ -12,11 +12,12 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from orchestrator import lease, runs
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import DONE, Recording, recording_key
 from orchestrator.replay.replay import check_replayable, live_outcome
+from orchestrator.runs import launch as runs
+from orchestrator.runs import lease
 from orchestrator.search_space import Params, SearchSpace
 from orchestrator.study_result import Evaluated, Rule, StudyResult, Tried
 from orchestrator.study_storage import FilesJournal, open_storage, open_study, quiet_optuna

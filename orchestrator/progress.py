@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from orchestrator.runs import Ended, Job
+from orchestrator.runs.launch import Ended, Job
 from orchestrator.study_result import Evaluated
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from orchestrator.config.experiment import Experiment
-from orchestrator.runs import Ended, Job, storage_folder
+from orchestrator.runs.launch import Ended, Job, storage_folder
 from trainables.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -25,12 +25,13 @@ import torch
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from orchestrator import plugins, runs
+from orchestrator import plugins
 from orchestrator.config import presets
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import DVAR
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Summary, live_outcome
+from orchestrator.runs import launch as runs
 from orchestrator.study import Study
 from search_spaces import dvar
 from trainables.concept import Concept

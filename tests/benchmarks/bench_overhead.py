@@ -25,10 +25,11 @@ import ray
 from ray import tune
 from rich.console import Console
 
-from orchestrator import plugins, runs
+from orchestrator import plugins
 from orchestrator.config import presets
 from orchestrator.config.experiment import Experiment
 from orchestrator.progress import run_bars
+from orchestrator.runs import launch as runs
 from orchestrator.tracking import Tracker
 from trainables import personalization
 from trainables.base_model import load

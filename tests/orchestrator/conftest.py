@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from orchestrator import runs
 from orchestrator.config import experiment
 from orchestrator.recordings.recording import Quality, Recording, Steps, recording_key
+from orchestrator.runs import launch as runs
 
 EXPLODING = '''
 from trainables.methods.textual_inversion import TextualInversion

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from orchestrator import lease
+from orchestrator.runs import lease
 from trainables.errors import InvalidInput
 
 

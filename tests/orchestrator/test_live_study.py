@@ -7,10 +7,10 @@ import fsspec
 import optuna
 import pytest
 
-from orchestrator import runs
 from orchestrator.criteria import DVAR
 from orchestrator.live_study import ConceptSearcher, LiveStudy
 from orchestrator.replay.replay import replay
+from orchestrator.runs import launch as runs
 from orchestrator.search_space import SearchSpace
 from orchestrator.study_result import Rule
 from orchestrator.study_storage import FilesJournal

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator import runs
 from orchestrator.criteria import DVAR, ClipScore, FewIterations
 from orchestrator.replay.replay import replay
 from orchestrator.report.picture import demo_picture
+from orchestrator.runs import launch as runs
 from trainables.errors import InvalidInput
 
 pytestmark = pytest.mark.usefixtures("cluster")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.criteria import DVAR
-from orchestrator.stopper import CriterionStopper
+from orchestrator.runs.stopper import CriterionStopper
 
 VALUES = (1 + np.exp(-np.arange(60) / 8)).tolist()
 CRITERION = DVAR(8, 0.15)

@@ -14,8 +14,8 @@ from itertools import count
 import fsspec
 import pytest
 
-from orchestrator import runs
 from orchestrator.recordings import RecordingStore, StorageFailure, StorageFull
+from orchestrator.runs import launch as runs
 from orchestrator.storage import retry as persistence
 from orchestrator.storage.files import open_files
 
@@ -366,7 +366,7 @@ def test_no_concept_writes_outside_the_storage(server, s3, tmp_path, concept, pl
 
 DRIVER = """
 import sys
-from orchestrator import runs
+from orchestrator.runs import launch as runs
 from orchestrator.config.experiment import Experiment
 from trainables.miniature.concepts import load
 

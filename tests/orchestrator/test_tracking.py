@@ -3,7 +3,7 @@
 import mlflow
 import pytest
 
-from orchestrator import runs
+from orchestrator.runs import launch as runs
 from orchestrator.tracking import MAX_POINTS, Tracker, tracking_uri
 
 

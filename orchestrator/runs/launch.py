@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from orchestrator import cluster, lease, plugins
+from orchestrator import plugins
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.recording import DONE, State, recording_key
+from orchestrator.runs import cluster, lease
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
@@ -277,7 +278,7 @@ def train(
     with cluster.connected(experiment.resources.address):
         from ray import tune
 
-        from orchestrator.stopper import CriterionStopper
+        from orchestrator.runs.stopper import CriterionStopper
         from trainables.personalization import Personalization
 
         cluster.check_storage(storage_folder(experiment))
