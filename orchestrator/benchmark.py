@@ -15,7 +15,7 @@ from orchestrator.proof import DVAR, Proof, Proved, SearchRule, prove_all, trans
 from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
 from orchestrator.report.proof_table import cheaper_table, proof_table, transfer_table
 from orchestrator.spaces import searchable
-from orchestrator.tracking import Tracker
+from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.settings import OF_THE_MINIATURE
 

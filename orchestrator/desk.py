@@ -14,7 +14,7 @@ from orchestrator.progress import run_bars
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Outcome, replay
 from orchestrator.runs import launch as runs
-from orchestrator.tracking import Tracker
+from orchestrator.tracking.mlflow import Tracker
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 

@@ -16,7 +16,7 @@ from orchestrator import plugins
 from orchestrator.config.experiment import Experiment
 from orchestrator.runs import cluster
 from orchestrator.runs import launch as runs
-from orchestrator.tracking import Tracker
+from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.model_files import resolve
 

@@ -20,7 +20,7 @@ from orchestrator.storage.passwords import without_password
 from orchestrator.study import Study
 from orchestrator.study_result import Evaluated, Rule, StudyResult
 from orchestrator.study_storage import open_storage
-from orchestrator.tracking import ParentRun
+from orchestrator.tracking.mlflow import ParentRun
 from orchestrator.trust import Trust, examine
 from trainables.errors import InvalidInput
 from trainables.settings import OF_THE_MINIATURE, SAMPLES_OF

@@ -30,7 +30,7 @@ from orchestrator.config import presets
 from orchestrator.config.experiment import Experiment
 from orchestrator.progress import run_bars
 from orchestrator.runs import launch as runs
-from orchestrator.tracking import Tracker
+from orchestrator.tracking.mlflow import Tracker
 from trainables import personalization
 from trainables.base_model import load
 from trainables.concept import Concept

@@ -4,7 +4,7 @@ import mlflow
 import pytest
 
 from orchestrator.runs import launch as runs
-from orchestrator.tracking import MAX_POINTS, Tracker, tracking_uri
+from orchestrator.tracking.mlflow import MAX_POINTS, Tracker, tracking_uri
 
 
 @pytest.fixture
