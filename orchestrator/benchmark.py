@@ -11,10 +11,10 @@ from rich.markup import escape
 
 from orchestrator.config.experiment import Experiment
 from orchestrator.progress import bars
-from orchestrator.proof import DVAR, Proof, Proved, SearchRule, prove_all, transfer
 from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
 from orchestrator.report.proof_table import cheaper_table, proof_table, transfer_table
-from orchestrator.spaces import searchable
+from orchestrator.study.benchmark import DVAR, Proof, Proved, SearchRule, prove_all, transfer
+from orchestrator.study.spaces import searchable
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.settings import OF_THE_MINIATURE

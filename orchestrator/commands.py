@@ -7,9 +7,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from orchestrator import best as best_file
 from orchestrator import criteria
-from orchestrator.best import Best
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion, Never
 from orchestrator.desk import Desk, make_recordings, report, say_agreement
@@ -20,6 +18,8 @@ from orchestrator.report.picture import demo_picture
 from orchestrator.report.table import Row, comparison_table
 from orchestrator.runs import launch as runs
 from orchestrator.storage.files import open_files
+from orchestrator.study import best as best_file
+from orchestrator.study.best import Best
 from orchestrator.tuning import tune_by_replay
 from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from orchestrator.runs.launch import Ended, Job
-from orchestrator.study_result import Evaluated
+from orchestrator.study.result import Evaluated
 
 
 def bars(console: Console) -> Progress:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from orchestrator import best as best_file
 from orchestrator.config.experiment import Experiment
 from orchestrator.desk import Desk, make_recordings, say_agreement, say_failed
 from orchestrator.progress import study_bar
@@ -15,13 +14,14 @@ from orchestrator.replay.landscape import survey
 from orchestrator.report.landscape_figure import draw_landscape
 from orchestrator.report.landscape_page import write_landscape_page
 from orchestrator.report.table import front_table, study_table
-from orchestrator.search_space import SearchSpace
 from orchestrator.storage.passwords import without_password
-from orchestrator.study import Study
-from orchestrator.study_result import Evaluated, Rule, StudyResult
-from orchestrator.study_storage import open_storage
+from orchestrator.study import best as best_file
+from orchestrator.study.replayed import Study
+from orchestrator.study.result import Evaluated, Rule, StudyResult
+from orchestrator.study.robustness import Trust, examine
+from orchestrator.study.search_space import SearchSpace
+from orchestrator.study.storage import open_storage
 from orchestrator.tracking.mlflow import ParentRun
-from orchestrator.trust import Trust, examine
 from trainables.errors import InvalidInput
 from trainables.settings import OF_THE_MINIATURE, SAMPLES_OF
 
@@ -77,7 +77,7 @@ def tune_by_replay(desk: Desk) -> StudyResult:
 
 def _tune_live(desk: Desk) -> bool:
     """Search by training on the tuning concepts; return whether all went well."""
-    from orchestrator.live_study import LiveStudy  # it brings Ray
+    from orchestrator.study.live import LiveStudy  # it brings Ray
 
     desk = desk.of_tuning_concepts()
     experiment, settings = desk.experiment, desk.experiment.study
@@ -127,7 +127,7 @@ def _check_live_search(experiment: Experiment) -> None:
     Raises:
         InvalidInput: a criterion cannot stop live runs, the measure is unknown, or the study's storage cannot be used.
     """
-    from orchestrator.live_study import check_space
+    from orchestrator.study.live import check_space
 
     settings = experiment.study
     check_space(experiment, _space(experiment, None))

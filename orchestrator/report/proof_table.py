@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.criteria import Criterion
-from orchestrator.proof import Carried, Cheaper, Proof, Proved
+from orchestrator.study.benchmark import Carried, Cheaper, Proof, Proved
 
 
 def proof_table(rows: Sequence[Proved], wanted: float) -> Table:

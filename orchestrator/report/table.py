@@ -10,7 +10,7 @@ from rich.text import Text
 from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import RecordingSummary
 from orchestrator.replay.replay import Outcome, Spread, Summary
-from orchestrator.study_result import Evaluated, StudyResult
+from orchestrator.study.result import Evaluated, StudyResult
 
 
 @dataclass(frozen=True)

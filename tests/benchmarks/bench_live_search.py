@@ -32,7 +32,7 @@ from orchestrator.criteria import DVAR
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Summary, live_outcome
 from orchestrator.runs import launch as runs
-from orchestrator.study import Study
+from orchestrator.study.replayed import Study
 from search_spaces import dvar
 from trainables.concept import Concept
 from trainables.methods import MethodSpec

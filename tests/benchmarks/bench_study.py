@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from orchestrator.recordings.recording import Quality, Recording, Steps, recording_key
-from orchestrator.study import Study
+from orchestrator.study.replayed import Study
 
 TRIALS, CONCEPTS, STEPS = 1000, 8, 1000
 

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from orchestrator.recordings import RecordingStore
-from orchestrator.study_storage import FilesJournal
+from orchestrator.study.storage import FilesJournal
 from trainables.miniature.concepts import FEW
 
 CONCEPTS, BUDGET = FEW[:4], 240

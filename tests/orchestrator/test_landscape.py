@@ -6,7 +6,7 @@ from PIL import Image
 
 from orchestrator.replay.landscape import survey
 from orchestrator.report.landscape_figure import draw_landscape
-from orchestrator.study import Study
+from orchestrator.study.replayed import Study
 from trainables.errors import InvalidInput
 
 MEASURE = "train_clip_image"

@@ -8,12 +8,12 @@ import optuna
 import pytest
 
 from orchestrator.criteria import DVAR
-from orchestrator.live_study import ConceptSearcher, LiveStudy
 from orchestrator.replay.replay import replay
 from orchestrator.runs import launch as runs
-from orchestrator.search_space import SearchSpace
-from orchestrator.study_result import Rule
-from orchestrator.study_storage import FilesJournal
+from orchestrator.study.live import ConceptSearcher, LiveStudy
+from orchestrator.study.result import Rule
+from orchestrator.study.search_space import SearchSpace
+from orchestrator.study.storage import FilesJournal
 from trainables.errors import InvalidInput
 
 

@@ -15,7 +15,7 @@ import optuna
 import pytest
 
 from orchestrator.recordings.pack import write_pack
-from orchestrator.study_storage import open_storage
+from orchestrator.study.storage import open_storage
 
 PROGRAMS = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
 INITDB = next((path for path in PROGRAMS if path), None)

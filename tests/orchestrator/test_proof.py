@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.criteria import DVAR, FewIterations, Never
-from orchestrator.proof import Proof, SearchRule, transfer
 from orchestrator.recordings.pack import write_pack
 from orchestrator.replay.replay import replay
-from orchestrator.study import Study
+from orchestrator.study.benchmark import Proof, SearchRule, transfer
+from orchestrator.study.replayed import Study
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
 
@@ -97,7 +97,7 @@ def test_a_relative_dvar_is_searched_and_not_carried(sides):
 
 
 def test_recordings_of_an_earlier_version_are_proved_without_what_they_lack(sides):
-    from orchestrator.proof import prove_all
+    from orchestrator.study.benchmark import prove_all
 
     old = [[dataclasses.replace(one, facts={}) for one in side] for side in sides()]
     proofs, rows = prove_all({"svdiff": old}, ["dvar"], RULE)

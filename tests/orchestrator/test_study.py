@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from orchestrator import best as best_file
 from orchestrator.config import experiment
 from orchestrator.criteria import DVAR
-from orchestrator.study import Study
+from orchestrator.study import best as best_file
+from orchestrator.study.replayed import Study
 from search_spaces import dvar as dvar_space
 from trainables.errors import InvalidInput
 
@@ -250,7 +250,7 @@ def test_several_processes_work_on_one_study(recordings, tmp_path):
 
     import optuna
 
-    from orchestrator.study_storage import open_storage
+    from orchestrator.study.storage import open_storage
 
     storage = f"journal:{tmp_path / 'study.log'}"
     context = multiprocessing.get_context("spawn")
@@ -384,7 +384,7 @@ def test_a_rule_of_ones_own_brings_its_space_in_its_module(recordings, tmp_path,
 
 
 def test_a_broken_search_space_is_named_and_the_others_stay(recordings, tmp_path, monkeypatch):
-    from orchestrator.spaces import searchable
+    from orchestrator.study.spaces import searchable
 
     (tmp_path / "broken_space.py").write_text(OWN_RULE + "raise RuntimeError('no luck')")
     folder = tmp_path / "x-1.dist-info"

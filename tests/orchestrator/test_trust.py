@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from orchestrator.recordings.recording import Quality
-from orchestrator.study import Study
-from orchestrator.trust import NEAR, examine
+from orchestrator.study.replayed import Study
+from orchestrator.study.robustness import NEAR, examine
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from orchestrator.replay.replay import Outcome, Spread
 from orchestrator.report.table import Row, comparison_table, spread, study_table, time_unit
-from orchestrator.study import Study
+from orchestrator.study.replayed import Study
 
 
 def text_of(table, width=80):

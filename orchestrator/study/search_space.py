@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from orchestrator import criteria
 from orchestrator.criteria import Criterion
-from orchestrator.spaces import space_of
+from orchestrator.study.spaces import space_of
 from trainables.errors import InvalidInput
 
 Params = Mapping[str, Any]

@@ -18,9 +18,9 @@ from orchestrator.recordings.recording import DONE, Recording, recording_key
 from orchestrator.replay.replay import check_replayable, live_outcome
 from orchestrator.runs import launch as runs
 from orchestrator.runs import lease
-from orchestrator.search_space import Params, SearchSpace
-from orchestrator.study_result import Evaluated, Rule, StudyResult, Tried
-from orchestrator.study_storage import FilesJournal, open_storage, open_study, quiet_optuna
+from orchestrator.study.result import Evaluated, Rule, StudyResult, Tried
+from orchestrator.study.search_space import Params, SearchSpace
+from orchestrator.study.storage import FilesJournal, open_storage, open_study, quiet_optuna
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 

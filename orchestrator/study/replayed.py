@@ -6,9 +6,9 @@ import optuna
 
 from orchestrator.recordings.recording import Recording, recording_key
 from orchestrator.replay.replay import replay
-from orchestrator.search_space import Params, SearchSpace
-from orchestrator.study_result import Cost, Evaluated, Rule, StudyResult, Tried
-from orchestrator.study_storage import finished, open_storage, open_study, quiet_optuna
+from orchestrator.study.result import Cost, Evaluated, Rule, StudyResult, Tried
+from orchestrator.study.search_space import Params, SearchSpace
+from orchestrator.study.storage import finished, open_storage, open_study, quiet_optuna
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.replay.replay import Outcome
-from orchestrator.study_result import Cost, Evaluated, StudyResult
+from orchestrator.study.result import Cost, Evaluated, StudyResult
 
 Floats = NDArray[np.float64]
 

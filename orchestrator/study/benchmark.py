@@ -10,10 +10,10 @@ from orchestrator import criteria
 from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Outcome, Summary, replay
-from orchestrator.search_space import Params
-from orchestrator.study import Study
-from orchestrator.study_result import Evaluated, Rule
-from orchestrator.trust import Trust, examine
+from orchestrator.study.replayed import Study
+from orchestrator.study.result import Evaluated, Rule
+from orchestrator.study.robustness import Trust, examine
+from orchestrator.study.search_space import Params
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
 from trainables.settings import EvaluationSettings

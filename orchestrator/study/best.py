@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator import criteria
 from orchestrator.criteria import Criterion
-from orchestrator.study_result import StudyResult
+from orchestrator.study.result import StudyResult
 from trainables.errors import InvalidInput
 
 FORMAT = 1
