@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.config.experiment import Experiment
-from orchestrator.progress import bars
 from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
-from orchestrator.report.proof_table import cheaper_table, proof_table, transfer_table
+from orchestrator.report.console.benchmark_tables import cheaper_table, proof_table, transfer_table
+from orchestrator.report.console.progress import bars
 from orchestrator.study.benchmark import DVAR, Proof, Proved, SearchRule, prove_all, transfer
 from orchestrator.study.spaces import searchable
 from orchestrator.tracking.mlflow import Tracker

@@ -11,11 +11,11 @@ from orchestrator import criteria
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion, Never
 from orchestrator.desk import Desk, make_recordings, report, say_agreement
-from orchestrator.progress import run_bars
 from orchestrator.recordings.recording import DONE, Recording
 from orchestrator.replay.replay import Outcome, live_outcome, replay
-from orchestrator.report.picture import demo_picture
-from orchestrator.report.table import Row, comparison_table
+from orchestrator.report.console.progress import run_bars
+from orchestrator.report.console.tables import Row, comparison_table
+from orchestrator.report.figures.demo import demo_picture
 from orchestrator.runs import launch as runs
 from orchestrator.storage.files import open_files
 from orchestrator.study import best as best_file

@@ -10,9 +10,9 @@ from rich.markup import escape
 
 from orchestrator.config.experiment import Experiment, Split
 from orchestrator.criteria import Criterion
-from orchestrator.progress import run_bars
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Outcome, replay
+from orchestrator.report.console.progress import run_bars
 from orchestrator.runs import launch as runs
 from orchestrator.tracking.mlflow import Tracker
 from trainables.concept import Concept

@@ -13,7 +13,13 @@ from orchestrator.recordings import RecordingStore
 from orchestrator.recordings import collection as library
 from orchestrator.recordings.pack import write_pack
 from orchestrator.recordings.recording import DONE
-from orchestrator.report.table import concepts_table, course_table, methods_table, recordings_table, status_table
+from orchestrator.report.console.tables import (
+    concepts_table,
+    course_table,
+    methods_table,
+    recordings_table,
+    status_table,
+)
 from trainables.errors import InvalidInput
 
 

@@ -7,13 +7,13 @@ from rich.markup import escape
 
 from orchestrator.config.experiment import Experiment
 from orchestrator.desk import Desk, make_recordings, say_agreement, say_failed
-from orchestrator.progress import study_bar
 from orchestrator.recordings.collection import for_tuning
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.landscape import survey
-from orchestrator.report.landscape_figure import draw_landscape
-from orchestrator.report.landscape_page import write_landscape_page
-from orchestrator.report.table import front_table, study_table
+from orchestrator.report.console.progress import study_bar
+from orchestrator.report.console.tables import front_table, study_table
+from orchestrator.report.figures.landscape import draw_landscape
+from orchestrator.report.html.landscape import write_landscape_page
 from orchestrator.storage.passwords import without_password
 from orchestrator.study import best as best_file
 from orchestrator.study.replayed import Study

@@ -28,7 +28,7 @@ from rich.console import Console
 from orchestrator import plugins
 from orchestrator.config import presets
 from orchestrator.config.experiment import Experiment
-from orchestrator.progress import run_bars
+from orchestrator.report.console.progress import run_bars
 from orchestrator.runs import launch as runs
 from orchestrator.tracking.mlflow import Tracker
 from trainables import personalization

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from orchestrator.replay.landscape import survey
-from orchestrator.report.landscape_figure import draw_landscape
+from orchestrator.report.figures.landscape import draw_landscape
 from orchestrator.study.replayed import Study
 from trainables.errors import InvalidInput
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from orchestrator.criteria import DVAR, ClipScore, FewIterations
 from orchestrator.replay.replay import replay
-from orchestrator.report.picture import demo_picture
+from orchestrator.report.figures.demo import demo_picture
 from orchestrator.runs import launch as runs
 from trainables.errors import InvalidInput
 

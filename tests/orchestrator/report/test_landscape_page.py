@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from orchestrator.replay.landscape import Landscape, survey
-from orchestrator.report.landscape_page import write_landscape_page
+from orchestrator.report.html.landscape import write_landscape_page
 
 MEASURE = "train_clip_image"
 VOID = {"meta", "link", "input", "br", "img"}

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.replay.replay import Outcome, Spread
-from orchestrator.report.table import Row, comparison_table, spread, study_table, time_unit
+from orchestrator.report.console.tables import Row, comparison_table, spread, study_table, time_unit
 from orchestrator.study.replayed import Study
 
 

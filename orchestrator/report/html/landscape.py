@@ -38,7 +38,7 @@ def write_landscape_page(
         ValueError: a value of the landscape is not finite.
     """
     parts = {"title": escape(title), "data": _in_script(_numbers(landscape, wanted, usual, chosen))}
-    template = (files("orchestrator.report") / TEMPLATE).read_text(encoding="utf-8")
+    template = (files("orchestrator.report.html") / TEMPLATE).read_text(encoding="utf-8")
     # One pass, so that a title which looks like a place to fill stays text.
     page = re.sub(r"@@(title|data)@@", lambda place: parts[place[1]], template)
     path.write_text(page, encoding="utf-8")
