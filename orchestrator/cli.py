@@ -254,7 +254,7 @@ def record(experiment: "Experiment") -> None:
 
     Example: [b]dvar record --preset sd15 --concepts my-concepts/[/b]
     """
-    from orchestrator import commands
+    from orchestrator.commands import record as commands
 
     _exit(commands.record(experiment))
 
@@ -281,7 +281,7 @@ def tune(
 
     Example: [b]dvar tune --tuning 4 --trials 500 --criteria dvar,hall,ema[/b]
     """
-    from orchestrator import tuning
+    from orchestrator.commands import tune as tuning
 
     _exit(tuning.tune(experiment, best))
 
@@ -302,7 +302,7 @@ def run(
 
     Example: [b]dvar run --concepts my-dog/ --window 310 --threshold 0.15 --preset sd15[/b]
     """
-    from orchestrator import commands
+    from orchestrator.commands import record as commands
 
     _exit(commands.run(experiment, _criterion(window, threshold), best, every))
 
@@ -328,7 +328,7 @@ def compare(experiment: "Experiment", best: BestFile = None) -> None:
 
     Example: [b]dvar compare --storage dvar-runs[/b]
     """
-    from orchestrator import commands
+    from orchestrator.commands import record as commands
 
     commands.compare(experiment, best)
 
@@ -354,7 +354,7 @@ def benchmark(
 
     Example: [b]dvar benchmark --criteria dvar,my_rule:MyRule --csv rules.csv[/b]
     """
-    from orchestrator import benchmark
+    from orchestrator.commands import benchmark
 
     benchmark.benchmark(experiment, _names(methods), _names(names), csv)
 
@@ -363,7 +363,7 @@ def benchmark(
 @_with_experiment
 def demo(experiment: "Experiment") -> None:
     """Show all of it on the embedded miniature: record, tune, run, compare; a few minutes on two CPU cores."""
-    from orchestrator import commands
+    from orchestrator.commands import record as commands
 
     _exit(commands.demo(experiment))
 
@@ -376,7 +376,7 @@ def status(
 
     Example: [b]dvar status s3://bucket/runs[/b]
     """
-    from orchestrator import listings
+    from orchestrator.commands import listings
 
     with _errors_as_exit_codes():
         listings.status(storage)
@@ -391,7 +391,7 @@ def doctor(experiment: "Experiment") -> None:
 
     Example: [b]dvar doctor --preset sd15 --address auto --storage s3://bucket/runs[/b]
     """
-    from orchestrator import listings
+    from orchestrator.commands import listings
 
     _exit(listings.doctor(experiment))
 
@@ -418,7 +418,7 @@ def concepts(
 
     Example: [b]dvar concepts --write toys --only robot_1,duck_1 --size 256[/b]
     """
-    from orchestrator import listings
+    from orchestrator.commands import listings
 
     with _errors_as_exit_codes():
         listings.concepts(_names(only), write, size)
@@ -431,7 +431,7 @@ def methods() -> None:
     A method is a file in trainables/methods, an entry point dvar_tune.methods of another distribution, or module:Class.
     One that cannot be loaded is named below the table, and the exit code is 1.
     """
-    from orchestrator import listings
+    from orchestrator.commands import listings
 
     with _errors_as_exit_codes():
         _exit(listings.methods())
@@ -450,7 +450,7 @@ Place = Annotated[str, typer.Argument(help="A storage's folder or URL, a pack's 
 @recordings.command(name="list")
 def list_recordings(place: Place = "dvar-runs") -> None:
     """List recordings: concept, method, seed, budget, and the best quality."""
-    from orchestrator import listings
+    from orchestrator.commands import listings
 
     with _errors_as_exit_codes():
         listings.list_recordings(place)
@@ -461,7 +461,7 @@ def show_recording(
     key: Annotated[str, typer.Argument(help="The beginning of a key, or a concept.")], place: Place = "dvar-runs"
 ) -> None:
     """Print what a recording was made with, and its course."""
-    from orchestrator import listings
+    from orchestrator.commands import listings
 
     with _errors_as_exit_codes():
         listings.show_recording(key, place)
@@ -478,7 +478,7 @@ def export_recordings(
 
     Example: [b]dvar recordings export mine.parquet dvar-runs --only robot_1,duck_1[/b]
     """
-    from orchestrator import listings
+    from orchestrator.commands import listings
 
     with _errors_as_exit_codes():
         listings.export_recordings(target, place, _names(only), whole)
@@ -490,7 +490,7 @@ def import_recordings(
     storage: Annotated[str, typer.Argument(help="The storage to write into.")] = "dvar-runs",
 ) -> None:
     """Write a pack's recordings into a storage, where `dvar tune` and `dvar compare` find them."""
-    from orchestrator import listings
+    from orchestrator.commands import listings
 
     with _errors_as_exit_codes():
         listings.import_recordings(pack, storage)
@@ -499,7 +499,7 @@ def import_recordings(
 @recordings.command(name="verify")
 def verify_recordings(place: Place = "dvar-runs") -> None:
     """Read every recording whole, and compare it with its hashes; exit with 1 where one is damaged."""
-    from orchestrator import listings
+    from orchestrator.commands import listings
 
     with _errors_as_exit_codes():
         _exit(listings.verify_recordings(place))

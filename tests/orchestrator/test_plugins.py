@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from orchestrator import listings, plugins
+from orchestrator import plugins
+from orchestrator.commands import listings
 from orchestrator.config import experiment
 from orchestrator.criteria import DVAR, Criterion, load
 from orchestrator.recordings.recording import recording_key

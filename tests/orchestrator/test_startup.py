@@ -52,7 +52,7 @@ def test_help_imports_nothing_heavy(command):
 
 
 def test_commands_that_only_replay_need_no_torch_and_no_ray():
-    code = "import sys; import orchestrator.commands; print({'torch', 'ray', 'mlflow'} & set(sys.modules))"
+    code = "import sys; import orchestrator.commands.record; print({'torch', 'ray', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import doctor
 from orchestrator.cli import app
+from orchestrator.commands import doctor
 from orchestrator.recordings import RecordingStore
 from trainables.sinks import StepRow
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from orchestrator.commands.context import Desk, make_recordings, say_agreement, say_failed
 from orchestrator.config.experiment import Experiment
-from orchestrator.desk import Desk, make_recordings, say_agreement, say_failed
 from orchestrator.recordings.collection import for_tuning
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.landscape import survey

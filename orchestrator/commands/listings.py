@@ -68,7 +68,7 @@ def methods() -> bool:
 
 def doctor(experiment: Experiment) -> bool:
     """Print what was found of everything that a run needs; return whether nothing is wrong."""
-    from orchestrator.doctor import examine  # it brings Ray, MLflow and torch
+    from orchestrator.commands.doctor import examine  # it brings Ray, MLflow and torch
 
     console, is_good = Console(highlight=False), True
     styles = {"ok": "green", "note": "yellow", "wrong": "red"}

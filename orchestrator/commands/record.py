@@ -8,9 +8,10 @@ from pathlib import Path
 from rich.markup import escape
 
 from orchestrator import criteria
+from orchestrator.commands.context import Desk, make_recordings, report, say_agreement
+from orchestrator.commands.tune import tune_by_replay
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion, Never
-from orchestrator.desk import Desk, make_recordings, report, say_agreement
 from orchestrator.recordings.recording import DONE, Recording
 from orchestrator.replay.replay import Outcome, live_outcome, replay
 from orchestrator.report.console.progress import run_bars
@@ -20,7 +21,6 @@ from orchestrator.runs import launch as runs
 from orchestrator.storage.files import open_files
 from orchestrator.study import best as best_file
 from orchestrator.study.best import Best
-from orchestrator.tuning import tune_by_replay
 from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER
 from trainables.concept import Concept
