@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from typer.main import get_command
 
 from orchestrator import plugins
-from orchestrator.cli import app
+from orchestrator.cli.app import app
 from orchestrator.config import experiment
 from trainables.methods import MethodSpec
 from trainables.methods.custom_diffusion import CustomDiffusion

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.recordings import RecordingStore
 from tests.distributed.conftest import RAY
 
-DVAR = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
+DVAR = [sys.executable, "-c", "from orchestrator.cli.app import main; main()"]
 FEW = ["--only", "robot_1,duck_1"]
 
 

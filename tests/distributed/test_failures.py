@@ -38,7 +38,7 @@ class Command:
         values = FLAGS | {"base_model.id": tiny_path, "quality.scorer": tiny_path / "clip"}
         values |= {key.replace("__", "."): value for key, value in changes.items()}
         settings = [flag for key, value in values.items() for flag in ("--set", f"{key}={value}")]
-        self._command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments, *settings]
+        self._command = [sys.executable, "-c", "from orchestrator.cli.app import main; main()", *arguments, *settings]
         self._command += ["--method", "counting_method:Counting", "--storage", str(storage)]
         self._command += ["--address", f"{nodes.head.address}:6379"]
         self.starts, self.process = 0, None
@@ -160,7 +160,7 @@ def give_a_node_up(command, rng):
 
 
 def kill_the_driver(command, rng):
-    for pid in command.nodes.head.processes("from orchestrator.cli import main"):
+    for pid in command.nodes.head.processes("from orchestrator.cli.app import main"):
         os.kill(pid, signal.SIGKILL)
     command.process.wait()
     command.start()

@@ -158,7 +158,7 @@ def test_the_job_runs_commands_that_exist_on_an_experiment_that_is_understood(ma
     commands = re.search(r"for command in ([\w ]+);", job["entrypoint"])[1].split()
     flags = re.findall(r"--[a-z-]+", job["entrypoint"])
     for command in commands:
-        code = "from orchestrator.cli import main; main()"
+        code = "from orchestrator.cli.app import main; main()"
         done = subprocess.run(
             [sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=False
         )

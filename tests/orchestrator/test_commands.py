@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 
 def dvar(folder, *arguments):
-    command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from orchestrator.cli.app import main; main()", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=os.environ.copy())
     return done.returncode, done.stdout + done.stderr
 

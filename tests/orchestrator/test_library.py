@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
+from orchestrator.cli.app import app
 from orchestrator.config import experiment
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings import collection as library

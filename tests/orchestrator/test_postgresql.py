@@ -54,7 +54,7 @@ def tune(server, make_recording, tmp_path):
     write_pack([named(make_recording(name, 200, rate=10 + 5 * i)) for i, name in enumerate("abc")], pack)
 
     def start(trials):
-        code = "from orchestrator.cli import app; app()"
+        code = "from orchestrator.cli.app import app; app()"
         flags = ["--recordings", str(pack), "--trials", str(trials), "--study-storage", server, "--method", "svdiff"]
         folder = tempfile.mkdtemp(dir=tmp_path)
         command = [sys.executable, "-c", code, "tune", *flags, "--storage", folder]

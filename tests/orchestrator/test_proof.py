@@ -7,7 +7,7 @@ from statistics import fmean, median
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
+from orchestrator.cli.app import app
 from orchestrator.criteria import DVAR, FewIterations, Never
 from orchestrator.recordings.pack import write_pack
 from orchestrator.replay.replay import replay

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.startup import ForeignPackageError, check_packages
+from orchestrator.cli.startup import ForeignPackageError, check_packages
 
-DVAR = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
+DVAR = [sys.executable, "-c", "from orchestrator.cli.app import main; main()"]
 
 
 def dvar(*arguments, cwd=None, **environment):
@@ -40,7 +40,7 @@ def test_somebody_elses_package_is_refused(tmp_path, monkeypatch):
 def test_help_imports_nothing_heavy(command):
     """In place of a timed test: none of the imports that take longer than the rest of the start."""
     code = (
-        "import sys; from orchestrator.cli import app\n"
+        "import sys; from orchestrator.cli.app import app\n"
         f"try: app({[*command, '--help']!r})\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'pandas', 'numpy', 'PIL', 'yaml'} & set(sys.modules)\n"

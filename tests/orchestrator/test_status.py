@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
+from orchestrator.cli.app import app
 from orchestrator.commands import doctor
 from orchestrator.recordings import RecordingStore
 from trainables.sinks import StepRow

@@ -507,7 +507,7 @@ def verify_recordings(place: Place = "dvar-runs") -> None:
 
 def main() -> None:
     """Run the command line; exit with 0 done, 1 failed, 2 wrong usage."""
-    from orchestrator.startup import ForeignPackageError, check_packages
+    from orchestrator.cli.startup import ForeignPackageError, check_packages
 
     sys.path.append(os.getcwd())  # a method or criterion of one's own, as module:Class, may lie here
     try:
