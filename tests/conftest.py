@@ -70,7 +70,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def loaded_base(tiny_path, one_thread):
     """The smallest base model; tests take `base`, which they may change."""
-    from trainables.base_model import load
+    from trainables.models.stable_diffusion import load
     from trainables.settings import BaseModelSettings
 
     return load(tiny_path, BaseModelSettings())

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.base_model import BaseModel
 from trainables.framing import PREFIXES, Framing, draw_framing
+from trainables.models.stable_diffusion import BaseModel
 from trainables.randomness import Streams
 
 SOURCES = ("images", "captions", "flips", "framings", "latents", "timesteps", "noise")

@@ -13,9 +13,9 @@ from typing import Any
 from filelock import FileLock
 from PIL import Image
 
-from trainables.base_model import BaseModel
 from trainables.checks import check_types
 from trainables.errors import InvalidInput
+from trainables.models.stable_diffusion import BaseModel
 from trainables.randomness import derived_seed
 
 CACHE_VARIABLE = "DVAR_CACHE"

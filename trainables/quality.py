@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
+from trainables.models.quiet import quiet_libraries
+from trainables.models.stable_diffusion import BaseModel
 from trainables.prompts import SAMPLE_TEMPLATE
-from trainables.quiet import quiet_libraries
 from trainables.randomness import derived_seed
 from trainables.settings import (
     MINIATURE,

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import load_file, save_file
 
-from trainables.base_model import BaseModel, load
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
-from trainables.model_files import commit, resolve
+from trainables.models.files import commit, resolve
+from trainables.models.stable_diffusion import BaseModel, load
 from trainables.pictures import contact_sheet
 from trainables.quality import ClipScorer, QualityProbe
 from trainables.scratch import scratch_folder

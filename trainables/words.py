@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
+from trainables.models.stable_diffusion import BaseModel
 
 EMBEDDING_FILE = "learned_embeds.safetensors"
 

@@ -18,7 +18,7 @@ from orchestrator.runs import cluster
 from orchestrator.runs import launch as runs
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
-from trainables.model_files import resolve
+from trainables.models.files import resolve
 
 DISTRIBUTION = "dvar-tune"
 #: Versions that must be the same on every node, or series differ.

@@ -16,7 +16,7 @@ from orchestrator.runs import cluster, lease
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
-from trainables.model_files import fingerprint, resolve
+from trainables.models.files import fingerprint, resolve
 from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.sinks import Sink
 

@@ -13,10 +13,10 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.base_model import load
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.miniature import concepts, miniature_folder
 from trainables.miniature.world.renderer import render
+from trainables.models.stable_diffusion import load
 from trainables.settings import BaseModelSettings, FixedBatchSettings
 from trainables.training import Training
 

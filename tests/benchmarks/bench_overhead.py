@@ -32,11 +32,11 @@ from orchestrator.report.console.progress import run_bars
 from orchestrator.runs import launch as runs
 from orchestrator.tracking.mlflow import Tracker
 from trainables import personalization
-from trainables.base_model import load
 from trainables.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.miniature import concepts as toys
-from trainables.model_files import resolve
+from trainables.models.files import resolve
+from trainables.models.stable_diffusion import load
 from trainables.training import Training
 
 WORKERS = 2

@@ -19,12 +19,12 @@ import torch
 from PIL import Image
 from plain_examples import EXAMPLES
 
-from trainables.base_model import BaseModel, load
 from trainables.concept import concept_from_images
 from trainables.methods import MethodSpec
 from trainables.methods.base import Method
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.model_files import fingerprint
+from trainables.models.files import fingerprint
+from trainables.models.stable_diffusion import BaseModel, load
 from trainables.session import Models, Plan, Session
 from trainables.settings import BaseModelSettings
 from trainables.training import PAPER_BATCH, Training

@@ -13,7 +13,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from trainables.base_model import BaseModel
+from trainables.models.stable_diffusion import BaseModel
 
 
 class PlainLoop:

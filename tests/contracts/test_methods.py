@@ -13,8 +13,8 @@ from transformers import CLIPTextModel
 
 from trainables import methods
 from trainables import weights as weights_module
-from trainables.base_model import load
 from trainables.methods import MethodSpec
+from trainables.models.stable_diffusion import load
 from trainables.quality import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, FixedBatchSettings, QualitySettings
 from trainables.training import Training

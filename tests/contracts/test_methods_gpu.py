@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from orchestrator import plugins
-from trainables.base_model import load
 from trainables.methods import MethodSpec
+from trainables.models.stable_diffusion import load
 from trainables.settings import BaseModelSettings
 from trainables.training import Training
 

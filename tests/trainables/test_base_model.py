@@ -13,10 +13,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image
 
-from trainables.base_model import load
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
-from trainables.model_files import check_folder, fingerprint, resolve
+from trainables.models.files import check_folder, fingerprint, resolve
+from trainables.models.stable_diffusion import load
 from trainables.settings import BaseModelSettings
 from trainables.training import Training
 
@@ -77,7 +77,7 @@ def test_a_hub_id_without_a_hub():
 ASK_THE_CACHE = """
 import json, sys
 from trainables.errors import InvalidInput
-from trainables.model_files import commit, resolve
+from trainables.models.files import commit, resolve
 from trainables.settings import BaseModelSettings
 try:
     folder = resolve(BaseModelSettings(id="someone/toys", revision=sys.argv[1] or None))

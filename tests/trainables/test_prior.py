@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from trainables import prior, quality
-from trainables.base_model import load
 from trainables.errors import InvalidInput
 from trainables.methods.dreambooth import DreamBooth
+from trainables.models.stable_diffusion import load
 from trainables.prior import PriorSettings, class_images
 from trainables.settings import BaseModelSettings
 from trainables.training import Training

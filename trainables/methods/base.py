@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
-from trainables.base_model import BaseModel
 from trainables.checks import check_types
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.inputs import Augmentation, Inputs, denoising_loss, predict
+from trainables.models.stable_diffusion import BaseModel
 from trainables.prior import PriorSettings
 from trainables.prompts import OBJECT_TEMPLATES
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
-from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.methods.base import Method
+from trainables.models.stable_diffusion import BaseModel
 from trainables.prior import PriorSettings
 from trainables.tensors import grouped, part
 from trainables.weights import TrainedWeights

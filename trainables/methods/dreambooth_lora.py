@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
+from trainables.models.stable_diffusion import BaseModel
 from trainables.tensors import grouped, part
 from trainables.words import EMBEDDING_FILE, ConceptWord
 

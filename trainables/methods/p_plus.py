@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
-from trainables.base_model import BaseModel
 from trainables.concept import Concept
 from trainables.methods.base import Method
+from trainables.models.stable_diffusion import BaseModel
 from trainables.words import ConceptWord
 
 VECTORS_FILE = "learned_embeds_per_layer.safetensors"

@@ -12,16 +12,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.base_model import BaseModel, load
 from trainables.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.methods.base import Method
 from trainables.miniature import concepts
 from trainables.miniature.figures import Figure
 from trainables.miniature.recipes import Recipe
+from trainables.models.quiet import quiet_libraries
+from trainables.models.stable_diffusion import BaseModel, load
 from trainables.pictures import PictureRow, figure
 from trainables.quality import ClipScorer, QualityProbe
-from trainables.quiet import quiet_libraries
 from trainables.settings import TRAIN_IMAGE, BaseModelSettings, QualitySettings
 from trainables.training import Training
 

@@ -15,7 +15,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.base_model import load
 from trainables.errors import InvalidInput
 from trainables.miniature import concepts, courses, miniature_folder
 from trainables.miniature.figures import Figure
@@ -25,8 +24,9 @@ from trainables.miniature.world.colours import COLOURS
 from trainables.miniature.world.renderer import render_images
 from trainables.miniature.world.scenes import make_scene
 from trainables.miniature.world.toys import Toy, make_novel_toy, make_toy
+from trainables.models.quiet import quiet_libraries
+from trainables.models.stable_diffusion import load
 from trainables.quality import ClipScorer, draw_samples
-from trainables.quiet import quiet_libraries
 from trainables.randomness import derived_seed
 from trainables.settings import BaseModelSettings, QualitySettings
 

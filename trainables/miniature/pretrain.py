@@ -28,7 +28,7 @@ from trainables.miniature.pretraining.dino import DinoTask
 from trainables.miniature.pretraining.loop import Loop, Schedule, Task
 from trainables.miniature.pretraining.unet import UnetTask
 from trainables.miniature.pretraining.vae import VaeTask, encode
-from trainables.quiet import quiet_libraries
+from trainables.models.quiet import quiet_libraries
 from trainables.randomness import derived_seed
 from trainables.tensors import part
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from trainables.base_model import load
 from trainables.concept import ConceptImage
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
+from trainables.models.stable_diffusion import load
 from trainables.quality import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.training import Training

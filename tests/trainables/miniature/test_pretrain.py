@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 from trainables import miniature
-from trainables.base_model import load
 from trainables.errors import InvalidInput
 from trainables.miniature import courses, evaluate, models, pretrain
 from trainables.miniature.pretrain import NETWORKS, Pretraining, tiny
@@ -20,6 +19,7 @@ from trainables.miniature.pretraining.dino import DinoTask
 from trainables.miniature.pretraining.loop import Loop, Schedule
 from trainables.miniature.pretraining.vae import VaeTask
 from trainables.miniature.recipes import Recipe
+from trainables.models.stable_diffusion import load
 from trainables.quality import ClipScorer
 from trainables.settings import BaseModelSettings, QualitySettings
 

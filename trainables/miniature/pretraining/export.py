@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainables.miniature import CARD, models
 from trainables.miniature.models import Sizes
-from trainables.quiet import quiet_libraries
+from trainables.models.quiet import quiet_libraries
 from trainables.tensors import part
 
 SHARD = "8MB"

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from trainables.errors import InvalidInput
 from trainables.framing import Framing
-from trainables.model_files import check_folder, fingerprint
-from trainables.quiet import quiet_libraries
+from trainables.models.files import check_folder, fingerprint
+from trainables.models.quiet import quiet_libraries
 from trainables.settings import BaseModelSettings
 
 
@@ -40,7 +40,7 @@ class BaseModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the files that it was loaded from (see `trainables.model_files.fingerprint`)."""
+        """Hash of the files that it was loaded from (see `trainables.models.files.fingerprint`)."""
         return fingerprint(self.folder)
 
     @property
