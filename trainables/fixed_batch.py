@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainables.data.inputs import SOURCES, Inputs, InputSource, pick
+from trainables.data.randomness import Streams
 from trainables.errors import InvalidInput
-from trainables.inputs import SOURCES, Inputs, InputSource, pick
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
-from trainables.randomness import Streams
 from trainables.settings import EvaluationSettings, FixedBatchSettings
 
 

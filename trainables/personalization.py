@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.session import Models, Plan, Session, StoppingRule
 from trainables.sinks import Sink
 

@@ -14,9 +14,9 @@ from filelock import FileLock
 from PIL import Image
 
 from trainables.checks import check_types
+from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.models.stable_diffusion import BaseModel
-from trainables.randomness import derived_seed
 
 CACHE_VARIABLE = "DVAR_CACHE"
 TEMPLATE = "a photo of a {}"

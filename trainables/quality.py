@@ -11,12 +11,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
+from trainables.data.prompts import SAMPLE_TEMPLATE
+from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.models.quiet import quiet_libraries
 from trainables.models.stable_diffusion import BaseModel
-from trainables.prompts import SAMPLE_TEMPLATE
-from trainables.randomness import derived_seed
 from trainables.settings import (
     MINIATURE,
     SAMPLES_OF,

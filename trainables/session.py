@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import load_file, save_file
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
 from trainables.models.files import commit, resolve

@@ -9,12 +9,12 @@ from PIL import Image
 from torch import Tensor
 
 from trainables import prior
-from trainables.concept import Concept
+from trainables.data.concept import Concept
+from trainables.data.inputs import SOURCES, Augmentation, Inputs, InputSource, join, split
+from trainables.data.randomness import Streams, derived_seed
 from trainables.fixed_batch import Evaluation, FixedBatch
-from trainables.inputs import SOURCES, Augmentation, Inputs, InputSource, join, split
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
-from trainables.randomness import Streams, derived_seed
 from trainables.settings import EvaluationSettings, FixedBatchSettings
 from trainables.sinks import StepRow
 from trainables.tensors import grouped, part

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.models.stable_diffusion import BaseModel
 

@@ -15,7 +15,7 @@ from orchestrator.replay.replay import Outcome, replay
 from orchestrator.report.console.progress import run_bars
 from orchestrator.runs import launch as runs
 from orchestrator.tracking.mlflow import Tracker
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 
 BEST_FILE = "best.yaml"

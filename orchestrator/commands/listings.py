@@ -25,7 +25,7 @@ from trainables.errors import InvalidInput
 
 def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None:
     """List the miniature's concepts, or write them as folders of PNG with a concept.yaml each."""
-    from trainables.concept import write_concept
+    from trainables.data.concept import write_concept
     from trainables.miniature import concepts as toys
 
     console = Console(highlight=False)

@@ -23,7 +23,7 @@ from orchestrator.study import best as best_file
 from orchestrator.study.best import Best
 from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.settings import MINIATURE, OF_THE_MINIATURE
 

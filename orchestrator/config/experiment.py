@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.config import yaml as plain_yaml
 from orchestrator.storage.passwords import without_password
-from trainables.concept import Concept, load_concepts
+from trainables.data.concept import Concept, load_concepts
 from trainables.errors import InvalidInput
 from trainables.settings import (
     MINIATURE,

@@ -13,7 +13,7 @@ from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.recording import DONE, State, recording_key
 from orchestrator.runs import cluster, lease
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.models.files import fingerprint, resolve

@@ -21,7 +21,7 @@ from orchestrator.runs import lease
 from orchestrator.study.result import Evaluated, Rule, StudyResult, Tried
 from orchestrator.study.search_space import Params, SearchSpace
 from orchestrator.study.storage import FilesJournal, open_storage, open_study, quiet_optuna
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 
 STUDIES = "studies"

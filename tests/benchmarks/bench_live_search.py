@@ -34,7 +34,7 @@ from orchestrator.replay.replay import Summary, live_outcome
 from orchestrator.runs import launch as runs
 from orchestrator.study.replayed import Study
 from search_spaces import dvar
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.session import Models, Plan, Session
 from trainables.settings import TRAIN_IMAGE

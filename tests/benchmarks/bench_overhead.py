@@ -32,7 +32,7 @@ from orchestrator.report.console.progress import run_bars
 from orchestrator.runs import launch as runs
 from orchestrator.tracking.mlflow import Tracker
 from trainables import personalization
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.miniature import concepts as toys
 from trainables.models.files import resolve

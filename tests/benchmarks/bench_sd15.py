@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from plain_examples import EXAMPLES
 
-from trainables.concept import concept_from_images
+from trainables.data.concept import concept_from_images
 from trainables.methods import MethodSpec
 from trainables.methods.base import Method
 from trainables.methods.textual_inversion import TextualInversion

@@ -263,7 +263,7 @@ class Failure(RuntimeError):
     pass
 
 
-@pytest.mark.parametrize("part", ["trainables.inputs.InputSource.__init__", "torch.optim.AdamW.__init__"])
+@pytest.mark.parametrize("part", ["trainables.data.inputs.InputSource.__init__", "torch.optim.AdamW.__init__"])
 def test_the_base_model_comes_back_when_a_training_cannot_start(base, concept, variant, part, monkeypatch):
     def fail(*arguments, **options):
         raise Failure

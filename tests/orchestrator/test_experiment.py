@@ -8,7 +8,7 @@ from orchestrator.config import experiment, presets
 from orchestrator.config import yaml as plain_yaml
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.recording import recording_key
-from trainables.concept import concept_from_images
+from trainables.data.concept import concept_from_images
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES
 

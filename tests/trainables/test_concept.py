@@ -6,7 +6,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from trainables.concept import Concept, ConceptImage, class_noun_for, load_concept, load_concepts, placeholder_for
+from trainables.data.concept import Concept, ConceptImage, class_noun_for, load_concept, load_concepts, placeholder_for
 from trainables.errors import InvalidInput
 
 

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from trainables.framing import MAGNIFIED, PREFIXES, SMALL, Framing, draw_framing
-from trainables.inputs import (
+from trainables.data.framing import MAGNIFIED, PREFIXES, SMALL, Framing, draw_framing
+from trainables.data.inputs import (
     SOURCES,
     Augmentation,
     FramedImages,
@@ -17,7 +17,7 @@ from trainables.inputs import (
     join,
     predict,
 )
-from trainables.randomness import Streams
+from trainables.data.randomness import Streams
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 from torch import Generator, Tensor
 
 from trainables.checks import check_types
-from trainables.concept import Concept
+from trainables.data.concept import Concept
+from trainables.data.inputs import Augmentation, Inputs, denoising_loss, predict
+from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
-from trainables.inputs import Augmentation, Inputs, denoising_loss, predict
 from trainables.models.stable_diffusion import BaseModel
 from trainables.prior import PriorSettings
-from trainables.prompts import OBJECT_TEMPLATES
 
 
 @dataclass(eq=False, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
 from trainables.tensors import grouped, part

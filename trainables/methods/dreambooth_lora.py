@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
 from trainables.words import ConceptWord

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
 from trainables.weights import TrainedWeights

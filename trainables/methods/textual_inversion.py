@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
+from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
-from trainables.prompts import OBJECT_TEMPLATES
 from trainables.words import EMBEDDING_FILE, ConceptWord
 
 

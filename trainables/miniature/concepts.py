@@ -11,14 +11,14 @@ from typing import Literal
 
 import torch
 
-from trainables.concept import Concept, concept_from_images
+from trainables.data.concept import Concept, concept_from_images
+from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.miniature.world.captions import PLACE_WORDS, with_article
 from trainables.miniature.world.colours import COLOURS
 from trainables.miniature.world.renderer import render_images
 from trainables.miniature.world.scenes import Scene, make_scenes
 from trainables.miniature.world.toys import NOUNS, Toy, make_novel_toy
-from trainables.randomness import derived_seed
 
 SEED = 0
 Role = Literal["tuning", "test"]

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.methods.base import Method
 from trainables.miniature import concepts

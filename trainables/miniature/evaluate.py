@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.miniature import concepts, courses, miniature_folder
 from trainables.miniature.figures import Figure
@@ -27,7 +28,6 @@ from trainables.miniature.world.toys import Toy, make_novel_toy, make_toy
 from trainables.models.quiet import quiet_libraries
 from trainables.models.stable_diffusion import load
 from trainables.quality import ClipScorer, draw_samples
-from trainables.randomness import derived_seed
 from trainables.settings import BaseModelSettings, QualitySettings
 
 SEED = 1  # of held-out toys, scenes and captions: the training world has streams of its own

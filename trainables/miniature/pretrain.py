@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.miniature import models
 from trainables.miniature.models import Sizes
@@ -29,7 +30,6 @@ from trainables.miniature.pretraining.loop import Loop, Schedule, Task
 from trainables.miniature.pretraining.unet import UnetTask
 from trainables.miniature.pretraining.vae import VaeTask, encode
 from trainables.models.quiet import quiet_libraries
-from trainables.randomness import derived_seed
 from trainables.tensors import part
 
 NETWORKS = ("vae", "clip", "dino", "unet")

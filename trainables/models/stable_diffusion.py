@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from trainables.data.framing import Framing
 from trainables.errors import InvalidInput
-from trainables.framing import Framing
 from trainables.models.files import check_folder, fingerprint
 from trainables.models.quiet import quiet_libraries
 from trainables.settings import BaseModelSettings

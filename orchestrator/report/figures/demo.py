@@ -7,7 +7,7 @@ from PIL import Image
 
 from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import RecordingStore
-from trainables.concept import Concept
+from trainables.data.concept import Concept
 from trainables.pictures import PictureRow, figure, split_sheet
 
 SAMPLES = "samples.png"

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainables.inputs import SOURCES
+from trainables.data.inputs import SOURCES
+from trainables.data.randomness import Streams
 from trainables.methods.custom_diffusion import CustomDiffusion
 from trainables.methods.dreambooth import DreamBooth
 from trainables.methods.dreambooth_lora import TARGETS, DreamBoothLoRA
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.randomness import Streams
 from trainables.training import Training
 
 STEPS = 10

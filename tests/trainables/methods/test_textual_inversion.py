@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from trainables.concept import ConceptImage
+from trainables.data.concept import ConceptImage
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.models.stable_diffusion import load

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from trainables.concept import load_concepts, write_concept
+from trainables.data.concept import load_concepts, write_concept
 from trainables.errors import InvalidInput
 from trainables.miniature import concepts
 from trainables.miniature.world.colours import GAP, distance_to_names

@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
 from trainables.miniature.models import TEXT_LENGTH, make_tokenizer
 from trainables.miniature.world import shapes, solids
@@ -13,7 +14,6 @@ from trainables.miniature.world.colours import COLOURS, GAP, JITTER, distance_to
 from trainables.miniature.world.renderer import render, to_uint8
 from trainables.miniature.world.scenes import PLACES, make_scene, make_scenes
 from trainables.miniature.world.toys import MATERIALS, NOUNS, PATTERNS, SIZES, Toy, make_novel_toy, make_toy
-from trainables.prompts import OBJECT_TEMPLATES
 
 
 def test_sixteen_classes_at_least():

@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.miniature.world.colours import COLOURS
 from trainables.miniature.world.scenes import Place, Position, Scene
 from trainables.miniature.world.toys import MATERIALS, NOUNS, PATTERNS, SIZES, Toy
-from trainables.prompts import OBJECT_TEMPLATES
 
 PLACE_WORDS: dict[Place, str] = {
     "beach": "on the beach",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from trainables.data.randomness import derived_seed
 from trainables.miniature.world.colours import COLOURS, Vector, jittered
-from trainables.randomness import derived_seed
 
 Place = Literal["room", "beach", "snow", "grass", "table", "checkerboard", "night"]
 Position = Literal["left", "middle", "right"]

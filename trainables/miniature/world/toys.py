@@ -4,11 +4,11 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.miniature.world.colours import COLOURS, Vector, jittered, unnamed
 from trainables.miniature.world.shapes import BUILDERS, Uniform
 from trainables.miniature.world.solids import Part
-from trainables.randomness import derived_seed
 
 Pattern = Literal["plain", "striped", "dotted", "checkered"]
 Material = Literal["plastic", "matte", "shiny", "metal"]

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.framing import PREFIXES, Framing, draw_framing
+from trainables.data.framing import PREFIXES, Framing, draw_framing
+from trainables.data.randomness import Streams
 from trainables.models.stable_diffusion import BaseModel
-from trainables.randomness import Streams
 
 SOURCES = ("images", "captions", "flips", "framings", "latents", "timesteps", "noise")
 
