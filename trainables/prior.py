@@ -122,7 +122,7 @@ def _key(base: BaseModel, class_noun: str, settings: PriorSettings) -> str:
 
 def _fill(folder: Path, base: BaseModel, class_noun: str, settings: PriorSettings) -> None:
     """Draw the images into a folder beside, and give it its name once it is whole."""
-    from trainables.quality import draw_samples
+    from trainables.quality.clip import draw_samples
     from trainables.settings import QualitySettings
 
     how = QualitySettings(inference_steps=settings.inference_steps, guidance_scale=settings.guidance_scale)

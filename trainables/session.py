@@ -18,8 +18,8 @@ from trainables.errors import InvalidInput
 from trainables.methods.base import Method
 from trainables.models.files import commit, resolve
 from trainables.models.stable_diffusion import BaseModel, load
-from trainables.pictures import contact_sheet
-from trainables.quality import ClipScorer, QualityProbe
+from trainables.quality.clip import ClipScorer, QualityProbe
+from trainables.quality.pictures import contact_sheet
 from trainables.scratch import scratch_folder
 from trainables.settings import BaseModelSettings, EvaluationSettings, FixedBatchSettings, QualitySettings
 from trainables.sinks import EndState, Sink, StepRow

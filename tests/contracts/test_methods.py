@@ -15,7 +15,7 @@ from trainables import methods
 from trainables import weights as weights_module
 from trainables.methods import MethodSpec
 from trainables.models.stable_diffusion import load
-from trainables.quality import ClipScorer, QualityProbe
+from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, FixedBatchSettings, QualitySettings
 from trainables.training import Training
 

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from trainables.pictures import PictureRow, contact_sheet, figure, split_sheet
+from trainables.quality.pictures import PictureRow, contact_sheet, figure, split_sheet
 
 
 def squares(*colours):

@@ -20,8 +20,8 @@ from trainables.miniature.figures import Figure
 from trainables.miniature.recipes import Recipe
 from trainables.models.quiet import quiet_libraries
 from trainables.models.stable_diffusion import BaseModel, load
-from trainables.pictures import PictureRow, figure
-from trainables.quality import ClipScorer, QualityProbe
+from trainables.quality.clip import ClipScorer, QualityProbe
+from trainables.quality.pictures import PictureRow, figure
 from trainables.settings import TRAIN_IMAGE, BaseModelSettings, QualitySettings
 from trainables.training import Training
 

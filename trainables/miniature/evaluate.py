@@ -27,7 +27,7 @@ from trainables.miniature.world.scenes import make_scene
 from trainables.miniature.world.toys import Toy, make_novel_toy, make_toy
 from trainables.models.quiet import quiet_libraries
 from trainables.models.stable_diffusion import load
-from trainables.quality import ClipScorer, draw_samples
+from trainables.quality.clip import ClipScorer, draw_samples
 from trainables.settings import BaseModelSettings, QualitySettings
 
 SEED = 1  # of held-out toys, scenes and captions: the training world has streams of its own

@@ -8,7 +8,7 @@ from PIL import Image
 from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import RecordingStore
 from trainables.data.concept import Concept
-from trainables.pictures import PictureRow, figure, split_sheet
+from trainables.quality.pictures import PictureRow, figure, split_sheet
 
 SAMPLES = "samples.png"
 SHOWN = 4

@@ -14,7 +14,7 @@ from trainables.data.concept import ConceptImage
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.models.stable_diffusion import load
-from trainables.quality import ClipScorer, QualityProbe
+from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.training import Training
 

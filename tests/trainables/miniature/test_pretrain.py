@@ -20,7 +20,7 @@ from trainables.miniature.pretraining.loop import Loop, Schedule
 from trainables.miniature.pretraining.vae import VaeTask
 from trainables.miniature.recipes import Recipe
 from trainables.models.stable_diffusion import load
-from trainables.quality import ClipScorer
+from trainables.quality.clip import ClipScorer
 from trainables.settings import BaseModelSettings, QualitySettings
 
 CPU = torch.device("cpu")
