@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables import prior
 from trainables.data.concept import Concept
 from trainables.data.inputs import SOURCES, Augmentation, Inputs, InputSource, join, split
 from trainables.data.randomness import Streams, derived_seed
 from trainables.fixed_batch import Evaluation, FixedBatch
+from trainables.methods import _prior as prior
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
 from trainables.settings import EvaluationSettings, FixedBatchSettings

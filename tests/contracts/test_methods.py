@@ -12,8 +12,8 @@ from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from trainables import methods
-from trainables import weights as weights_module
 from trainables.methods import MethodSpec
+from trainables.methods import _weights as weights_module
 from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, FixedBatchSettings, QualitySettings

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from trainables import prior
 from trainables.errors import InvalidInput
+from trainables.methods import _prior as prior
+from trainables.methods._prior import PriorSettings, class_images
 from trainables.methods.dreambooth import DreamBooth
 from trainables.models.stable_diffusion import load
-from trainables.prior import PriorSettings, class_images
 from trainables.quality import clip as quality
 from trainables.settings import BaseModelSettings
 from trainables.training import Training

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.weights import TrainedWeights
+from trainables.methods._weights import TrainedWeights
 
 
 def module(device="cpu"):

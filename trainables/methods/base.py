@@ -15,8 +15,8 @@ from trainables.data.concept import Concept
 from trainables.data.inputs import Augmentation, Inputs, denoising_loss, predict
 from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
+from trainables.methods._prior import PriorSettings
 from trainables.models.stable_diffusion import BaseModel
-from trainables.prior import PriorSettings
 
 
 @dataclass(eq=False, kw_only=True)

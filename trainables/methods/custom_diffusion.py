@@ -9,12 +9,12 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
 from trainables.data.concept import Concept
+from trainables.methods._prior import PriorSettings
+from trainables.methods._weights import TrainedWeights
+from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
-from trainables.prior import PriorSettings
 from trainables.tensors import grouped, part
-from trainables.weights import TrainedWeights
-from trainables.words import EMBEDDING_FILE, ConceptWord
 
 WEIGHTS_FILE = "custom_diffusion.safetensors"
 SUFFIXES = ("attn2.to_k.weight", "attn2.to_v.weight")

@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
 from trainables.data.concept import Concept
+from trainables.methods._weights import TrainedWeights
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
 from trainables.tensors import grouped, part
-from trainables.weights import TrainedWeights
 
 FILES = {
     "unet": ("diffusion_pytorch_model.safetensors", "config.json"),

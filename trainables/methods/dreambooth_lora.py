@@ -10,10 +10,10 @@ from torch import Generator, Tensor
 
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
+from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
 from trainables.tensors import grouped, part
-from trainables.words import EMBEDDING_FILE, ConceptWord
 
 ADAPTER = "concept"
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
 from trainables.data.concept import Concept
+from trainables.methods._words import ConceptWord
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
-from trainables.words import ConceptWord
 
 VECTORS_FILE = "learned_embeds_per_layer.safetensors"
 

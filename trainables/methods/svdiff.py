@@ -12,9 +12,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from trainables.data.concept import Concept
+from trainables.methods._weights import TrainedWeights
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
-from trainables.weights import TrainedWeights
 
 SHIFTS_FILE = "spectral_shifts.safetensors"
 SHIFT = "/shift"  # what `TrainedWeights` appends to the name of a weight

@@ -10,9 +10,9 @@ from torch import Generator, Tensor
 from trainables.data.concept import Concept
 from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
+from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
-from trainables.words import EMBEDDING_FILE, ConceptWord
 
 
 @dataclass(eq=False, kw_only=True)
