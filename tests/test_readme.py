@@ -18,7 +18,7 @@ from trainables.methods import MethodSpec
 from trainables.methods.custom_diffusion import CustomDiffusion
 from trainables.methods.p_plus import PPlus
 from trainables.methods.svdiff import SVDiff
-from trainables.training import Training
+from trainables.training.training import Training
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}

@@ -10,7 +10,7 @@ from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.pack import read_pack
 from orchestrator.recordings.recording import Recording
 from trainables.errors import InvalidInput
-from trainables.sinks import StepRow
+from trainables.training.sinks import StepRow
 
 Recordings = dict[str, list[Recording]]
 

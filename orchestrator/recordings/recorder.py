@@ -1,4 +1,4 @@
-"""Recorder: writes one recording while its training runs; the orchestrator's `trainables.sinks.Sink`."""
+"""Recorder: writes one recording while its training runs; the orchestrator's `trainables.training.sinks.Sink`."""
 
 import math
 import time
@@ -15,7 +15,7 @@ from orchestrator.recordings.recording import DONE, State
 from orchestrator.storage.files import Files
 from orchestrator.storage.retry import StorageFailure, StorageFull
 from trainables.errors import InvalidInput
-from trainables.sinks import EndState, StepRow
+from trainables.training.sinks import EndState, StepRow
 
 FLUSH_SECONDS = 2.0
 # The table is one file, rewritten at each flush. A flush waits this many times as long as the last one took, so that

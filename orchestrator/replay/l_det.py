@@ -12,7 +12,7 @@ def l_det_series(recording: Recording, evaluation: EvaluationSettings) -> Floats
 
     Args:
         recording: with the losses of every input at every step.
-        evaluation: how L_det would be evaluated; see `trainables.fixed_batch.Evaluation`, which does it live.
+        evaluation: how L_det would be evaluated; see `trainables.training.fixed_batch.Evaluation`, which does it live.
 
     Raises:
         InvalidInput: the recording lacks the losses before the first step, or has too few inputs.

@@ -18,10 +18,10 @@ from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.models.files import fingerprint, resolve
 from trainables.settings import BaseModelSettings, QualitySettings
-from trainables.sinks import Sink
+from trainables.training.sinks import Sink
 
 if TYPE_CHECKING:
-    from trainables.session import Plan
+    from trainables.training.session import Plan
 
 RECORDINGS, LIVE = "recordings", "live"
 
@@ -72,7 +72,7 @@ class Listener(Protocol):
         """Trials for `jobs` are about to start."""
 
     def reported(self, job: Job, result: Mapping[str, Any]) -> None:
-        """A trial sent a result (see `trainables.personalization.Personalization`)."""
+        """A trial sent a result (see `trainables.training.personalization.Personalization`)."""
 
     def ended(self, ended: Ended) -> None:
         """A job ended, well or not."""
@@ -173,7 +173,7 @@ def check_live(experiment: Experiment, criterion: Criterion) -> None:
 
 
 def _plan(experiment: Experiment, quality: QualitySettings) -> "Plan":
-    from trainables.session import Plan  # it brings torch, which a driver that only replays does without
+    from trainables.training.session import Plan  # it brings torch, which a driver that only replays does without
 
     chosen = experiment.method
     method = MethodSpec(plugins.METHODS.spec(chosen.name), chosen.settings, chosen.recipe)
@@ -279,7 +279,7 @@ def train(
         from ray import tune
 
         from orchestrator.runs.stopper import CriterionStopper
-        from trainables.personalization import Personalization
+        from trainables.training.personalization import Personalization
 
         cluster.check_storage(storage_folder(experiment))
         resources = experiment.resources

@@ -36,9 +36,9 @@ from orchestrator.study.replayed import Study
 from search_spaces import dvar
 from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
-from trainables.session import Models, Plan, Session
 from trainables.settings import TRAIN_IMAGE
-from trainables.sinks import StepRow
+from trainables.training.session import Models, Plan, Session
+from trainables.training.sinks import StepRow
 
 WORKERS, SEED = 2, 0
 NOTICE = "skipped: it trains for about 20 minutes on two cores; to run it: {} --yes"
@@ -95,7 +95,7 @@ class ByHand(tune.Trainable):
     def setup(
         self, config: dict[str, Any], plan: Plan, concepts: Sequence[Concept], best: Mapping[str, float], kept: float
     ) -> None:
-        torch.set_num_threads(1)  # as in `trainables.personalization`: other sums, other stops
+        torch.set_num_threads(1)  # as in `trainables.training.personalization`: other sums, other stops
         self._plan, self._concepts, self._best, self._kept = plan, concepts, best, kept
         self._models = Models.load(plan)
         self.reset_config(config)

@@ -18,7 +18,7 @@ from trainables.miniature import concepts, miniature_folder
 from trainables.miniature.world.renderer import render
 from trainables.models.stable_diffusion import load
 from trainables.settings import BaseModelSettings, FixedBatchSettings
-from trainables.training import Training
+from trainables.training.training import Training
 
 REPEATS = 15
 

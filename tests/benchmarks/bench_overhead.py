@@ -31,13 +31,13 @@ from orchestrator.config.experiment import Experiment
 from orchestrator.report.console.progress import run_bars
 from orchestrator.runs import launch as runs
 from orchestrator.tracking.mlflow import Tracker
-from trainables import personalization
 from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.miniature import concepts as toys
 from trainables.models.files import resolve
 from trainables.models.stable_diffusion import load
-from trainables.training import Training
+from trainables.training import personalization
+from trainables.training.training import Training
 
 WORKERS = 2
 TARGET = 0.9

@@ -25,9 +25,9 @@ from trainables.methods.base import Method
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.models.files import fingerprint
 from trainables.models.stable_diffusion import BaseModel, load
-from trainables.session import Models, Plan, Session
 from trainables.settings import BaseModelSettings
-from trainables.training import PAPER_BATCH, Training
+from trainables.training.session import Models, Plan, Session
+from trainables.training.training import PAPER_BATCH, Training
 
 # Operations of SD 1.5's U-Net at 512 px an image: forward, and forward with the backward pass to the text (TFLOP).
 FORWARD, FORWARD_BACKWARD = 0.82, 1.75

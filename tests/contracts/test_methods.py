@@ -17,7 +17,7 @@ from trainables.methods import _weights as weights_module
 from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, FixedBatchSettings, QualitySettings
-from trainables.training import Training
+from trainables.training.training import Training
 
 NAMES = sorted(
     module.name

@@ -7,7 +7,7 @@ from orchestrator import plugins
 from trainables.methods import MethodSpec
 from trainables.models.stable_diffusion import load
 from trainables.settings import BaseModelSettings
-from trainables.training import Training
+from trainables.training.training import Training
 
 DEVICE = "cuda"
 FEW = {"prior": {"images": 2, "inference_steps": 1}}

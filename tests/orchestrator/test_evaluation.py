@@ -12,7 +12,7 @@ from orchestrator.replay.replay import replay
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.settings import EvaluationSettings
-from trainables.training import Training
+from trainables.training.training import Training
 
 INITIAL = np.array([2.0, 1.0, 0.5, 4.0, 3.0])
 

@@ -32,7 +32,7 @@ def live(recorded, make_experiment):
 
 @pytest.fixture(scope="module")
 def models(recorded):
-    from trainables.session import Models
+    from trainables.training.session import Models
 
     return Models.load(runs._plan(recorded[0], recorded[0].quality))
 
@@ -40,7 +40,7 @@ def models(recorded):
 @pytest.fixture
 def searching(models, one_thread, listener):
     """Search as Ray Tune does, but in this process: hand a run out, train it, and tell that it ended."""
-    from trainables.session import Session
+    from trainables.training.session import Session
 
     def train(study, concept, criterion):
         made, store = study.experiment, runs.live_runs(study.experiment)

@@ -90,7 +90,7 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_exp
     import torch
 
     from trainables.methods import MethodSpec
-    from trainables.session import Models, Plan, Session
+    from trainables.training.session import Models, Plan, Session
 
     _, concepts, recordings = recorded
     made = make_experiment()

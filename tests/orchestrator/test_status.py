@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from orchestrator.cli.app import app
 from orchestrator.commands import doctor
 from orchestrator.recordings import RecordingStore
-from trainables.sinks import StepRow
+from trainables.training.sinks import StepRow
 
 
 def begun(storage, name, steps, folder="recordings"):

@@ -105,8 +105,8 @@ def small_disk(tmp_path):
 def plan(tiny_path, one_thread):
     """A short run with three snapshots on its way, and a report and a checkpoint every third step."""
     from trainables.methods import MethodSpec
-    from trainables.session import Plan
     from trainables.settings import BaseModelSettings, QualitySettings
+    from trainables.training.session import Plan
 
     quality = QualitySettings(samples=1, inference_steps=2, every=EVERY, scorer=str(tiny_path / "clip"))
     base_model, method = BaseModelSettings(id=str(tiny_path)), MethodSpec("trainables.methods.textual_inversion", {})
@@ -116,7 +116,7 @@ def plan(tiny_path, one_thread):
 @pytest.fixture(scope="module")
 def train(plan, toy_concepts):
     """Train the run into a store from wherever it is there, to its end or until it fails; call `between` each time."""
-    from trainables.session import Models, Session
+    from trainables.training.session import Models, Session
 
     models = Models.load(plan)
 

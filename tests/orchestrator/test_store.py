@@ -19,7 +19,7 @@ from orchestrator.recordings.recording import recording_key
 from orchestrator.storage.files import LocalFiles
 from orchestrator.storage.retry import StorageFailure
 from trainables.errors import InvalidInput
-from trainables.sinks import StepRow
+from trainables.training.sinks import StepRow
 
 
 def identity(name="dog", budget=30, **more):

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from trainables.methods import MethodSpec
-from trainables.session import Models, Plan, Session
 from trainables.settings import BaseModelSettings, QualitySettings
+from trainables.training.session import Models, Plan, Session
 
 
 @pytest.fixture(scope="session", autouse=True)

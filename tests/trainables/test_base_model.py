@@ -18,7 +18,7 @@ from trainables.methods import MethodSpec
 from trainables.models.files import check_folder, fingerprint, resolve
 from trainables.models.stable_diffusion import load
 from trainables.settings import BaseModelSettings
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.settings import FixedBatchSettings
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 
 from trainables.methods import MethodSpec
-from trainables.personalization import Personalization
-from trainables.session import Plan
 from trainables.settings import BaseModelSettings
+from trainables.training.personalization import Personalization
+from trainables.training.session import Plan
 
 
 @pytest.fixture

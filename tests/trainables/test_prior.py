@@ -13,7 +13,7 @@ from trainables.methods.dreambooth import DreamBooth
 from trainables.models.stable_diffusion import load
 from trainables.quality import clip as quality
 from trainables.settings import BaseModelSettings
-from trainables.training import Training
+from trainables.training.training import Training
 
 FEW = PriorSettings(images=3, inference_steps=1)
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from trainables import session
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.session import Plan, Preempted, Session
 from trainables.settings import BaseModelSettings, QualitySettings
-from trainables.training import NonFiniteLossError
+from trainables.training import session
+from trainables.training.session import Plan, Preempted, Session
+from trainables.training.training import NonFiniteLossError
 
 QUALITY = QualitySettings(every=4, samples=1, inference_steps=2)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.training import NonFiniteLossError, Training
+from trainables.training.training import NonFiniteLossError, Training
 
 
 @pytest.fixture

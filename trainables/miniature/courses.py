@@ -23,7 +23,7 @@ from trainables.models.stable_diffusion import BaseModel, load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.quality.pictures import PictureRow, figure
 from trainables.settings import TRAIN_IMAGE, BaseModelSettings, QualitySettings
-from trainables.training import Training
+from trainables.training.training import Training
 
 WINDOW_SHARES = [0.01 * share for share in range(1, 45)]  # of the budget; the paper's are 0.05 to 0.44
 THRESHOLDS = [0.01 * hundredths for hundredths in range(1, 96)]

@@ -12,7 +12,7 @@ from trainables.methods.custom_diffusion import CustomDiffusion
 from trainables.methods.dreambooth import DreamBooth
 from trainables.methods.dreambooth_lora import TARGETS, DreamBoothLoRA
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.training import Training
+from trainables.training.training import Training
 
 STEPS = 10
 

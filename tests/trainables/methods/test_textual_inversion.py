@@ -16,7 +16,7 @@ from trainables.methods.textual_inversion import TextualInversion
 from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, QualitySettings
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 def weights(base):

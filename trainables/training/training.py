@@ -11,13 +11,13 @@ from torch import Tensor
 from trainables.data.concept import Concept
 from trainables.data.inputs import SOURCES, Augmentation, Inputs, InputSource, join, split
 from trainables.data.randomness import Streams, derived_seed
-from trainables.fixed_batch import Evaluation, FixedBatch
 from trainables.methods import _prior as prior
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
 from trainables.settings import EvaluationSettings, FixedBatchSettings
-from trainables.sinks import StepRow
 from trainables.tensors import grouped, part
+from trainables.training.fixed_batch import Evaluation, FixedBatch
+from trainables.training.sinks import StepRow
 
 PAPER_BATCH = FixedBatchSettings()
 EVERY_STEP = EvaluationSettings()

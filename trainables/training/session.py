@@ -22,8 +22,8 @@ from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.quality.pictures import contact_sheet
 from trainables.scratch import scratch_folder
 from trainables.settings import BaseModelSettings, EvaluationSettings, FixedBatchSettings, QualitySettings
-from trainables.sinks import EndState, Sink, StepRow
-from trainables.training import Training
+from trainables.training.sinks import EndState, Sink, StepRow
+from trainables.training.training import Training
 
 STATE_FILE = "training.safetensors"
 SAMPLES_FILE = "samples.png"
