@@ -21,7 +21,8 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
 
     The trial's config holds `run`: the name of one of `concepts`, and the criterion that stops it, or None. With
     `reuse_actors` the models are loaded once an actor. Each result holds `step`, `first_step`, `l_det_values` (see
-    `trainables.training.session.Progress`), `l_det` (the last one that was evaluated), `state` and `concept`, and is `done` once
+    `trainables.training.session.Progress`), `l_det` (the last one that was evaluated), `state` and `concept`, and is
+    `done` once
     the budget is used up. When the criterion fires the trial does no further step; a `ray.tune.Stopper` with the same
     criterion ends it.
 

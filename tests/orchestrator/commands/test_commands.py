@@ -145,7 +145,7 @@ def test_a_failed_concept_ends_with_1_and_leaves_the_others(folder, tmp_path, sm
 
 def test_a_method_in_the_current_folder_is_recorded(folder, tmp_path, small):
     """The file of CONTRIBUTING, as its text says; a changed file is another recording."""
-    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    text = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
     (source,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     flags = ["--concepts", str(folder / "photos" / "red_ball"), *small, "--budget", "5", "--method"]
     for rate in ("1e-2", "1e-3"):
