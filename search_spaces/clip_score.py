@@ -13,7 +13,7 @@ def space(budget: int) -> dict[str, BaseDistribution]:
     return {"patience": IntDistribution(1, 10), "min_improvement": FloatDistribution(0.0, 0.1, step=0.005)}
 
 
-def usual_setting(method: str, budget: int, own: Mapping[str, Any] | None = None) -> dict[str, float | int]:
+def default_params(method: str, budget: int, defaults: Mapping[str, Any] | None = None) -> dict[str, float | int]:
     """Return the paper's setting for the method, or for Textual Inversion where the paper does not have it."""
     paper = published(method)
     return {"patience": paper.patience, "min_improvement": paper.min_improvement}

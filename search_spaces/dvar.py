@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from search_spaces.paper import usual_window
+from search_spaces.paper import default_window
 from search_spaces.windows import scaled, windows
 
 THRESHOLDS = (0.01, 0.95)
@@ -34,18 +34,18 @@ def space(budget: int, stride: int = 1) -> dict[str, BaseDistribution]:
     return {"window": found, "threshold": FloatDistribution(*THRESHOLDS, step=0.01)}
 
 
-def usual_setting(method: str, budget: int, own: Mapping[str, Any] | None = None) -> dict[str, float | int]:
+def default_params(method: str, budget: int, defaults: Mapping[str, Any] | None = None) -> dict[str, float | int]:
     """Return the (N, alpha) that is tried first: N scaled to the budget and kept inside the space.
 
     Args:
         method: a personalization method's name; the paper's setting for it is taken where the paper has one.
         budget: optimizer steps of a full-length run, at least 4.
-        own: "window", "threshold" and the "budget" that they are for, as another method states them itself; None takes
-            the paper's setting for Textual Inversion.
+        defaults: "window", "threshold" and the "budget" that they are for, as another method states them itself;
+            None takes the paper's setting for Textual Inversion.
 
     Raises:
         ValueError: the budget is too small to search in.
     """
-    usual_budget, window, threshold = usual_window(method, own)
+    usual_budget, window, threshold = default_window(method, defaults)
     threshold = min(max(round(threshold, 2), THRESHOLDS[0]), THRESHOLDS[1])
     return {"window": scaled(window, usual_budget, budget), "threshold": threshold}

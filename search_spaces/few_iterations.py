@@ -20,7 +20,7 @@ def space(budget: int) -> dict[str, BaseDistribution]:
     return {"steps": IntDistribution(1, budget, log=True)}
 
 
-def usual_setting(method: str, budget: int, own: Mapping[str, Any] | None = None) -> dict[str, float | int]:
+def default_params(method: str, budget: int, defaults: Mapping[str, Any] | None = None) -> dict[str, float | int]:
     """Return the mean of what CLIP-s needed in the paper, scaled to the budget; half of it for an unknown method."""
     if method not in PAPER:
         return {"steps": max(1, budget // 2)}

@@ -15,6 +15,6 @@ def space(budget: int) -> dict[str, BaseDistribution]:
     return windowed_space(budget, THRESHOLDS)
 
 
-def usual_setting(method: str, budget: int, own: Mapping[str, Any] | None = None) -> dict[str, float | int]:
+def default_params(method: str, budget: int, defaults: Mapping[str, Any] | None = None) -> dict[str, float | int]:
     """Return DVAR's window and a threshold in the middle of the range: the paper gives none for this criterion."""
-    return windowed_setting(method, budget, own, 1e-2)
+    return windowed_setting(method, budget, defaults, 1e-2)

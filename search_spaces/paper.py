@@ -37,14 +37,14 @@ def published(method: str) -> Published:
     return PAPER.get(method, PAPER["textual_inversion"])
 
 
-def usual_window(method: str, own: Mapping[str, Any] | None) -> tuple[int, int, float]:
+def default_window(method: str, defaults: Mapping[str, Any] | None) -> tuple[int, int, float]:
     """Return the usual budget, window and threshold of DVAR for a method.
 
     Args:
         method: a personalization method's name.
-        own: "budget", "window" and "threshold" as a method that the paper lacks states them itself.
+        defaults: "budget", "window" and "threshold" as a method that the paper lacks states them itself.
     """
-    if method not in PAPER and own:
-        return own["budget"], own["window"], own["threshold"]
+    if method not in PAPER and defaults:
+        return defaults["budget"], defaults["window"], defaults["threshold"]
     paper = published(method)
     return paper.budget, paper.window, paper.threshold

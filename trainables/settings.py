@@ -68,7 +68,7 @@ class FixedBatchSettings:
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class LDetSchedule:
     """How L_det is evaluated on the way: the less often and the fewer inputs, the cheaper.
 
     Attributes:

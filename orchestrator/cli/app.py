@@ -350,7 +350,7 @@ def benchmark(
     Also shows what DVAR's setting of one method does to another.
 
     --trials are settings for each criterion and method. A criterion of your own is module:Class; its module has
-    space and usual_setting, too.
+    space and default_params, too.
 
     Example: [b]dvar benchmark --criteria dvar,my_rule:MyRule --csv rules.csv[/b]
     """

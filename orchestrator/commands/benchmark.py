@@ -11,9 +11,9 @@ from rich.markup import escape
 
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
-from orchestrator.report.console.benchmark_tables import cheaper_table, proof_table, transfer_table
+from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
 from orchestrator.report.console.progress import bars
-from orchestrator.study.benchmark import DVAR, Proof, Proved, SearchRule, prove_all, transfer
+from orchestrator.study.benchmark import DVAR, Benchmark, BenchmarkRow, SearchConfig, run_benchmark, transfers
 from orchestrator.study.spaces import searchable
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
@@ -45,7 +45,7 @@ def benchmark(
     chosen = list(dict.fromkeys(known if names is None else names))
     if not sides or not chosen:
         raise InvalidInput("no method or no criterion is named; leave --methods and --criteria out for all")
-    rule = SearchRule(
+    objective = SearchConfig(
         settings.quality_kept,
         settings.measure,
         settings.cost,
@@ -54,7 +54,7 @@ def benchmark(
         fixed=settings.fixed,
     )
     tracker = Tracker(experiment.model_copy(update={"name": "benchmark"}))
-    about = {"recordings": place, "methods": list(sides), "criteria": chosen, **dataclasses.asdict(rule)}
+    about = {"recordings": place, "methods": list(sides), "criteria": chosen, **dataclasses.asdict(objective)}
     with tracker.run("benchmark", about, name=f"benchmark {place}") as parent:
         with bars(console) as progress:
             total = len(chosen) * len(sides)
@@ -64,12 +64,12 @@ def benchmark(
             def told(method: str, name: str) -> None:
                 progress.update(task, completed=next(begun), detail=f"{method}, {name}")
 
-            proofs, rows = prove_all(sides, chosen, rule, told)
+            benchmarks, rows = run_benchmark(sides, chosen, objective, told)
         for row in rows:
             of_row = {"method": row.method, "criterion": repr(row.criterion), "setting": row.label}
-            run = parent.child(f"{row.method}: {row.criterion}", of_row, {"dvar.kind": "proof"})
-            parent.finish(run, row.figures())
-    _print(console, proofs, rows, rule, chosen)
+            child = parent.child(f"{row.method}: {row.criterion}", of_row, {"dvar.kind": "proof"})
+            parent.finish(child, row.metrics())
+    _print(console, benchmarks, rows, objective, chosen)
     for problem in problems:
         console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
     if all(one.is_of_the_miniature for found in recordings.values() for one in found):
@@ -81,14 +81,18 @@ def benchmark(
 
 
 def _print(
-    console: Console, proofs: Sequence[Proof], rows: Sequence[Proved], rule: SearchRule, names: Sequence[str]
+    console: Console,
+    benchmarks: Sequence[Benchmark],
+    rows: Sequence[BenchmarkRow],
+    objective: SearchConfig,
+    names: Sequence[str],
 ) -> None:
-    for proof in proofs:
-        console.print(proof_table([row for row in rows if row.method == proof.method], rule.quality_kept))
-    wanted = f"{100 * rule.quality_kept:.0f} %"
+    for benchmark in benchmarks:
+        console.print(benchmark_table([row for row in rows if row.method == benchmark.method], objective.quality_kept))
+    wanted = f"{100 * objective.quality_kept:.0f} %"
     console.print(
-        f"tuned: with {rule.trials} settings, for the lowest mean {rule.cost} that keep {wanted} of the best "
-        f"{rule.measure}\nusual: the paper's setting, or the method's own, scaled to the budget\n"
+        f"tuned: with {objective.trials} settings, for the lowest mean {objective.cost} that keep {wanted} of the best "
+        f"{objective.measure}\nusual: the paper's setting, or the method's own, scaled to the budget\n"
         "mean, most: the steps that the usual CLIP-s needed on the tuning concepts\n"
         "left out: kept by the tuning concepts under the setting chosen without each\n"
         f"seconds: measured, with what the criterion costs; < {wanted}: share of test concepts that keep less\n"
@@ -101,14 +105,14 @@ def _print(
         f"\nThe cheapest L_det that moves the median stop by less than {100 * MOVED:.0f} %: evaluated every\n"
         "k steps, on m of the fixed inputs in turn, or both (share of all losses)"
     )
-    console.print(cheaper_table(proofs, MOVED))
-    if len(proofs) > 1:
+    console.print(cheaper_table(benchmarks, MOVED))
+    if len(benchmarks) > 1:
         console.print("\nDVAR's setting of one method used on another: % of budget / % of quality kept")
-        console.print(transfer_table(transfer(proofs, DVAR), rule.quality_kept))
+        console.print(transfer_table(transfers(benchmarks, DVAR), objective.quality_kept))
 
 
-def _write(rows: Sequence[Proved], target: Path) -> None:
-    figures = [row.figures() for row in rows]
+def _write(rows: Sequence[BenchmarkRow], target: Path) -> None:
+    figures = [row.metrics() for row in rows]
     columns = list(dict.fromkeys(name for found in figures for name in found))
     try:
         with target.open("w", newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Desk: what the steps of one command share, and what several commands do alike."""
+"""CommandContext: what the steps of one command share, and what several commands do alike."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -21,7 +21,7 @@ from trainables.errors import InvalidInput
 BEST_FILE = "best.yaml"
 
 
-class Desk:
+class CommandContext:
     """What the steps of one command share: experiment, concepts, console and tracker.
 
     Args:
@@ -53,11 +53,11 @@ class Desk:
         with self.console.status("reading the base model"):
             return {job.concept.name: job for job in runs.jobs(self.experiment, self.concepts)}
 
-    def of_tuning_concepts(self) -> "Desk":
-        """Return the same desk with the tuning concepts alone, and the first seed."""
-        desk = copy(self)
-        desk.concepts, desk.experiments = list(self.split.tuning), self.experiments[:1]
-        return desk
+    def of_tuning_concepts(self) -> "CommandContext":
+        """Return the same context with the tuning concepts alone, and the first seed."""
+        context = copy(self)
+        context.concepts, context.experiments = list(self.split.tuning), self.experiments[:1]
+        return context
 
     @cached_property
     def split(self) -> Split:
@@ -99,45 +99,49 @@ def _default_best(experiment: Experiment) -> Path:
     return Path(BEST_FILE) if remote else Path(runs.storage_folder(experiment, BEST_FILE))
 
 
-def make_recordings(desk: Desk) -> bool:
-    """Record every concept of a desk with every seed; return whether all are complete."""
+def make_recordings(context: CommandContext) -> bool:
+    """Record every concept of a context with every seed; return whether all are complete."""
     ended = []
-    for experiment in desk.experiments:
-        verb = f"recording seed {experiment.seed} of" if len(desk.experiments) > 1 else "recording"
-        with desk.tracker.run("record", experiment.public()) as parent, run_bars(desk.console, verb) as shown:
-            ended += runs.record(experiment, desk.concepts, [parent, shown])
+    for experiment in context.experiments:
+        verb = f"recording seed {experiment.seed} of" if len(context.experiments) > 1 else "recording"
+        with context.tracker.run("record", experiment.public()) as parent, run_bars(context.console, verb) as shown:
+            ended += runs.record(experiment, context.concepts, [parent, shown])
     known = sum(not one.is_new for one in ended)
     if known:
-        desk.say(f"{known} of {len(ended)} were complete already and were not recorded again")
-    return report(desk, ended, runs.storage_folder(desk.experiment, runs.RECORDINGS))
+        context.say(f"{known} of {len(ended)} were complete already and were not recorded again")
+    return report(context, ended, runs.storage_folder(context.experiment, runs.RECORDINGS))
 
 
-def report(desk: Desk, ended: Sequence[runs.Ended], folder: str) -> bool:
+def report(context: CommandContext, ended: Sequence[runs.Ended], folder: str) -> bool:
     """Say what failed and how many are done; return whether all are."""
     failed = [one for one in ended if not one.is_good]
-    say_failed(desk, failed)
+    say_failed(context, failed)
     what = "concepts" if len({one.job.concept.name for one in ended}) == len(ended) else "runs"
-    desk.say(f"{len(ended) - len(failed)} of {len(ended)} {what} done, in {escape(folder)}")
+    context.say(f"{len(ended) - len(failed)} of {len(ended)} {what} done, in {escape(folder)}")
     return not failed
 
 
-def say_failed(desk: Desk, failed: Sequence[runs.Ended]) -> None:
+def say_failed(context: CommandContext, failed: Sequence[runs.Ended]) -> None:
     """Say which runs failed, and why."""
     for one in failed:
         word = "unfinished" if one.state == "running" else "failed"
-        of_seed = f", seed {one.job.identity['seed']}" if len(desk.experiments) > 1 else ""
+        of_seed = f", seed {one.job.identity['seed']}" if len(context.experiments) > 1 else ""
         name = escape(one.job.concept.name) + of_seed
-        desk.say(f"[red]{word}[/] {name} after {one.steps} steps: {escape(one.reason)}")
+        context.say(f"[red]{word}[/] {name} after {one.steps} steps: {escape(one.reason)}")
 
 
 def say_agreement(
-    desk: Desk, live: Sequence[Outcome], recordings: Sequence[Recording], criterion: Criterion, measure: str
+    context: CommandContext,
+    live: Sequence[Outcome],
+    recordings: Sequence[Recording],
+    criterion: Criterion,
+    measure: str,
 ) -> None:
     """Say whether live runs stopped where the criterion's replay over the recordings does."""
     if not live:
         if criterion.decides_by_step:
-            desk.say("no live runs of this setting yet: `dvar run` proves it")
+            context.say("no live runs of this setting yet: `dvar run` proves it")
         return
     replayed = {one.concept: replay(criterion, one, measure).stop_step for one in recordings}
     same = sum(replayed[one.concept] == one.stop_step for one in live)
-    desk.say(f"live and replayed stop at the same step: {same} of {len(live)} concepts")
+    context.say(f"live and replayed stop at the same step: {same} of {len(live)} concepts")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from orchestrator.commands.context import Desk, make_recordings, say_agreement, say_failed
+from orchestrator.commands.context import CommandContext, make_recordings, say_agreement, say_failed
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.collection import for_tuning
 from orchestrator.recordings.recording import Recording
@@ -17,8 +17,8 @@ from orchestrator.report.html.landscape import write_landscape_page
 from orchestrator.storage.passwords import without_password
 from orchestrator.study import best as best_file
 from orchestrator.study.replayed import Study
-from orchestrator.study.result import Evaluated, Rule, StudyResult
-from orchestrator.study.robustness import Trust, examine
+from orchestrator.study.result import Objective, StudyResult, TrialResult
+from orchestrator.study.robustness import Robustness, assess
 from orchestrator.study.search_space import SearchSpace
 from orchestrator.study.storage import open_storage
 from orchestrator.tracking.mlflow import ParentRun
@@ -33,17 +33,17 @@ def tune(experiment: Experiment, best: Path | None) -> bool:
     place, is_live = experiment.study.recordings, experiment.study.live
     if is_live and place:
         raise InvalidInput(f"--live trains, and replays no recordings of {place!r}; leave one of the two out")
-    desk = Desk(experiment, best, needs_models=place is None)
-    is_good = _tune_live(desk) if is_live else tune_by_replay(desk) is not None
-    desk.say_where_runs_are()
+    context = CommandContext(experiment, best, needs_models=place is None)
+    is_good = _tune_live(context) if is_live else tune_by_replay(context) is not None
+    context.say_where_runs_are()
     return is_good
 
 
-def tune_by_replay(desk: Desk) -> StudyResult:
+def tune_by_replay(context: CommandContext) -> StudyResult:
     """Search on the recordings of the tuning concepts, write best.yaml, and print what was found."""
-    experiment, settings = desk.experiment, desk.experiment.study
+    experiment, settings = context.experiment, context.experiment.study
     place = settings.recordings
-    recordings = for_tuning(experiment, place) if place else desk.recordings(desk.split.tuning)
+    recordings = for_tuning(experiment, place) if place else context.recordings(context.split.tuning)
     study = Study(
         recordings,
         names=settings.criteria,
@@ -53,8 +53,8 @@ def tune_by_replay(desk: Desk) -> StudyResult:
         cost=settings.cost,
         fixed=settings.fixed,
     )
-    with desk.tracker.run("tune", experiment.public()) as parent:
-        with study_bar(desk.console, settings.trials_wanted) as bar:
+    with context.tracker.run("tune", experiment.public()) as parent:
+        with study_bar(context.console, settings.trials_wanted) as bar:
             try:
                 result = study.search(
                     settings.trials_wanted,
@@ -65,32 +65,32 @@ def tune_by_replay(desk: Desk) -> StudyResult:
                     on_trial=bar.tried,
                 )
             except KeyboardInterrupt:
-                _say_how_to_go_on(desk)
+                _say_how_to_go_on(context)
                 raise
-        landscape = _keep_result(desk, parent, recordings, result)
-    _say_result(desk, result)
+        landscape = _keep_result(context, parent, recordings, result)
+    _say_result(context, result)
     if place and all(one.is_of_the_miniature for one in recordings):
-        desk.say(OF_THE_MINIATURE)
-    _say_landscape(desk, landscape)
+        context.say(OF_THE_MINIATURE)
+    _say_landscape(context, landscape)
     return result
 
 
-def _tune_live(desk: Desk) -> bool:
+def _tune_live(context: CommandContext) -> bool:
     """Search by training on the tuning concepts; return whether all went well."""
     from orchestrator.study.live import LiveStudy  # it brings Ray
 
-    desk = desk.of_tuning_concepts()
-    experiment, settings = desk.experiment, desk.experiment.study
+    context = context.of_tuning_concepts()
+    experiment, settings = context.experiment, context.experiment.study
     _check_live_search(experiment)
-    desk.say("what the best quality is, full-length runs say:")
-    if not make_recordings(desk):
+    context.say("what the best quality is, full-length runs say:")
+    if not make_recordings(context):
         return False
-    recordings = desk.recordings(desk.concepts)
-    rule = Rule(settings.quality_kept, settings.measure, settings.cost)
-    space = _space(experiment, recordings[0].usual)
-    study = LiveStudy(experiment, desk.concepts, recordings, space=space, rule=rule)
-    with desk.tracker.run("tune live", experiment.public()) as parent:
-        with study_bar(desk.console, settings.trials_wanted) as bar:
+    recordings = context.recordings(context.concepts)
+    objective = Objective(settings.quality_kept, settings.measure, settings.cost)
+    space = _space(experiment, recordings[0].defaults)
+    study = LiveStudy(experiment, context.concepts, recordings, space=space, objective=objective)
+    with context.tracker.run("tune live", experiment.public()) as parent:
+        with study_bar(context.console, settings.trials_wanted) as bar:
             found = study.search(
                 settings.trials_wanted,
                 seed=settings.seed,
@@ -99,25 +99,27 @@ def _tune_live(desk: Desk) -> bool:
                 listeners=[parent, bar],
                 on_trial=bar.tried,
             )
-        landscape = _keep_result(desk, parent, recordings, found.result) if found.result and found.is_finished else []
-    say_failed(desk, found.failed)
+        landscape = (
+            _keep_result(context, parent, recordings, found.result) if found.result and found.is_finished else []
+        )
+    say_failed(context, found.failed)
     if found.result is None or not found.is_finished:
         count = found.result.trials if found.result else 0
-        desk.say(
-            f"[yellow]{count} of {settings.trials_wanted} settings were tried, so {escape(desk.best_path.name)} is not "
-            "written; the same command goes on from there[/]"
+        context.say(
+            f"[yellow]{count} of {settings.trials_wanted} settings were tried, so {escape(context.best_path.name)} "
+            "is not written; the same command goes on from there[/]"
         )
         return False
-    _say_result(desk, found.result)
-    say_agreement(desk, found.result.best.outcomes, recordings, found.result.best.criterion, settings.measure)
-    _say_landscape(desk, landscape)
+    _say_result(context, found.result)
+    say_agreement(context, found.result.best.outcomes, recordings, found.result.best.criterion, settings.measure)
+    _say_landscape(context, landscape)
     return not found.failed
 
 
-def _space(experiment: Experiment, own: Mapping[str, float] | None) -> SearchSpace:
+def _space(experiment: Experiment, defaults: Mapping[str, float] | None) -> SearchSpace:
     settings = experiment.study
     return SearchSpace(
-        settings.criteria, experiment.budget, method=experiment.method.name, own=own, fixed=settings.fixed
+        settings.criteria, experiment.budget, method=experiment.method.name, defaults=defaults, fixed=settings.fixed
     )
 
 
@@ -137,106 +139,111 @@ def _check_live_search(experiment: Experiment) -> None:
         open_storage(settings.storage)
 
 
-def _keep_result(desk: Desk, parent: ParentRun, recordings: Sequence[Recording], result: StudyResult) -> list[Path]:
+def _keep_result(
+    context: CommandContext, parent: ParentRun, recordings: Sequence[Recording], result: StudyResult
+) -> list[Path]:
     """Write best.yaml and the landscape, and log them with the figures; return the landscape's files."""
-    experiment = desk.experiment
+    experiment = context.experiment
     found = best_file.from_result(result, experiment.method.name, experiment.base_model.id)
-    best_file.write(found, desk.best_path)
-    landscape = _draw_landscape(desk, recordings, result)
-    for path in (desk.best_path, *landscape):
+    best_file.write(found, context.best_path)
+    landscape = _draw_landscape(context, recordings, result)
+    for path in (context.best_path, *landscape):
         parent.log_artifact(path)
     for outcome in result.best.outcomes:
         child = parent.child(outcome.concept, {"criterion": repr(result.best.criterion)}, {"dvar.kind": "outcome"})
-        parent.finish(child, outcome.figures())
+        parent.finish(child, outcome.metrics())
     figures = {"iterations": found.iterations, "quality_kept": found.quality_kept}
     numbers = {name: value for name, value in found.params.items() if isinstance(value, int | float)}
     parent.log_metrics({f"best_{name}": float(value) for name, value in (numbers | figures).items()})
     return landscape
 
 
-def _say_landscape(desk: Desk, landscape: Sequence[Path]) -> None:
+def _say_landscape(context: CommandContext, landscape: Sequence[Path]) -> None:
     if landscape:
         picture, page = landscape
-        desk.say(
+        context.say(
             f"the whole plane of N and alpha: {escape(str(picture))}; to explore, open {escape(page.name)} beside it"
         )
 
 
-def _draw_landscape(desk: Desk, recordings: Sequence[Recording], result: StudyResult) -> list[Path]:
+def _draw_landscape(context: CommandContext, recordings: Sequence[Recording], result: StudyResult) -> list[Path]:
     """Draw DVAR's plane beside best.yaml, where the study searched DVAR; return the picture and the page."""
-    usual = next((one for one in result.usual if one.name == "dvar"), None)
-    if usual is None or desk.experiment.study.fixed.get("dvar"):
+    defaults = next((one for one in result.defaults if one.name == "dvar"), None)
+    if defaults is None or context.experiment.study.fixed.get("dvar"):
         return []  # the plane is that of DVAR with nothing fixed
-    landscape = survey(recordings, result.rule.measure)
-    title = f"DVAR on {len(recordings)} recordings of {desk.experiment.method.name}, {result.budget} steps"
+    landscape = survey(recordings, result.objective.measure)
+    title = f"DVAR on {len(recordings)} recordings of {context.experiment.method.name}, {result.budget} steps"
     chosen = _point(result.best) if result.best.name == "dvar" else None
-    paths = [desk.best_path.with_name(name) for name in (LANDSCAPE, LANDSCAPE_PAGE)]
+    paths = [context.best_path.with_name(name) for name in (LANDSCAPE, LANDSCAPE_PAGE)]
     for draw, path in zip((draw_landscape, write_landscape_page), paths, strict=True):
-        draw(landscape, path, wanted=result.rule.quality_kept, usual=_point(usual), chosen=chosen, title=title)
+        draw(landscape, path, wanted=result.objective.quality_kept, usual=_point(defaults), chosen=chosen, title=title)
     return paths
 
 
-def _point(one: Evaluated) -> tuple[int, float]:
+def _point(one: TrialResult) -> tuple[int, float]:
     return one.params["window"], one.params["threshold"]
 
 
-def _say_how_to_go_on(desk: Desk) -> None:
-    storage = desk.experiment.study.storage
+def _say_how_to_go_on(context: CommandContext) -> None:
+    storage = context.experiment.study.storage
     if storage:
-        desk.say(f"what was tried is kept in {escape(without_password(storage))}; the same command goes on from there")
+        context.say(
+            f"what was tried is kept in {escape(without_password(storage))}; the same command goes on from there"
+        )
     else:
-        desk.say("what was tried was kept in memory alone; --study-storage journal:study.log would keep it")
+        context.say("what was tried was kept in memory alone; --study-storage journal:study.log would keep it")
 
 
-def _say_trust(desk: Desk, result: StudyResult) -> None:
+def _say_trust(context: CommandContext, result: StudyResult) -> None:
     """Say how far the choice depends on the concepts that it was made on."""
-    trust, unit = examine(result), "steps" if result.rule.cost == "iterations" else "s"
-    cost, kept = trust.cost, trust.quality_kept
-    if trust.near_ranges and (ranges := _ranges(trust)):
-        desk.say(f"as good within 5 %, among the settings tried: {ranges}")
-    if not trust.left_out:
-        desk.say("[yellow]one concept says nothing of others; tune on more[/]")
+    robustness, unit = assess(result), "steps" if result.objective.cost == "iterations" else "s"
+    cost, kept = robustness.cost, robustness.quality_kept
+    if robustness.near_ranges and (ranges := _ranges(robustness)):
+        context.say(f"as good within 5 %, among the settings tried: {ranges}")
+    if not robustness.left_out:
+        context.say("[yellow]one concept says nothing of others; tune on more[/]")
         return
-    desk.say(
+    context.say(
         f"nine of ten resampled sets of these concepts put it at {cost.low:.1f} to {cost.high:.1f} {unit} and "
-        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * trust.risk:.0f} of 100 sets keep less than "
-        f"{100 * trust.wanted:.0f} %"
+        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * robustness.risk:.0f} of 100 sets keep less than "
+        f"{100 * robustness.wanted:.0f} %"
     )
-    desk.say(
-        f"chosen without the concept that it is applied to: {trust.left_out_cost:.1f} {unit} and "
-        f"{100 * trust.left_out_quality:.1f} % (chosen with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
+    context.say(
+        f"chosen without the concept that it is applied to: {robustness.left_out_cost:.1f} {unit} and "
+        f"{100 * robustness.left_out_quality:.1f} % (chosen with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
     )
-    if trust.is_luck:
-        desk.say(
-            f"[yellow]these concepts are too few, or too different, to say that it keeps {100 * trust.wanted:.0f} % on "
-            "others; tune on more, or ask for more with --keep[/]"
+    if robustness.is_inconclusive:
+        context.say(
+            f"[yellow]these concepts are too few, or too different, to say that it keeps "
+            f"{100 * robustness.wanted:.0f} % "
+            "on others; tune on more, or ask for more with --keep[/]"
         )
 
 
-def _ranges(trust: Trust) -> str:
-    parts = [f"{key} {low:g} to {high:g}" for key, (low, high) in trust.near_ranges.items() if low != high]
+def _ranges(robustness: Robustness) -> str:
+    parts = [f"{key} {low:g} to {high:g}" for key, (low, high) in robustness.near_ranges.items() if low != high]
     return ", ".join(parts)
 
 
-def _say_result(desk: Desk, result: StudyResult) -> None:
+def _say_result(context: CommandContext, result: StudyResult) -> None:
     names = sorted({outcome.concept for outcome in result.best.outcomes})
-    desk.say(f"{result.trials} settings on {len(names)} tuning concepts ({escape(', '.join(names))}):")
-    desk.console.print(study_table(result))
-    if desk.experiment.study.pareto:
-        desk.say("settings that none beats in both cost and quality:")
-        desk.console.print(front_table(result))
+    context.say(f"{result.trials} settings on {len(names)} tuning concepts ({escape(', '.join(names))}):")
+    context.console.print(study_table(result))
+    if context.experiment.study.pareto:
+        context.say("settings that none beats in both cost and quality:")
+        context.console.print(front_table(result))
     best = result.best
     if not best.is_feasible:
-        desk.say(
-            f"[yellow]no setting keeps {100 * result.rule.quality_kept:.0f} % of the best {result.rule.measure}; "
-            "this one keeps most. Record a longer budget, or ask for less with --keep.[/]"
+        context.say(
+            f"[yellow]no setting keeps {100 * result.objective.quality_kept:.0f} % of the best "
+            f"{result.objective.measure}; this one keeps most. Record a longer budget, or ask for less with --keep.[/]"
         )
     saved = 100 * (1 - best.summary.share.mean)
-    desk.say(
+    context.say(
         f"best: [bold]{best.criterion}[/] needs {best.iterations:.1f} of {result.budget} steps (saves {saved:.1f} %) "
-        f"and keeps {100 * best.quality_kept:.1f} % of the best {result.rule.measure}"
+        f"and keeps {100 * best.quality_kept:.1f} % of the best {result.objective.measure}"
     )
-    _say_trust(desk, result)
+    _say_trust(context, result)
     if not best.criterion.decides_by_step:
-        desk.say("[yellow]it watches samples, so it can be compared, but not run live[/]")
-    desk.say(f"written to {escape(str(desk.best_path))}")
+        context.say("[yellow]it watches samples, so it can be compared, but not run live[/]")
+    context.say(f"written to {escape(str(context.best_path))}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from orchestrator.criteria.base import L_DET, Booleans, Condition, Criterion, Floats, check_count
 from orchestrator.criteria.never import Never
-from trainables.settings import EvaluationSettings
+from trainables.settings import LDetSchedule
 
 
 def _adopt(outer: Criterion, rules: Sequence[Criterion]) -> None:
@@ -35,23 +35,23 @@ def _adopt(outer: Criterion, rules: Sequence[Criterion]) -> None:
         )
     object.__setattr__(outer, "series", next(iter(watched), None))
     object.__setattr__(outer, "keeps_best", any(rule.keeps_best for rule in rules))
-    object.__setattr__(outer, "evaluation", _common([rule for rule in rules if rule.needs_l_det]))
+    object.__setattr__(outer, "l_det_schedule", _common([rule for rule in rules if rule.needs_l_det]))
 
 
-def _common(rules: Sequence[Criterion]) -> EvaluationSettings:
+def _common(rules: Sequence[Criterion]) -> LDetSchedule:
     """Return how L_det is evaluated for several rules.
 
     Raises:
         ValueError: what one wants would not do for another.
     """
-    wanted = {rule.evaluation: rule for rule in rules}
+    wanted = {rule.l_det_schedule: rule for rule in rules}
     if len(wanted) < 2:
-        return next(iter(wanted), EvaluationSettings())
+        return next(iter(wanted), LDetSchedule())
     if len({one.relative for one in wanted}) > 1 or any(one.inputs for one in wanted):
         listed = " and ".join(repr(rule) for rule in wanted.values())
         raise ValueError(f"{listed} evaluate L_det in ways that do not go together")
     every = math.gcd(*(one.every for one in wanted))
-    return EvaluationSettings(every, relative=next(iter(wanted)).relative)
+    return LDetSchedule(every, relative=next(iter(wanted)).relative)
 
 
 @dataclass(frozen=True)

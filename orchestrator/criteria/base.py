@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trainables.settings import EvaluationSettings
+from trainables.settings import LDetSchedule
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -62,12 +62,12 @@ class Criterion(ABC):
         series: what it watches: "l_det" (a value a step), a quality such as "train_clip_image" (a value a snapshot), or
             None when it looks at no value.
         keeps_best: whether what it keeps is the best snapshot up to the stop rather than the last.
-        evaluation: how L_det is evaluated for it; between evaluations it looks at no value, which may be NaN.
+        l_det_schedule: how L_det is evaluated for it; between evaluations it looks at no value, which may be NaN.
     """
 
     series: ClassVar[str | None]
     keeps_best: ClassVar[bool] = False
-    evaluation: EvaluationSettings = EvaluationSettings()
+    l_det_schedule: LDetSchedule = LDetSchedule()
 
     @abstractmethod
     def holds(self, values: Floats) -> Booleans:
@@ -101,7 +101,7 @@ class Criterion(ABC):
     @property
     def _looks_every(self) -> int | None:
         """Values from one at which it looks to the next; None when it looks at none."""
-        return None if self.series is None else self.evaluation.every
+        return None if self.series is None else self.l_det_schedule.every
 
     @property
     def decides_by_step(self) -> bool:

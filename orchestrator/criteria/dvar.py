@@ -21,7 +21,7 @@ from orchestrator.criteria.base import (
     check_window,
     distances,
 )
-from trainables.settings import EvaluationSettings
+from trainables.settings import LDetSchedule
 
 FloatOrFloats = TypeVar("FloatOrFloats", float, Floats)
 
@@ -43,7 +43,7 @@ class DVAR(Criterion):
         threshold: alpha (section 3.3), strictly between 0 and 1.
         stride: steps from one evaluation of L_det to the next; values between are not looked at. The window still means
             steps: it holds the nearest whole number of evaluations.
-        inputs: inputs of the fixed batch that an evaluation takes in turn; None takes all. See `EvaluationSettings`.
+        inputs: inputs of the fixed batch that an evaluation takes in turn; None takes all. See `LDetSchedule`.
         relative: whether each input's loss counts as a multiple of its loss before the first step.
 
     Raises:
@@ -67,14 +67,14 @@ class DVAR(Criterion):
             object.__setattr__(self, "inputs", check_count("inputs", self.inputs))
         if not isinstance(self.relative, bool):
             raise ValueError(f"relative must be true or false, got {self.relative!r}")
-        object.__setattr__(self, "evaluation", EvaluationSettings(self.stride, self.inputs, self.relative))
-        if self.evaluations < 2:
+        object.__setattr__(self, "l_det_schedule", LDetSchedule(self.stride, self.inputs, self.relative))
+        if self.window_in_evaluations < 2:
             raise ValueError(
                 f"window must hold at least 2 evaluations, got {self.window} steps with one every {self.stride}"
             )
 
     @property
-    def evaluations(self) -> int:
+    def window_in_evaluations(self) -> int:
         """Evaluations of L_det in the window."""
         return (2 * self.window + self.stride) // (2 * self.stride)
 
@@ -89,15 +89,15 @@ class DVAR(Criterion):
             ValueError: a value lies more than 1e150 from the first one.
         """
         found = np.zeros(len(values), dtype=bool)
-        (ratios,) = variance_ratios(values[self.stride - 1 :: self.stride], [self.evaluations])
+        (ratios,) = variance_ratios(values[self.stride - 1 :: self.stride], [self.window_in_evaluations])
         # The first evaluation follows step `stride`; what one decides holds until the next.
-        begin = (self.evaluations + 1) * self.stride - 1
+        begin = (self.window_in_evaluations + 1) * self.stride - 1
         found[begin:] = np.repeat(ratios < self.threshold, self.stride)[: max(0, len(values) - begin)]
         return found
 
     def condition(self) -> Condition:
         """Return a fresh `VarianceCondition`, every `stride`-th value of which counts."""
-        condition = VarianceCondition(self.evaluations, self.threshold)
+        condition = VarianceCondition(self.window_in_evaluations, self.threshold)
         return condition if self.stride == 1 else Strided(condition, self.stride)
 
 

@@ -101,10 +101,10 @@ class Recording:
         return int(self.identity["budget"])
 
     @property
-    def usual(self) -> Mapping[str, Any] | None:
+    def defaults(self) -> Mapping[str, Any] | None:
         """DVAR's "window" and "threshold" as the method states them, and their "budget"; None where it did not."""
-        usual = self.facts.get("usual")
-        return usual if isinstance(usual, Mapping) else None
+        defaults = self.facts.get("usual")
+        return defaults if isinstance(defaults, Mapping) else None
 
 
 def recording_key(identity: Mapping[str, Any]) -> str:

@@ -4,22 +4,22 @@ import numpy as np
 
 from orchestrator.recordings.recording import Floats, Recording
 from trainables.errors import InvalidInput
-from trainables.settings import EvaluationSettings
+from trainables.settings import LDetSchedule
 
 
-def l_det_series(recording: Recording, evaluation: EvaluationSettings) -> Floats:
+def l_det_series(recording: Recording, l_det_schedule: LDetSchedule) -> Floats:
     """Return L_det after each step, shape (steps,), NaN where it would not be evaluated.
 
     Args:
         recording: with the losses of every input at every step.
-        evaluation: how L_det would be evaluated; see `trainables.training.fixed_batch.Evaluation`, which does it live.
+        l_det_schedule: how L_det would be evaluated; live, `trainables.training.fixed_batch.LDetEvaluator` does it.
 
     Raises:
         InvalidInput: the recording lacks the losses before the first step, or has too few inputs.
     """
-    steps, at = recording.steps, slice(evaluation.every - 1, None, evaluation.every)
+    steps, at = recording.steps, slice(l_det_schedule.every - 1, None, l_det_schedule.every)
     series = np.full(len(steps), np.nan)
-    if evaluation.inputs is None and not evaluation.relative:
+    if l_det_schedule.inputs is None and not l_det_schedule.relative:
         series[at] = steps.l_det[at]
         return series
     initial = np.array(recording.facts.get("initial_losses", ()), dtype=np.float64)
@@ -29,14 +29,14 @@ def l_det_series(recording: Recording, evaluation: EvaluationSettings) -> Floats
             "step, as one of an earlier version does; record it anew, or leave `inputs` and `relative` out"
         )
     latest = steps.input_losses[at]
-    if evaluation.inputs is not None:
-        if evaluation.inputs > len(initial):
+    if l_det_schedule.inputs is not None:
+        if l_det_schedule.inputs > len(initial):
             raise InvalidInput(
-                f"{evaluation.inputs} inputs at a time are wanted, and recording of {recording.concept!r} "
+                f"{l_det_schedule.inputs} inputs at a time are wanted, and recording of {recording.concept!r} "
                 f"({recording.key}) has {len(initial)}; ask for fewer"
             )
-        latest = _latest(latest, initial, evaluation.inputs)
-    series[at] = (latest / initial if evaluation.relative else latest).mean(axis=1)
+        latest = _latest(latest, initial, l_det_schedule.inputs)
+    series[at] = (latest / initial if l_det_schedule.relative else latest).mean(axis=1)
     return series
 
 

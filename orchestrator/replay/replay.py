@@ -53,7 +53,7 @@ class Outcome:
             return None
         return self.quality_at_stop / self.best_quality
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return what was measured, by name."""
         names = ("stop_step", "share", "seconds", "quality_at_stop", "best_quality", "quality_kept")
         values = {name: getattr(self, name) for name in names}
@@ -190,7 +190,7 @@ def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
         if criterion.decides_by_step:
             values = recording.steps.l_det
             if criterion.needs_l_det:
-                values = l_det_series(recording, criterion.evaluation)
+                values = l_det_series(recording, criterion.l_det_schedule)
             return criterion.first_stop(values[: recording.budget])
         count = criterion.first_stop(_watched(criterion, recording))
     except InvalidInput:
@@ -215,9 +215,9 @@ def _watched(criterion: Criterion, recording: Recording) -> Floats:
 def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | None:
     seconds = float(recording.steps.seconds[:stop].sum())
     if criterion.needs_l_det:
-        if criterion.evaluation.inputs is not None:
+        if criterion.l_det_schedule.inputs is not None:
             return None  # what a part of the inputs takes was not measured
-        every = criterion.evaluation.every
+        every = criterion.l_det_schedule.every
         seconds += float(recording.steps.l_det_seconds[every - 1 : stop : every].sum())
     elif criterion.series is not None:
         seconds += float(

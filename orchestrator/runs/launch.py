@@ -161,7 +161,7 @@ def check_live(experiment: Experiment, criterion: Criterion) -> None:
             f"{criterion} watches samples, which a live run does not take on its way; `dvar compare` and `dvar tune` "
             "replay it, and `dvar tune --criteria` chooses among others"
         )
-    inputs, size = criterion.evaluation.inputs, experiment.fixed_batch.size
+    inputs, size = criterion.l_det_schedule.inputs, experiment.fixed_batch.size
     if inputs is not None and inputs > size:
         raise InvalidInput(f"{criterion} evaluates {inputs} inputs at a time, and fixed_batch.size is {size}")
     window = getattr(criterion, "window", None)

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import fsspec
 
-from orchestrator.storage.retry import persistent
+from orchestrator.storage.retry import retried
 from trainables.errors import InvalidInput
 from trainables.scratch import make_folder
 
@@ -134,35 +134,35 @@ class LocalFiles(Files):
     def at(self, name: str) -> "LocalFiles":
         return LocalFiles(self.root / name)
 
-    @persistent("read")
+    @retried("read")
     def read(self, name: str) -> bytes | None:
         try:
             return (self.root / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    @persistent("written")
+    @retried("written")
     def write(self, name: str, data: bytes) -> None:
         with self._replacing(name) as file:
             file.write(data)
 
-    @persistent("written")
+    @retried("written")
     def put(self, name: str, source: Path) -> None:
         with self._replacing(name) as file, source.open("rb") as original:
             shutil.copyfileobj(original, file)
 
-    @persistent("listed")
+    @retried("listed")
     def children(self, folder: str = "") -> list[str]:
         try:
             return sorted(os.listdir(self.root / folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    @persistent("read")
+    @retried("read")
     def modified(self, name: str) -> float:
         return (self.root / name).stat().st_mtime
 
-    @persistent("removed")
+    @retried("removed")
     def remove(self, name: str) -> None:
         path = self.root / name
         if path.is_dir() and not path.is_symlink():
@@ -170,7 +170,7 @@ class LocalFiles(Files):
         else:
             path.unlink(missing_ok=True)
 
-    @persistent("cleared of what writers left behind")
+    @retried("cleared of what writers left behind")
     def remove_leftovers(self) -> None:
         for path in self.root.rglob(f".*{_PARTIAL}"):
             path.unlink(missing_ok=True)
@@ -213,7 +213,7 @@ class RemoteFiles(Files):
     def at(self, name: str) -> "RemoteFiles":
         return RemoteFiles(f"{self.url.rstrip('/')}/{name}")
 
-    @persistent("read")
+    @retried("read")
     def read(self, name: str) -> bytes | None:
         filesystem, path = self._locate(name)
         try:
@@ -221,17 +221,17 @@ class RemoteFiles(Files):
         except FileNotFoundError:
             return None
 
-    @persistent("written")
+    @retried("written")
     def write(self, name: str, data: bytes) -> None:
         filesystem, path = self._locate_for_writing(name)
         filesystem.pipe_file(path, data)
 
-    @persistent("written")
+    @retried("written")
     def put(self, name: str, source: Path) -> None:
         filesystem, path = self._locate_for_writing(name)
         filesystem.put_file(str(source), path)
 
-    @persistent("listed")
+    @retried("listed")
     def children(self, folder: str = "") -> list[str]:
         filesystem, path = self._locate(folder)
         filesystem.invalidate_cache()  # another process may have written since the last listing
@@ -241,12 +241,12 @@ class RemoteFiles(Files):
             return []
         return sorted({entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry.rstrip("/") != path})
 
-    @persistent("read")
+    @retried("read")
     def modified(self, name: str) -> float:
         filesystem, path = self._locate(name)
         return float(filesystem.modified(path).timestamp())
 
-    @persistent("removed")
+    @retried("removed")
     def remove(self, name: str) -> None:
         filesystem, path = self._locate(name)
         filesystem.invalidate_cache()
@@ -266,7 +266,7 @@ class RemoteFiles(Files):
             _check_size(local / name, size)
         return local
 
-    @persistent("read")
+    @retried("read")
     def _get(self, name: str, target: Path) -> None:
         filesystem, path = self._locate(name)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ class _Place(Protocol):
 F = TypeVar("F", bound=_Place)
 
 
-def persistent(done: str) -> Callable[[Callable[Concatenate[F, P], T]], Callable[Concatenate[F, P], T]]:
+def retried(done: str) -> Callable[[Callable[Concatenate[F, P], T]], Callable[Concatenate[F, P], T]]:
     """Make a method of some files try again what may pass, and raise `StorageFailure` for what does not.
 
     The method must be safe to repeat, and handles by itself what is an answer, such as that there is no such file.

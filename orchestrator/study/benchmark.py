@@ -1,4 +1,4 @@
-"""Proof: criteria tuned on some concepts of a method and applied to others, and settings carried across methods."""
+"""Benchmark: criteria tuned on some concepts of a method and applied to others, and settings carried across methods."""
 
 import dataclasses
 import itertools
@@ -11,12 +11,12 @@ from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Outcome, Summary, replay
 from orchestrator.study.replayed import Study
-from orchestrator.study.result import Evaluated, Rule
-from orchestrator.study.robustness import Trust, examine
+from orchestrator.study.result import Objective, TrialResult
+from orchestrator.study.robustness import Robustness, assess
 from orchestrator.study.search_space import Params
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
-from trainables.settings import EvaluationSettings
+from trainables.settings import LDetSchedule
 
 CLIP_S, DVAR = "clip_score", "dvar"
 #: Cheaper evaluations of L_det: steps from one to the next, and inputs that each takes in turn.
@@ -24,7 +24,7 @@ STRIDES, TAKEN = (1, 2, 3, 4, 5, 8, 10, 15, 20, 25), (4, 2, 1)
 
 
 @dataclass(frozen=True)
-class SearchRule(Rule):
+class SearchConfig(Objective):
     """By which settings are chosen, and how they are searched: the same for every criterion.
 
     Attributes:
@@ -39,17 +39,17 @@ class SearchRule(Rule):
 
 
 @dataclass(frozen=True)
-class Proved:
+class BenchmarkRow:
     """What a criterion does to the concepts of a method that its setting was not chosen on.
 
     Attributes:
-        label: "full", "usual" (the paper's setting, or the method's own), "mean" and "most" (the steps that CLIP-s
+        label: "full", "usual" (the paper's setting, or the method's defaults), "mean" and "most" (the steps that CLIP-s
             needed), or "tuned".
         criterion: with its setting.
         tuning: over the tuning concepts.
         test: over the others.
         below: share of them that keep less quality than the rule wants, 0..1.
-        trust: how far the choice depends on its concepts; None for a setting that was not searched.
+        robustness: how far the choice depends on its concepts; None for a setting that was not searched.
     """
 
     method: str
@@ -58,21 +58,24 @@ class Proved:
     tuning: Summary
     test: Summary
     below: float
-    trust: Trust | None
+    robustness: Robustness | None
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return what was measured, by name."""
         found = {"below": self.below}
         for part, summary in (("tuning", self.tuning), ("test", self.test)):
             spreads = {name: getattr(summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
             found |= {f"{part}_{name}": one.mean for name, one in spreads.items() if one}
-        if self.trust and self.trust.left_out:
-            found |= {"left_out_cost": self.trust.left_out_cost, "left_out_quality": self.trust.left_out_quality}
+        if self.robustness and self.robustness.left_out:
+            found |= {
+                "left_out_cost": self.robustness.left_out_cost,
+                "left_out_quality": self.robustness.left_out_quality,
+            }
         return found
 
 
 @dataclass(frozen=True)
-class Carried:
+class Transfer:
     """A setting of one method used on another's test concepts, its steps scaled to the other budget."""
 
     source: str
@@ -86,33 +89,35 @@ class Cheaper:
     """A DVAR whose L_det is evaluated less often, or on a few inputs in turn.
 
     Attributes:
-        evaluation: of L_det.
+        l_det_schedule: of L_det.
         taken: inputs that an evaluation takes.
         cost: losses that are evaluated, as a share of those of every input after every step.
         moved: median over the test concepts of how far the stop moves, as a share of the full evaluation's step.
     """
 
-    evaluation: EvaluationSettings
+    l_det_schedule: LDetSchedule
     taken: int
     cost: float
     moved: float
 
 
-class Proof:
+class Benchmark:
     """Tunes criteria on some concepts of a method, and applies them to others.
 
     Args:
         method: personalization method of the recordings, with the base model where there are several.
         tuning: complete recordings of the concepts on which settings are chosen, of one budget.
         test: complete recordings of others, of the same budget.
-        rule: by which settings are chosen.
+        objective: by which settings are chosen.
 
     Raises:
         InvalidInput: a side is empty, budgets differ, or a concept is on both sides.
     """
 
-    def __init__(self, method: str, tuning: Sequence[Recording], test: Sequence[Recording], rule: SearchRule) -> None:
-        self.method, self._tuning, self._test, self._rule = method, tuple(tuning), tuple(test), rule
+    def __init__(
+        self, method: str, tuning: Sequence[Recording], test: Sequence[Recording], objective: SearchConfig
+    ) -> None:
+        self.method, self._tuning, self._test, self._objective = method, tuple(tuning), tuple(test), objective
         if not test:
             raise InvalidInput(
                 f"{method}: every concept serves to tune, so none is left to prove a setting on; name those that tune, "
@@ -127,34 +132,34 @@ class Proof:
                 f"{method}: the recordings have different budgets ({', '.join(map(str, sorted(budgets)))})"
             )
         self.budget = budgets.pop()
-        self._tuned: dict[str, Evaluated] = {}
+        self._tuned: dict[str, TrialResult] = {}
 
-    def references(self) -> list[Proved]:
+    def references(self) -> list[BenchmarkRow]:
         """Return what needs no search: the full budget, DVAR's usual setting, and what CLIP-s needed on the tuning."""
-        clip_s = self._study(CLIP_S).usual(CLIP_S)
+        clip_s = self._study(CLIP_S).defaults(CLIP_S)
         stops = [outcome.stop_step for outcome in clip_s.outcomes]
         return [
             self._prove("full", Never()),
-            self._prove("usual", self._study(DVAR).usual(DVAR).criterion),
+            self._prove("usual", self._study(DVAR).defaults(DVAR).criterion),
             self._prove("usual", clip_s.criterion),
             self._prove("mean", FewIterations(round(fmean(stops)))),
             self._prove("most", FewIterations(max(stops))),
         ]
 
-    def tuned(self, name: str, fixed: Params | None = None) -> Proved:
+    def tuned(self, name: str, fixed: Params | None = None) -> BenchmarkRow:
         """Search a criterion's setting on the tuning concepts, and apply it to the others.
 
         Args:
             name: of the criterion.
             fixed: settings that stay as they are; what is searched beside them is neither carried nor made cheaper.
         """
-        rule = self._rule
-        result = self._study(name, fixed).search(rule.trials, seed=rule.seed)
+        objective = self._objective
+        result = self._study(name, fixed).search(objective.trials, seed=objective.seed)
         if not fixed:
             self._tuned[name] = result.best
-        return self._prove("tuned", result.best.criterion, examine(result))
+        return self._prove("tuned", result.best.criterion, assess(result))
 
-    def carried(self, name: str, source: "Proof") -> Carried:
+    def carried(self, name: str, source: "Benchmark") -> Transfer:
         """Apply the setting that another proof has tuned.
 
         Raises:
@@ -163,7 +168,7 @@ class Proof:
         params = rescaled(source._tuned[name].params, source.budget, self.budget)
         criterion = criteria.load(name, **params)
         outcomes = self._outcomes(criterion, self._test)
-        return Carried(source.method, self.method, criterion, Summary.of(outcomes))
+        return Transfer(source.method, self.method, criterion, Summary.of(outcomes))
 
     @property
     def knows_the_start(self) -> bool:
@@ -176,10 +181,10 @@ class Proof:
         Raises:
             KeyError: DVAR was not tuned.
         """
-        usual, tuned = self._study(DVAR).usual(DVAR).criterion, self._tuned[DVAR].criterion
-        assert isinstance(usual, criteria.DVAR)
+        defaults, tuned = self._study(DVAR).defaults(DVAR).criterion, self._tuned[DVAR].criterion
+        assert isinstance(defaults, criteria.DVAR)
         assert isinstance(tuned, criteria.DVAR)
-        return usual, tuned
+        return defaults, tuned
 
     def cheaper(self, dvar: criteria.DVAR) -> list[Cheaper]:
         """Return what cheaper evaluations of L_det make of a DVAR, and the full one, the cheapest first."""
@@ -194,74 +199,74 @@ class Proof:
             outcomes = self._outcomes(cheaper, self._test)
             moved = median(abs(one.stop_step - stop) / stop for one, stop in zip(outcomes, full, strict=True))
             cost = taken / inputs / stride
-            found.append(Cheaper(cheaper.evaluation, taken, cost, moved))
+            found.append(Cheaper(cheaper.l_det_schedule, taken, cost, moved))
         return sorted(found, key=lambda one: one.cost)
 
     def _study(self, name: str, fixed: Params | None = None) -> Study:
-        rule = self._rule
+        objective = self._objective
         return Study(
             self._tuning,
             names=[name],
             method=self.method.partition(" on ")[0],
-            quality_kept=rule.quality_kept,
-            measure=rule.measure,
-            cost=rule.cost,
-            fixed={name: settings} if (settings := {**rule.fixed.get(name, {}), **(fixed or {})}) else None,
+            quality_kept=objective.quality_kept,
+            measure=objective.measure,
+            cost=objective.cost,
+            fixed={name: settings} if (settings := {**objective.fixed.get(name, {}), **(fixed or {})}) else None,
         )
 
-    def _prove(self, label: str, criterion: Criterion, trust: Trust | None = None) -> Proved:
+    def _prove(self, label: str, criterion: Criterion, robustness: Robustness | None = None) -> BenchmarkRow:
         outcomes = self._outcomes(criterion, self._test)
-        return Proved(
+        return BenchmarkRow(
             method=self.method,
             label=label,
             criterion=criterion,
             tuning=Summary.of(self._outcomes(criterion, self._tuning)),
             test=Summary.of(outcomes),
             below=self._below(outcomes),
-            trust=trust,
+            robustness=robustness,
         )
 
     def _outcomes(self, criterion: Criterion, recordings: Sequence[Recording]) -> tuple[Outcome, ...]:
-        return tuple(replay(criterion, one, self._rule.measure) for one in recordings)
+        return tuple(replay(criterion, one, self._objective.measure) for one in recordings)
 
     def _below(self, outcomes: Sequence[Outcome]) -> float:
         by_concept: dict[str, list[float]] = {}
         for one in outcomes:
             assert one.quality_kept is not None
             by_concept.setdefault(one.concept, []).append(one.quality_kept)
-        return fmean(fmean(kept) < self._rule.quality_kept for kept in by_concept.values())
+        return fmean(fmean(kept) < self._objective.quality_kept for kept in by_concept.values())
 
 
-def transfer(proofs: Sequence[Proof], name: str) -> list[Carried]:
+def transfers(benchmarks: Sequence[Benchmark], name: str) -> list[Transfer]:
     """Return what the setting of each method that tuned a criterion does to the test concepts of every method."""
-    return [target.carried(name, source) for source in proofs for target in proofs]
+    return [target.carried(name, source) for source in benchmarks for target in benchmarks]
 
 
-Told = Callable[[str, str], None]
+ProgressCallback = Callable[[str, str], None]
 
 
-def prove_all(
+def run_benchmark(
     methods: Mapping[str, tuple[Sequence[Recording], Sequence[Recording]]],
     names: Sequence[str],
-    rule: SearchRule,
-    told: Told = lambda method, name: None,
-) -> tuple[list[Proof], list[Proved]]:
+    objective: SearchConfig,
+    told: ProgressCallback = lambda method, name: None,
+) -> tuple[list[Benchmark], list[BenchmarkRow]]:
     """Prove criteria on every method.
 
     Args:
         methods: each with the recordings that tune and those that test.
         names: of the criteria.
-        rule: by which settings are chosen.
+        objective: by which settings are chosen.
         told: called with method and criterion before each criterion is searched.
     """
-    proofs, rows = [], []
+    benchmarks, rows = [], []
     for method, (tuning, test) in methods.items():
-        proof = Proof(method, tuning, test, rule)
-        rows += proof.references()
+        benchmark = Benchmark(method, tuning, test, objective)
+        rows += benchmark.references()
         for name in names:
             told(method, name)
-            rows.append(proof.tuned(name))
-            if name == DVAR and proof.knows_the_start and "relative" not in rule.fixed.get(DVAR, {}):
-                rows.append(proof.tuned(name, {"relative": True}))
-        proofs.append(proof)
-    return proofs, rows
+            rows.append(benchmark.tuned(name))
+            if name == DVAR and benchmark.knows_the_start and "relative" not in objective.fixed.get(DVAR, {}):
+                rows.append(benchmark.tuned(name, {"relative": True}))
+        benchmarks.append(benchmark)
+    return benchmarks, rows

@@ -18,7 +18,7 @@ from orchestrator.recordings.recording import DONE, Recording, recording_key
 from orchestrator.replay.replay import check_replayable, live_outcome
 from orchestrator.runs import launch as runs
 from orchestrator.runs import lease
-from orchestrator.study.result import Evaluated, Rule, StudyResult, Tried
+from orchestrator.study.result import Objective, StudyResult, TrialResult, Tried
 from orchestrator.study.search_space import Params, SearchSpace
 from orchestrator.study.storage import FilesJournal, open_storage, open_study, quiet_optuna
 from trainables.data.concept import Concept
@@ -60,7 +60,7 @@ class LiveStudy:
         concepts: the tuning concepts.
         recordings: their complete full-length ones, in the same order: they say what the best quality is.
         space: the settings to search.
-        rule: how they are judged.
+        objective: how they are judged.
 
     Raises:
         InvalidInput: a criterion cannot stop a live run, see `runs.check_live`; or a recording cannot serve.
@@ -73,13 +73,13 @@ class LiveStudy:
         recordings: Sequence[Recording],
         *,
         space: SearchSpace,
-        rule: Rule,
+        objective: Objective,
     ) -> None:
         check_space(experiment, space)
         for recording in recordings:
-            check_replayable(recording, rule.measure)
+            check_replayable(recording, objective.measure)
         self.experiment, self.concepts = experiment, tuple(concepts)
-        self.space, self.rule = space, rule
+        self.space, self.objective = space, objective
         self._full = tuple(recordings)
         self._store = runs.live_runs(experiment)
 
@@ -95,7 +95,7 @@ class LiveStudy:
         """Return how a run ended."""
         return runs.ended(self._store, job, error)
 
-    def evaluate(self, name: str, params: Params) -> Evaluated | None:
+    def evaluate(self, name: str, params: Params) -> TrialResult | None:
         """Judge a setting by its runs, or return None where one of them is not done.
 
         Raises:
@@ -106,8 +106,10 @@ class LiveStudy:
         if not all(self.is_done(job) for job in jobs):
             return None
         found = [run for job in jobs if (run := self._store.find(job.identity))]
-        outcomes = [live_outcome(run, full, self.rule.measure) for run, full in zip(found, self._full, strict=True)]
-        return self.rule.judge(name, params, criterion, outcomes)
+        outcomes = [
+            live_outcome(run, full, self.objective.measure) for run, full in zip(found, self._full, strict=True)
+        ]
+        return self.objective.judge(name, params, criterion, outcomes)
 
     def search(
         self,
@@ -117,7 +119,7 @@ class LiveStudy:
         storage: str | None = None,
         pareto: bool = False,
         listeners: Sequence[runs.Listener] = (),
-        on_trial: Callable[[int, Evaluated], None] | None = None,
+        on_trial: Callable[[int, TrialResult], None] | None = None,
     ) -> LiveResult:
         """Try settings until there are `trials` of them, those of earlier calls included.
 
@@ -156,13 +158,13 @@ class LiveStudy:
         tried = searcher.tried
         if not tried.all:
             return None
-        usual = {self.space.criterion(name, params)[1] for name, params in self.space.usual.items()}
+        defaults = {self.space.criterion(name, params)[1] for name, params in self.space.defaults.items()}
         return StudyResult(
-            rule=self.rule,
+            objective=self.objective,
             budget=self.space.budget,
             trials=searcher.count,
             best=tried.best,
-            usual=tuple(one for one in tried.all if one.criterion in usual),
+            defaults=tuple(one for one in tried.all if one.criterion in defaults),
             neighbours=(),
             tried=tried.all,
         )
@@ -171,7 +173,7 @@ class LiveStudy:
         keys = sorted(job.key for job in runs.jobs(self.experiment, self.concepts))
         # In a storage for many studies, this one belongs to its runs; beside them it moves with them.
         where = {"live": runs.storage_folder(self.experiment) if storage else None, "keys": keys}
-        return f"live-{recording_key(where | self.space.identity() | self.rule.identity(pareto))[:8]}"
+        return f"live-{recording_key(where | self.space.identity() | self.objective.identity(pareto))[:8]}"
 
 
 def check_space(experiment: Experiment, space: SearchSpace) -> None:
@@ -180,7 +182,7 @@ def check_space(experiment: Experiment, space: SearchSpace) -> None:
     Raises:
         InvalidInput: see `runs.check_live`.
     """
-    for name, params in space.usual.items():
+    for name, params in space.defaults.items():
         runs.check_live(experiment, space.criterion(name, params)[1])
 
 
@@ -217,7 +219,7 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
         storage: BaseStorage,
         trials: int,
         listeners: Sequence[runs.Listener],
-        on_trial: Callable[[int, Evaluated], None] | None,
+        on_trial: Callable[[int, TrialResult], None] | None,
     ) -> None:
         super().__init__()
         self._live, self._study, self._listeners, self._on_trial = live, study, listeners, on_trial
@@ -287,7 +289,7 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
                 undone.setdefault(_setting(name, params), (trial.number, name, params))
             else:
                 known.add(_setting(name, params))
-        for name, params in space.usual.items():
+        for name, params in space.defaults.items():
             if _setting(name, params) not in known | undone.keys():
                 space.enqueue(self._study, name, params)
         for setting, (number, name, params) in undone.items():
@@ -372,9 +374,9 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
                 self._failures = 0
                 self._tell(suggestion, evaluated)
 
-    def _tell(self, suggestion: _Suggestion, evaluated: Evaluated) -> None:
+    def _tell(self, suggestion: _Suggestion, evaluated: TrialResult) -> None:
         if not self._is_pareto:
-            self._live.rule.constrain(suggestion.trial, evaluated)
+            self._live.objective.constrain(suggestion.trial, evaluated)
         figures = {"cost": evaluated.cost, "quality_kept": evaluated.quality_kept}
         self._inner.on_trial_complete(suggestion.id, figures)
         # OptunaSearch makes a warning of a storage that fails.

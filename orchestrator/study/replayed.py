@@ -1,4 +1,4 @@
-"""The study: Optuna searches the settings of criteria over replays of recordings, by the paper's rule."""
+"""The study: Optuna searches the settings of criteria over replays of recordings, by the paper's objective."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -6,7 +6,7 @@ import optuna
 
 from orchestrator.recordings.recording import Recording, recording_key
 from orchestrator.replay.replay import replay
-from orchestrator.study.result import Cost, Evaluated, Rule, StudyResult, Tried
+from orchestrator.study.result import Cost, Objective, StudyResult, TrialResult, Tried
 from orchestrator.study.search_space import Params, SearchSpace
 from orchestrator.study.storage import finished, open_storage, open_study, quiet_optuna
 from trainables.errors import InvalidInput
@@ -49,23 +49,23 @@ class Study:
         cost: Cost = "iterations",
         fixed: Mapping[str, Params] | None = None,
     ) -> None:
-        self._rule = Rule(quality_kept, measure, cost)
+        self._objective = Objective(quality_kept, measure, cost)
         self._recordings, self.budget = tuple(recordings), common_budget(recordings)
-        self.space = SearchSpace(names, self.budget, method=method, own=recordings[0].usual, fixed=fixed)
+        self.space = SearchSpace(names, self.budget, method=method, defaults=recordings[0].defaults, fixed=fixed)
 
-    def evaluate(self, name: str, params: Params) -> Evaluated:
+    def evaluate(self, name: str, params: Params) -> TrialResult:
         """Replay one setting of a criterion over every recording.
 
         Raises:
             InvalidInput: a recording lacks what the criterion watches, or seconds where these are the cost.
         """
         params, criterion = self.space.criterion(name, params)
-        outcomes = [replay(criterion, recording, self._rule.measure) for recording in self._recordings]
-        return self._rule.judge(name, params, criterion, outcomes)
+        outcomes = [replay(criterion, recording, self._objective.measure) for recording in self._recordings]
+        return self._objective.judge(name, params, criterion, outcomes)
 
-    def usual(self, name: str) -> Evaluated:
+    def defaults(self, name: str) -> TrialResult:
         """Replay the setting of a criterion that is tried first."""
-        return self.evaluate(name, self.space.usual[name])
+        return self.evaluate(name, self.space.defaults[name])
 
     def search(
         self,
@@ -75,7 +75,7 @@ class Study:
         storage: str | None = None,
         study_name: str | None = None,
         pareto: bool = False,
-        on_trial: Callable[[int, Evaluated], None] | None = None,
+        on_trial: Callable[[int, TrialResult], None] | None = None,
     ) -> StudyResult:
         """Try settings until there are `trials` of them.
 
@@ -98,10 +98,10 @@ class Study:
                 open_storage(storage) if storage else None, name, seed, pareto, is_shared=storage is not None
             )
             if not study.trials:
-                for criterion, params in self.space.usual.items():
+                for criterion, params in self.space.defaults.items():
                     self.space.enqueue(study, criterion, params)
-            usual = tuple(self.usual(criterion) for criterion in self.space.usual)
-            tried = Tried(usual)
+            defaults = tuple(self.defaults(criterion) for criterion in self.space.defaults)
+            tried = Tried(defaults)
             self._take_in(study, tried)
             while (count := len(finished(study))) < trials:
                 trial = study.ask()
@@ -113,16 +113,16 @@ class Study:
         for one in [one for name in self.space.ranges for one in tried.best_of(name, CLIMBS)]:
             self._climb(one, tried)
         return StudyResult(
-            rule=self._rule,
+            objective=self._objective,
             budget=self.budget,
             trials=count,
             best=tried.best,
-            usual=usual,
+            defaults=defaults,
             neighbours=tuple(self._neighbours(tried.best)),
             tried=tried.all,
         )
 
-    def _try(self, study: optuna.Study, trial: optuna.Trial, pareto: bool) -> Evaluated:
+    def _try(self, study: optuna.Study, trial: optuna.Trial, pareto: bool) -> TrialResult:
         """Evaluate what the sampler suggests, and tell it what came of it."""
         try:
             evaluated = self.evaluate(*self.space.suggest(trial))
@@ -130,7 +130,7 @@ class Study:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise
         if not pareto:
-            self._rule.constrain(trial, evaluated)
+            self._objective.constrain(trial, evaluated)
         study.tell(trial, [evaluated.cost, evaluated.quality_kept] if pareto else evaluated.cost)
         return evaluated
 
@@ -143,10 +143,10 @@ class Study:
 
     def _fingerprint(self, pareto: bool) -> str:
         keys = {"keys": sorted(recording.key for recording in self._recordings)}
-        return recording_key(keys | self.space.identity() | self._rule.identity(pareto))[:8]
+        return recording_key(keys | self.space.identity() | self._objective.identity(pareto))[:8]
 
-    def _climb(self, best: Evaluated, tried: "Tried") -> None:
-        """Move to the best neighbour as long as one is better: the sampler seldom hits the very edge of the rule."""
+    def _climb(self, best: TrialResult, tried: "Tried") -> None:
+        """Move to the best neighbour as long as one is better: the sampler seldom hits the edge of the constraint."""
         while True:
             neighbours = self._neighbours(best)
             for one in neighbours:
@@ -156,7 +156,7 @@ class Study:
                 return
             best = better
 
-    def _neighbours(self, one: Evaluated) -> list[Evaluated]:
+    def _neighbours(self, one: TrialResult) -> list[TrialResult]:
         return [self.evaluate(one.name, params) for params in self.space.around(one.name, one.params)]
 
 

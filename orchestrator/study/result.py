@@ -1,4 +1,4 @@
-"""What a study found: every setting that was tried, judged by the paper's rule."""
+"""What a study found: every setting that was tried, judged by the paper's objective."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Cost = Literal["iterations", "seconds"]
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class TrialResult:
     """A setting and what it makes of the recordings.
 
     Attributes:
@@ -53,7 +53,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Rule:
+class Objective:
     """How a setting is judged (paper, section 4.2): the lowest cost such that the mean quality kept reaches a share.
 
     Attributes:
@@ -73,7 +73,7 @@ class Rule:
         if not 0 < self.quality_kept <= 1:
             raise InvalidInput(f"quality_kept must lie above 0 and at most at 1, got {self.quality_kept}")
 
-    def judge(self, name: str, params: Params, criterion: Criterion, outcomes: Sequence[Outcome]) -> Evaluated:
+    def judge(self, name: str, params: Params, criterion: Criterion, outcomes: Sequence[Outcome]) -> TrialResult:
         """Sum up what a setting made of every concept.
 
         Raises:
@@ -82,7 +82,7 @@ class Rule:
         summary = Summary.of(outcomes)
         assert summary.quality_kept is not None
         spread = summary.iterations if self.cost == "iterations" else summary.seconds
-        if spread is None and criterion.evaluation.inputs is not None:
+        if spread is None and criterion.l_det_schedule.inputs is not None:
             raise InvalidInput(
                 f"{criterion}: what L_det of some inputs takes was never measured, so seconds are unknown; save "
                 "iterations instead, or leave `inputs` out"
@@ -90,9 +90,9 @@ class Rule:
         if spread is None:
             raise InvalidInput("a recording lacks measured seconds; save iterations instead, or record it anew")
         is_feasible = summary.quality_kept.mean >= self.quality_kept
-        return Evaluated(name, criterion, params, tuple(outcomes), summary, spread.mean, is_feasible)
+        return TrialResult(name, criterion, params, tuple(outcomes), summary, spread.mean, is_feasible)
 
-    def constrain(self, trial: optuna.Trial, evaluated: Evaluated) -> None:
+    def constrain(self, trial: optuna.Trial, evaluated: TrialResult) -> None:
         """Tell Optuna by how much a setting keeps too little."""
         trial.set_constraint("quality_kept", self.quality_kept - evaluated.quality_kept)
 
@@ -106,38 +106,38 @@ class StudyResult:
     """What a study found.
 
     Attributes:
-        rule: how settings were judged.
+        objective: how settings were judged.
         budget: optimizer steps of the recordings.
         trials: settings that were tried.
         best: the best of them, and of the settings around it where these are replayed; not feasible only when none is.
-        usual: for each criterion, the setting that was tried first: the paper's, or the method's own, scaled; of a live
+        defaults: for each criterion, the setting that was tried first: the paper's, or the method's, scaled; of a live
             study none whose runs failed.
         neighbours: the settings around the best one, each parameter 10 % down and up; none of a live study.
         tried: every setting that was evaluated, once.
     """
 
-    rule: Rule
+    objective: Objective
     budget: int
     trials: int
-    best: Evaluated
-    usual: tuple[Evaluated, ...]
-    neighbours: tuple[Evaluated, ...]
-    tried: tuple[Evaluated, ...]
+    best: TrialResult
+    defaults: tuple[TrialResult, ...]
+    neighbours: tuple[TrialResult, ...]
+    tried: tuple[TrialResult, ...]
 
     @property
     def name(self) -> str:
         """The best setting's criterion."""
         return self.best.name
 
-    def best_of_each(self) -> tuple[Evaluated, ...]:
+    def best_of_each(self) -> tuple[TrialResult, ...]:
         """Return the best setting of every criterion, the best criterion first."""
         names = dict.fromkeys(one.name for one in self.tried)
         found = [min((one for one in self.tried if one.name == name), key=lambda one: one.rank) for name in names]
         return tuple(sorted(found, key=lambda one: one.rank))
 
-    def front(self) -> tuple[Evaluated, ...]:
+    def front(self) -> tuple[TrialResult, ...]:
         """Return the settings that no other one beats in cost and quality, the cheapest first."""
-        front: list[Evaluated] = []
+        front: list[TrialResult] = []
         for one in sorted(self.tried, key=lambda one: (one.cost, -one.quality_kept)):
             if not front or one.quality_kept > front[-1].quality_kept:
                 front.append(one)
@@ -147,30 +147,30 @@ class StudyResult:
 class Tried:
     """The settings that were evaluated, each once, and the best of them: of equals, the first."""
 
-    def __init__(self, evaluated: Sequence[Evaluated] = ()) -> None:
-        self._found: dict[tuple[str, Criterion], Evaluated] = {}
-        self._best: Evaluated | None = None
+    def __init__(self, evaluated: Sequence[TrialResult] = ()) -> None:
+        self._found: dict[tuple[str, Criterion], TrialResult] = {}
+        self._best: TrialResult | None = None
         self.trials: set[int] = set()
         for one in evaluated:
             self.add(one)
 
-    def add(self, one: Evaluated) -> None:
+    def add(self, one: TrialResult) -> None:
         """Take in a setting."""
         self._found.setdefault((one.name, one.criterion), one)
         if self._best is None or one.rank < self._best.rank:
             self._best = one
 
     @property
-    def best(self) -> Evaluated:
+    def best(self) -> TrialResult:
         """The best setting; there must be one."""
         assert self._best is not None
         return self._best
 
-    def best_of(self, name: str, count: int) -> list[Evaluated]:
+    def best_of(self, name: str, count: int) -> list[TrialResult]:
         """Return the best settings of a criterion."""
         return sorted((one for one in self._found.values() if one.name == name), key=lambda one: one.rank)[:count]
 
     @property
-    def all(self) -> tuple[Evaluated, ...]:
+    def all(self) -> tuple[TrialResult, ...]:
         """Every setting, in order."""
         return tuple(self._found.values())

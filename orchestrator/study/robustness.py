@@ -1,4 +1,4 @@
-"""Trust: how far a study's choice depends on the few concepts that it was made on."""
+"""Robustness: how far a study's choice depends on the few concepts that it was made on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.replay.replay import Outcome
-from orchestrator.study.result import Cost, Evaluated, StudyResult
+from orchestrator.study.result import Cost, StudyResult, TrialResult
 
 Floats = NDArray[np.float64]
 
@@ -40,14 +40,14 @@ class LeftOut:
     """
 
     concept: str
-    chosen: Evaluated
+    chosen: TrialResult
     cost: float
     quality_kept: float
 
 
 @dataclass(frozen=True)
-class Trust:
-    """How far to trust a study's best setting.
+class Robustness:
+    """How far to robustness a study's best setting.
 
     Attributes:
         cost: of the best setting, with its interval over concepts.
@@ -77,7 +77,7 @@ class Trust:
         return float(np.mean([one.quality_kept for one in self.left_out]))
 
     @property
-    def is_luck(self) -> bool:
+    def is_inconclusive(self) -> bool:
         """Whether the concepts are too few, or too different, to say that such a choice keeps the quality wanted."""
         if not self.left_out:
             return True
@@ -85,7 +85,7 @@ class Trust:
         return falls_short or self.quality_kept.low < self.wanted - INTERVAL_MARGIN
 
 
-def examine(result: StudyResult, seed: int = 0) -> Trust:
+def assess(result: StudyResult, seed: int = 0) -> Robustness:
     """Examine a study's choice by what it would have been on other concepts.
 
     Args:
@@ -98,11 +98,11 @@ def examine(result: StudyResult, seed: int = 0) -> Trust:
     drawn = rng.integers(len(names), size=(RESAMPLES, len(names)))
     limit = NEAR * result.best.cost if result.best.is_feasible else -1.0
     near = [one for one in result.tried if one.is_feasible and one.cost <= limit and one.name == result.best.name]
-    return Trust(
+    return Robustness(
         cost=_interval(costs[best], drawn),
         quality_kept=_interval(kept[best], drawn),
-        wanted=result.rule.quality_kept,
-        risk=float(np.mean(kept[best][drawn].mean(axis=1) < result.rule.quality_kept)),
+        wanted=result.objective.quality_kept,
+        risk=float(np.mean(kept[best][drawn].mean(axis=1) < result.objective.quality_kept)),
         left_out=tuple(_left_out(result, names, costs, kept)),
         near_ranges={
             key: (min(one.params[key] for one in near), max(one.params[key] for one in near))
@@ -114,7 +114,7 @@ def examine(result: StudyResult, seed: int = 0) -> Trust:
 def _tables(result: StudyResult) -> tuple[list[str], Floats, Floats]:
     """Return the concepts, and costs and qualities kept, shape (settings, concepts) each, averaged over seeds."""
     names = sorted({outcome.concept for outcome in result.best.outcomes})
-    costs = np.array([_by_concept(one.outcomes, names, result.rule.cost) for one in result.tried])
+    costs = np.array([_by_concept(one.outcomes, names, result.objective.cost) for one in result.tried])
     kept = np.array([_by_concept(one.outcomes, names, None) for one in result.tried])
     return names, costs, kept
 
@@ -142,7 +142,7 @@ def _left_out(result: StudyResult, names: Sequence[str], costs: Floats, kept: Fl
     for index, name in enumerate(names):
         others = [other for other in range(len(names)) if other != index]
         cost, quality = costs[:, others].mean(axis=1), kept[:, others].mean(axis=1)
-        feasible = quality >= result.rule.quality_kept - 1e-12  # means of equal shares differ in their last bit
+        feasible = quality >= result.objective.quality_kept - 1e-12  # means of equal shares differ in their last bit
         # As the study ranks: feasible first, then the lower cost, then more quality; else the one that keeps most.
         order = np.lexsort((-quality, np.where(feasible, cost, 0), np.where(feasible, 0, -quality), ~feasible))
         chosen = int(order[0])

@@ -27,7 +27,7 @@ class SearchSpace:
         names: of the criteria, whose ranges are in `search_spaces`.
         budget: optimizer steps of a full-length run, by which the ranges are scaled.
         method: personalization method, whose usual setting is tried first.
-        own: window, threshold and budget that the method itself brings, where the paper has none for it.
+        defaults: window, threshold and budget that the method itself brings, where the paper has none for it.
         fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
             tried first has them too.
 
@@ -42,7 +42,7 @@ class SearchSpace:
         budget: int,
         *,
         method: str = "textual_inversion",
-        own: Mapping[str, float] | None = None,
+        defaults: Mapping[str, float] | None = None,
         fixed: Mapping[str, Params] | None = None,
     ) -> None:
         if not names:
@@ -57,8 +57,9 @@ class SearchSpace:
                 )
         self.ranges = {name: self._ranges(name, module) for name, module in modules.items()}
         #: For each criterion the setting that is tried first: the paper's, or the method's own, scaled.
-        self.usual: dict[str, Params] = {
-            name: self._inside(name, module.usual_setting(method, budget, own)) for name, module in modules.items()
+        self.defaults: dict[str, Params] = {
+            name: self._inside(name, module.default_params(method, budget, defaults))
+            for name, module in modules.items()
         }
 
     def _ranges(self, name: str, module: Any) -> dict[str, BaseDistribution]:

@@ -1,4 +1,4 @@
-"""Finds the search space of a criterion: a module with its `space` and its `usual_setting`."""
+"""Finds the search space of a criterion: a module with its `space` and its `default_params`."""
 
 import importlib
 import importlib.util
@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator import criteria, plugins
 from trainables.errors import InvalidInput
 
-#: Entry point group in which other distributions announce the module with a criterion's `space` and `usual_setting`.
+#: Entry point group in which other distributions announce the module with a criterion's `space` and `default_params`.
 GROUP = "dvar_tune.search_spaces"
 
 
@@ -44,8 +44,10 @@ def _checked(name: str, module: str) -> Any:
         found = importlib.import_module(module)
     except Exception as error:  # whatever a file of others raises
         raise InvalidInput(f"the search space of {name!r}, {module!r}, cannot be imported: {error}") from error
-    if not (hasattr(found, "space") and hasattr(found, "usual_setting")):
-        raise NoSpace(f"criterion {name!r} has no search space; {module!r} needs the functions space and usual_setting")
+    if not (hasattr(found, "space") and hasattr(found, "default_params")):
+        raise NoSpace(
+            f"criterion {name!r} has no search space; {module!r} needs the functions space and default_params"
+        )
     return found
 
 

@@ -22,7 +22,7 @@ from orchestrator.criteria import (
     Patient,
     Trend,
 )
-from trainables.settings import EvaluationSettings
+from trainables.settings import LDetSchedule
 
 WINDOW = 12
 SETTINGS = {
@@ -102,7 +102,7 @@ def test_the_stop_depends_on_the_past_alone(criterion):
 def test_what_is_not_finite_is_refused_with_its_position(criterion, bad, position):
     values = np.linspace(1, 2, 50)
     values[position - 1] = bad
-    if criterion.series is None or position % criterion.evaluation.every:
+    if criterion.series is None or position % criterion.l_det_schedule.every:
         assert criterion.first_stop(values) == online_stop(criterion, values)  # it does not look there
         return
     with pytest.raises(ValueError, match=f"value {position} of the series"):
@@ -180,7 +180,7 @@ def test_a_combination_watches_what_its_rules_watch():
     assert Any(Never(), ClipScore(3, 0.0)).keeps_best
     assert All(FewIterations(3)).series is None
     rotating = DVAR(40, 0.15, stride=2, inputs=2, relative=True)
-    assert All(rotating, FewIterations(3)).evaluation == EvaluationSettings(2, 2, True)
+    assert All(rotating, FewIterations(3)).l_det_schedule == LDetSchedule(2, 2, True)
     assert repr(rotating) == "DVAR(window=40, threshold=0.15, stride=2, inputs=2, relative=True)"
     assert All(RULE, FewIterations(3)) == All(RULE, FewIterations(3))
 

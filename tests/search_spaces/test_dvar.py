@@ -4,7 +4,7 @@ import optuna
 import pytest
 from ray.tune.search.optuna import OptunaSearch
 
-from search_spaces.dvar import space, usual_setting
+from search_spaces.dvar import default_params, space
 
 
 @pytest.mark.parametrize("budget", [4, 5, 20, 150, 500, 1000, 6100, 100_000])
@@ -24,19 +24,19 @@ def test_every_window_can_stop(budget):
     ],
 )
 def test_the_papers_settings_scale_with_the_budget(method, budget, setting):
-    assert tuple(usual_setting(method, budget).values()) == setting
+    assert tuple(default_params(method, budget).values()) == setting
 
 
 def test_a_method_that_the_paper_lacks_brings_its_own():
-    own = {"budget": 500, "window": 50, "threshold": 0.3}
-    assert usual_setting("my_own_method", 1000, own) == {"window": 100, "threshold": 0.3}
-    assert usual_setting("dreambooth_lora", 1000, own) == {"window": 440, "threshold": 0.40}
+    defaults = {"budget": 500, "window": 50, "threshold": 0.3}
+    assert default_params("my_own_method", 1000, defaults) == {"window": 100, "threshold": 0.3}
+    assert default_params("dreambooth_lora", 1000, defaults) == {"window": 440, "threshold": 0.40}
 
 
 @pytest.mark.parametrize("budget", [4, 10, 150, 6100])
 def test_the_papers_setting_lies_in_the_space(budget):
     ranges = space(budget)
-    for name, value in usual_setting("textual_inversion", budget).items():
+    for name, value in default_params("textual_inversion", budget).items():
         assert ranges[name]._contains(ranges[name].to_internal_repr(value))
 
 

@@ -29,8 +29,8 @@ def test_every_suggestion_makes_a_criterion(name, budget):
 @pytest.mark.parametrize("method", [*PAPER, "mine:Method"])
 def test_the_first_setting_lies_inside(name, budget, method):
     ranges = module(name).space(budget)
-    for own in (None, *({"budget": 100, "window": 70, "threshold": alpha} for alpha in (0.2, 0.333, 0.97, 0.001))):
-        setting = module(name).usual_setting(method, budget, own)
+    for defaults in (None, *({"budget": 100, "window": 70, "threshold": alpha} for alpha in (0.2, 0.333, 0.97, 0.001))):
+        setting = module(name).default_params(method, budget, defaults)
         assert setting.keys() == ranges.keys()
         assert all(ranges[key]._contains(ranges[key].to_internal_repr(value)) for key, value in setting.items())
 
@@ -44,4 +44,4 @@ def test_the_first_setting_lies_inside(name, budget, method):
     ],
 )
 def test_the_papers_settings(name, method, setting):
-    assert module(name).usual_setting(method, PAPER[method].budget) == setting
+    assert module(name).default_params(method, PAPER[method].budget) == setting

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
-from trainables.miniature import concepts, courses, miniature_folder
+from trainables.miniature import concepts, curves, miniature_folder
 from trainables.miniature.figures import Figure
 from trainables.miniature.recipes import RECIPES
 from trainables.miniature.world.captions import full_caption
@@ -153,7 +153,7 @@ PARTS: dict[str, Callable[[Evaluation], Iterator[Figure]]] = {
     "identity": Evaluation.identity,
     "samples": Evaluation.text_to_image,
 }
-COURSES = "courses"
+COURSES = "curves"
 
 
 def main() -> None:
@@ -168,13 +168,13 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=3.0, help="classifier-free guidance of samples (default 3)")
     parser.add_argument("--concepts", nargs="+", default=concepts.TUNING, help="to learn (default: the tuning ones)")
     parser.add_argument("--method", nargs="+", choices=RECIPES, default=["textual_inversion"], help="that learns them")
-    parser.add_argument("--budget", type=int, help="steps of a course (default: the method's)")
-    parser.add_argument("--workers", type=int, default=1, help="courses at once, a process each (default 1)")
+    parser.add_argument("--budget", type=int, help="steps of a curve (default: the method's)")
+    parser.add_argument("--workers", type=int, default=1, help="curves at once, a process each (default 1)")
     parser.add_argument("--samples", type=int, default=12, help="samples of a snapshot (default 12)")
     parser.add_argument("--sheet", type=Path, help="write a picture of what was learned here")
     arguments = parser.parse_args()
     if arguments.sheet and (COURSES not in arguments.parts or len(arguments.method) > 1):
-        parser.error("--sheet shows what --parts courses has learned by one method; add that part, name one method")
+        parser.error("--sheet shows what --parts curves has learned by one method; add that part, name one method")
     quiet_libraries()
     try:
         _report(arguments)
@@ -205,15 +205,15 @@ def _report_courses(method: str, arguments: Any, folder: Path, settings: Quality
     recipe = RECIPES[method]
     if arguments.budget:
         recipe = replace(recipe, budget=arguments.budget)
-    task = courses.Task(folder, arguments.device, method, recipe, settings)
+    task = curves.Task(folder, arguments.device, method, recipe, settings)
     done = []
-    for course in courses.learn(task, arguments.concepts, arguments.workers):
-        print(f"{method} {course}", flush=True)
-        done.append(course)
-    for one in courses.figures(done, method):
+    for curve in curves.learn(task, arguments.concepts, arguments.workers):
+        print(f"{method} {curve}", flush=True)
+        done.append(curve)
+    for one in curves.figures(done, method):
         print(one, flush=True)
     if arguments.sheet:
-        courses.sheet(done).save(arguments.sheet)
+        curves.sheet(done).save(arguments.sheet)
         print(f"written to {arguments.sheet}", flush=True)
 
 

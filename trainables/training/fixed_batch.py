@@ -12,7 +12,7 @@ from trainables.data.randomness import Streams
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
-from trainables.settings import EvaluationSettings, FixedBatchSettings
+from trainables.settings import FixedBatchSettings, LDetSchedule
 
 
 class FixedBatch:
@@ -50,7 +50,7 @@ class FixedBatch:
         return [{"image": image, "caption": caption, "timestep": timestep} for image, caption, timestep in rows]
 
 
-class Evaluation:
+class LDetEvaluator:
     """L_det along a training: evaluates what is due, and remembers each input's last loss.
 
     Args:
@@ -62,7 +62,7 @@ class Evaluation:
         InvalidInput: the fixed batch has fewer inputs than an evaluation takes.
     """
 
-    def __init__(self, fixed_batch: FixedBatch, settings: EvaluationSettings, initial: Tensor) -> None:
+    def __init__(self, fixed_batch: FixedBatch, settings: LDetSchedule, initial: Tensor) -> None:
         if settings.inputs is not None and settings.inputs > len(fixed_batch):
             raise InvalidInput(
                 f"L_det of {settings.inputs} inputs at a time needs as many; the fixed batch has {len(fixed_batch)}"

@@ -12,7 +12,7 @@ import torch
 from ray import tune
 
 from trainables.data.concept import Concept
-from trainables.training.session import Models, Plan, Session, StoppingRule
+from trainables.training.session import Models, Plan, Session, StoppingCriterion
 from trainables.training.sinks import Sink
 
 
@@ -35,7 +35,7 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
         config: dict[str, Any],
         plan: Plan,
         concepts: Mapping[str, Concept],
-        sink: Callable[[Concept, StoppingRule | None], Sink],
+        sink: Callable[[Concept, StoppingCriterion | None], Sink],
     ) -> None:
         """Load the models and begin, or go on from what the sink holds."""
         self._plan, self._concepts, self._sink = plan, concepts, sink

@@ -21,7 +21,7 @@ from trainables.models.stable_diffusion import BaseModel, load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.quality.pictures import contact_sheet
 from trainables.scratch import scratch_folder
-from trainables.settings import BaseModelSettings, EvaluationSettings, FixedBatchSettings, QualitySettings
+from trainables.settings import BaseModelSettings, FixedBatchSettings, LDetSchedule, QualitySettings
 from trainables.training.sinks import EndState, Sink, StepRow
 from trainables.training.training import Training
 
@@ -43,11 +43,11 @@ class Online(Protocol):
         """Take the next L_det, NaN where it was not evaluated; return whether to stop now."""
 
 
-class StoppingRule(Protocol):
+class StoppingCriterion(Protocol):
     """What a session needs of a criterion."""
 
     @property
-    def evaluation(self) -> EvaluationSettings:
+    def l_det_schedule(self) -> LDetSchedule:
         """How often L_det is evaluated for it, and on how many inputs."""
 
     @property
@@ -68,7 +68,7 @@ class Plan:
         budget: optimizer steps at most.
         seed: of training.
         fixed_batch: how L_det's inputs are drawn; None never evaluates it.
-        evaluation: how often L_det is evaluated, and on how many inputs.
+        l_det_schedule: how often L_det is evaluated, and on how many inputs.
         quality: how samples are scored; None takes no samples.
         criterion: makes a fresh criterion; None runs the whole budget.
         report_steps: optimizer steps a report at most; None leaves it to `report_seconds`.
@@ -82,7 +82,7 @@ class Plan:
     budget: int
     seed: int = 0
     fixed_batch: FixedBatchSettings | None = field(default_factory=FixedBatchSettings)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    l_det_schedule: LDetSchedule = field(default_factory=LDetSchedule)
     quality: QualitySettings | None = None
     criterion: Callable[[], Online] | None = None
     report_steps: int | None = None
@@ -95,12 +95,12 @@ class Plan:
         if self.report_steps is not None and self.report_steps < 1:
             raise InvalidInput(f"report_steps must be at least 1, got {self.report_steps}")
 
-    def under(self, rule: StoppingRule | None) -> "Plan":
+    def under(self, rule: StoppingCriterion | None) -> "Plan":
         """Return the plan with a criterion in the place of its own, and no more of L_det than that needs."""
         if rule is None:
             return self
         fixed_batch = self.fixed_batch if rule.needs_l_det else None
-        return replace(self, criterion=rule.online, evaluation=rule.evaluation, fixed_batch=fixed_batch)
+        return replace(self, criterion=rule.online, l_det_schedule=rule.l_det_schedule, fixed_batch=fixed_batch)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Session:
             concept,
             seed=plan.seed,
             fixed_batch=plan.fixed_batch,
-            evaluation=plan.evaluation,
+            l_det_schedule=plan.l_det_schedule,
         )
         self._probe: QualityProbe | None = None
         if plan.quality and models.scorer:

@@ -14,7 +14,7 @@ class StepRow:
 
     Attributes:
         step: 1-based number of the optimizer step after which the losses were measured.
-        l_det: deterministic loss (paper, equation 4), the mean over the fixed batch as `EvaluationSettings` says; None
+        l_det: deterministic loss (paper, equation 4), the mean over the fixed batch as `LDetSchedule` says; None
             where it was not evaluated.
         train_loss: the method's own stochastic loss on this step's batch.
         grad_norm: Euclidean norm of the gradient of everything that trains.

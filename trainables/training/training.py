@@ -14,13 +14,13 @@ from trainables.data.randomness import Streams, derived_seed
 from trainables.methods import _prior as prior
 from trainables.methods.base import Method
 from trainables.models.stable_diffusion import BaseModel
-from trainables.settings import EvaluationSettings, FixedBatchSettings
+from trainables.settings import FixedBatchSettings, LDetSchedule
 from trainables.tensors import grouped, part
-from trainables.training.fixed_batch import Evaluation, FixedBatch
+from trainables.training.fixed_batch import FixedBatch, LDetEvaluator
 from trainables.training.sinks import StepRow
 
 PAPER_BATCH = FixedBatchSettings()
-EVERY_STEP = EvaluationSettings()
+EVERY_STEP = LDetSchedule()
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -39,7 +39,7 @@ class Training:
         concept: whose images are learned.
         seed: of the streams from which training batches are drawn.
         fixed_batch: how the inputs of L_det are drawn; None trains without L_det.
-        evaluation: how often L_det is evaluated, and on how many of them at a time.
+        l_det_schedule: how often L_det is evaluated, and on how many of them at a time.
 
     Attributes:
         initial_losses: of every fixed input before the first step, NaN where the base model's is; empty without a fixed
@@ -57,7 +57,7 @@ class Training:
         *,
         seed: int = 0,
         fixed_batch: FixedBatchSettings | None = PAPER_BATCH,
-        evaluation: EvaluationSettings = EVERY_STEP,
+        l_det_schedule: LDetSchedule = EVERY_STEP,
     ) -> None:
         self.base, self.method, self.concept = base, method, concept
         self.steps_done = 0
@@ -76,7 +76,7 @@ class Training:
             self._parameters = [parameter for group in groups for parameter in group["params"]]
             # One kernel for all: the default builds lists of temporaries as large as what trains.
             self._optimizer = torch.optim.AdamW(groups, fused=base.device.type == "cuda")
-            self.initial_losses, self._evaluation = self._begin_evaluation(evaluation)
+            self.initial_losses, self._evaluation = self._begin_evaluation(l_det_schedule)
         except BaseException:
             method.detach()
             raise
@@ -88,12 +88,12 @@ class Training:
         captions = [prior.caption(self.concept.class_noun)]
         return InputSource(self.base, images, captions, augmentation, keeps_text=keeps_text)
 
-    def _begin_evaluation(self, settings: EvaluationSettings) -> tuple[tuple[float, ...], Evaluation | None]:
+    def _begin_evaluation(self, settings: LDetSchedule) -> tuple[tuple[float, ...], LDetEvaluator | None]:
         """Return the loss of every fixed input before the first step, which is the base model's, and what goes on."""
         if self.fixed_batch is None:
             return (), None
         losses = self.fixed_batch.losses(self.base, self.method)
-        return tuple(losses.tolist()), Evaluation(self.fixed_batch, settings, losses)
+        return tuple(losses.tolist()), LDetEvaluator(self.fixed_batch, settings, losses)
 
     def step(self) -> StepRow:
         """Do one optimizer step, then measure L_det.

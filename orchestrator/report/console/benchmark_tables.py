@@ -1,4 +1,4 @@
-"""Tables of a proof: each method's criteria side by side, and settings carried from method to method."""
+"""Tables of a benchmark: each method's criteria side by side, and settings carried from method to method."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.criteria import Criterion
-from orchestrator.study.benchmark import Carried, Cheaper, Proof, Proved
+from orchestrator.study.benchmark import Benchmark, BenchmarkRow, Cheaper, Transfer
 
 
-def proof_table(rows: Sequence[Proved], wanted: float) -> Table:
+def benchmark_table(rows: Sequence[BenchmarkRow], wanted: float) -> Table:
     """Return one method's criteria: what each cost and kept on the concepts that tuned it, and on the others.
 
     Args:
@@ -49,9 +49,9 @@ def _short(criterion: Criterion) -> str:
     return f"{type(criterion).__name__}({', '.join(shown)})"
 
 
-def _cheapest(rows: Sequence[Proved], wanted: float) -> Proved | None:
+def _cheapest(rows: Sequence[BenchmarkRow], wanted: float) -> BenchmarkRow | None:
     """Return the searched criterion that needs the fewest steps of those that keep enough on the test concepts."""
-    kept = [row for row in rows if row.trust and _percent(row.test.quality_kept) >= 100 * wanted]
+    kept = [row for row in rows if row.robustness and _percent(row.test.quality_kept) >= 100 * wanted]
     return min(kept, key=lambda row: row.test.iterations.mean, default=None)
 
 
@@ -59,8 +59,8 @@ def _percent(spread: object) -> float:
     return 100 * getattr(spread, "mean", float("nan"))
 
 
-def _cells(row: Proved) -> list[str]:
-    left_out = f"{100 * row.trust.left_out_quality:.1f}" if row.trust and row.trust.left_out else ""
+def _cells(row: BenchmarkRow) -> list[str]:
+    left_out = f"{100 * row.robustness.left_out_quality:.1f}" if row.robustness and row.robustness.left_out else ""
     seconds = f"{row.test.seconds.mean:.1f}" if row.test.seconds else ""
     return [
         f"{_percent(row.tuning.quality_kept):.1f}",
@@ -72,11 +72,11 @@ def _cells(row: Proved) -> list[str]:
     ]
 
 
-def cheaper_table(proofs: Sequence[Proof], limit: float) -> Table:
+def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
     """Return the cheapest evaluations of L_det that hardly move the stop of each method's usual and tuned DVAR.
 
     Args:
-        proofs: that have tuned DVAR.
+        benchmarks: that have tuned DVAR.
         limit: by how much the median stop may move, as a share of its step.
     """
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -84,17 +84,17 @@ def cheaper_table(proofs: Sequence[Proof], limit: float) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("every\nk steps", "m inputs\nin turn", "both\nk, m"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for proof in proofs:
-        for criterion in proof.of_dvar():
-            fitting = [one for one in proof.cheaper(criterion) if one.moved < limit]
-            seldom = next(one for one in fitting if one.evaluation.inputs is None)
-            in_part = next(one for one in fitting if one.evaluation.every == 1)
+    for benchmark in benchmarks:
+        for criterion in benchmark.of_dvar():
+            fitting = [one for one in benchmark.cheaper(criterion) if one.moved < limit]
+            seldom = next(one for one in fitting if one.l_det_schedule.inputs is None)
+            in_part = next(one for one in fitting if one.l_det_schedule.every == 1)
             cells = (
-                f"{seldom.evaluation.every} ({_cost(seldom)})",
+                f"{seldom.l_det_schedule.every} ({_cost(seldom)})",
                 f"{in_part.taken} ({_cost(in_part)})",
-                f"{fitting[0].evaluation.every}, {fitting[0].taken} ({_cost(fitting[0])})",
+                f"{fitting[0].l_det_schedule.every}, {fitting[0].taken} ({_cost(fitting[0])})",
             )
-            table.add_row(proof.method, _short(criterion), *cells)
+            table.add_row(benchmark.method, _short(criterion), *cells)
     return table
 
 
@@ -102,7 +102,7 @@ def _cost(one: Cheaper) -> str:
     return f"{100 * one.cost:.{0 if one.cost >= 0.1 else 1}f} %"
 
 
-def transfer_table(carried: Sequence[Carried], wanted: float) -> Table:
+def transfer_table(carried: Sequence[Transfer], wanted: float) -> Table:
     """Return settings tuned on the method of a row and used on that of a column: budget used, quality kept."""
     targets = list(dict.fromkeys(one.target for one in carried))
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, show_edge=False)
@@ -115,7 +115,7 @@ def transfer_table(carried: Sequence[Carried], wanted: float) -> Table:
     return table
 
 
-def _carried_cell(one: Carried, wanted: float) -> Text:
+def _carried_cell(one: Transfer, wanted: float) -> Text:
     kept = _percent(one.test.quality_kept)
     own = "bold " if one.source == one.target else ""
     return Text(f"{100 * one.test.share.mean:.0f}/{kept:.1f}", own + ("green" if kept >= 100 * wanted else ""))

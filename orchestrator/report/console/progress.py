@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from orchestrator.runs.launch import Ended, Job
-from orchestrator.study.result import Evaluated
+from orchestrator.study.result import TrialResult
 
 
 def bars(console: Console) -> Progress:
@@ -79,7 +79,7 @@ class StudyBar:
         self._task = progress.add_task("searching", total=trials, unit="settings", detail="")
         self._best = ""
 
-    def tried(self, count: int, best: Evaluated) -> None:
+    def tried(self, count: int, best: TrialResult) -> None:
         """Move the bar."""
         kept = f"{best.iterations:.0f} steps, {100 * best.quality_kept:.1f} % kept"
         self._best = f"best: {best.criterion} {kept}"

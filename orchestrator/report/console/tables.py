@@ -10,7 +10,7 @@ from rich.text import Text
 from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import RecordingSummary
 from orchestrator.replay.replay import Outcome, Spread, Summary
-from orchestrator.study.result import Evaluated, StudyResult
+from orchestrator.study.result import StudyResult, TrialResult
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Row:
         """Summarise a strategy's outcomes, at least one."""
         return cls(name, Summary.of(outcomes))
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return what was measured, by name: means, and standard deviations where there are several concepts."""
         spreads = {name: getattr(self.summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
         means = {name: one.mean for name, one in spreads.items() if one}
@@ -77,7 +77,7 @@ def study_table(result: StudyResult) -> Table:
     for one in result.best_of_each():
         if one.name != result.best.name:
             _add(table, result, "other", one, "")
-    for one in result.usual:
+    for one in result.defaults:
         _add(table, result, "first", one, "cyan")
     others = len(result.best_of_each()) > 1
     parts = ["near: a tenth down and up"] * bool(result.neighbours) + ["other: best of each other criterion"] * others
@@ -99,14 +99,14 @@ def _settings_table(result: StudyResult) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column("setting", no_wrap=True)
-    for name in ("steps", *(["seconds"] if result.rule.cost == "seconds" else []), "kept %"):
+    for name in ("steps", *(["seconds"] if result.objective.cost == "seconds" else []), "kept %"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     return table
 
 
-def _add(table: Table, result: StudyResult, label: str, one: Evaluated, style: str) -> None:
-    seconds = [f"{one.cost:.1f}"] if result.rule.cost == "seconds" else []
+def _add(table: Table, result: StudyResult, label: str, one: TrialResult, style: str) -> None:
+    seconds = [f"{one.cost:.1f}"] if result.objective.cost == "seconds" else []
     note = "" if one.is_feasible else "low"
     figures = [f"{one.iterations:.1f}", *seconds, f"{100 * one.quality_kept:.1f}"]
     table.add_row(label, Text(str(one.criterion)), *figures, note, style=style)

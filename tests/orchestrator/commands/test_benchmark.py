@@ -1,4 +1,4 @@
-"""Proof: criteria tuned on some concepts and applied to others, against figures by hand."""
+"""Benchmark: criteria tuned on some concepts and applied to others, against figures by hand."""
 
 import csv
 import dataclasses
@@ -11,12 +11,12 @@ from orchestrator.cli.app import app
 from orchestrator.criteria import DVAR, FewIterations, Never
 from orchestrator.recordings.pack import write_pack
 from orchestrator.replay.replay import replay
-from orchestrator.study.benchmark import Proof, SearchRule, transfer
+from orchestrator.study.benchmark import Benchmark, SearchConfig, transfers
 from orchestrator.study.replayed import Study
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
 
-RULE = SearchRule(trials=20, quality_kept=0.9)
+RULE = SearchConfig(trials=20, quality_kept=0.9)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def sides(make_recording):
 
 def test_a_tuned_setting_is_the_studys_and_its_figures_are_the_replays(sides):
     tuning, test = sides()
-    proved = Proof("svdiff", tuning, test, RULE).tuned("dvar")
+    proved = Benchmark("svdiff", tuning, test, RULE).tuned("dvar")
     study = Study(tuning, names=["dvar"], method="svdiff").search(20)
     assert proved.criterion == study.best.criterion
     outcomes = [replay(proved.criterion, one) for one in test]
@@ -38,31 +38,31 @@ def test_a_tuned_setting_is_the_studys_and_its_figures_are_the_replays(sides):
     assert proved.test.quality_kept.mean == pytest.approx(fmean(one.quality_kept for one in outcomes))
     assert proved.below == fmean(one.quality_kept < 0.9 for one in outcomes) > 0
     assert proved.tuning.iterations.mean == study.best.iterations
-    assert proved.figures()["test_seconds"] == pytest.approx(fmean(one.seconds for one in outcomes))
+    assert proved.metrics()["test_seconds"] == pytest.approx(fmean(one.seconds for one in outcomes))
 
 
 def test_a_concept_of_several_seeds_counts_once(make_recording, sides):
     tuning, _ = sides()
     test = [make_recording("x", 200, rate=4, seed=i) for i in range(3)] + [make_recording("y", 200, rate=60)]
-    proof = Proof("svdiff", tuning, test, RULE)
-    proved = proof._prove("", FewIterations(30))
+    benchmark = Benchmark("svdiff", tuning, test, RULE)
+    proved = benchmark._prove("", FewIterations(30))
     assert (proved.test.concepts, proved.below) == (2, 0.5)
 
 
 def test_references(sides):
     tuning, test = sides()
-    proof = Proof("svdiff", tuning, test, RULE)
-    full, dvar, clip_s, mean, most = proof.references()
+    benchmark = Benchmark("svdiff", tuning, test, RULE)
+    full, dvar, clip_s, mean, most = benchmark.references()
     assert full.criterion == Never()
-    assert dvar.criterion == DVAR(**Study(tuning, method="svdiff").usual("dvar").params)
+    assert dvar.criterion == DVAR(**Study(tuning, method="svdiff").defaults("dvar").params)
     stops = [replay(clip_s.criterion, one).stop_step for one in tuning]
     assert (mean.criterion, most.criterion) == (FewIterations(round(fmean(stops))), FewIterations(max(stops)))
 
 
 def test_settings_are_carried_in_proportion_to_the_budget(sides):
-    proofs = [Proof("a", *sides(200), RULE), Proof("b", *sides(400), RULE)]
-    tuned = [proof.tuned("dvar").criterion for proof in proofs]
-    carried = {(one.source, one.target): one for one in transfer(proofs, "dvar")}
+    benchmarks = [Benchmark("a", *sides(200), RULE), Benchmark("b", *sides(400), RULE)]
+    tuned = [benchmark.tuned("dvar").criterion for benchmark in benchmarks]
+    carried = {(one.source, one.target): one for one in transfers(benchmarks, "dvar")}
     assert carried["a", "a"].criterion == tuned[0]
     there = carried["a", "b"].criterion
     assert (there.window, there.threshold) == (2 * tuned[0].window, tuned[0].threshold)
@@ -71,53 +71,53 @@ def test_settings_are_carried_in_proportion_to_the_budget(sides):
     )
     assert rescaled({"steps": 30, "patience": 3}, 100, 50) == {"steps": 15, "patience": 3}
     with pytest.raises(KeyError):
-        proofs[0].carried("ema", proofs[1])
+        benchmarks[0].carried("ema", benchmarks[1])
 
 
 def test_cheaper_evaluations_are_measured_against_the_full_one(sides):
-    proof = Proof("svdiff", *sides(), RULE)
-    proof.tuned("dvar")
-    usual, tuned = proof.of_dvar()
-    found = {(one.evaluation.every, one.taken): one for one in proof.cheaper(tuned)}
+    benchmark = Benchmark("svdiff", *sides(), RULE)
+    benchmark.tuned("dvar")
+    usual, tuned = benchmark.of_dvar()
+    found = {(one.l_det_schedule.every, one.taken): one for one in benchmark.cheaper(tuned)}
     assert (found[1, 2].cost, found[1, 2].moved) == (1, 0)
     assert found[4, 2].cost == 0.25
     full = [replay(tuned, one).stop_step for one in sides()[1]]
     seldom = [replay(dataclasses.replace(tuned, stride=4), one).stop_step for one in sides()[1]]
     assert found[4, 2].moved == median(abs(a - b) / b for a, b in zip(seldom, full, strict=True))
     assert all(2 * every <= tuned.window for every, _ in found)
-    assert [one.cost for one in proof.cheaper(usual)] == sorted(one.cost for one in proof.cheaper(usual))
+    assert [one.cost for one in benchmark.cheaper(usual)] == sorted(one.cost for one in benchmark.cheaper(usual))
 
 
 def test_a_relative_dvar_is_searched_and_not_carried(sides):
-    proof = Proof("svdiff", *sides(), RULE)
-    proved = proof.tuned("dvar", {"relative": True})
+    benchmark = Benchmark("svdiff", *sides(), RULE)
+    proved = benchmark.tuned("dvar", {"relative": True})
     assert proved.criterion.relative
     with pytest.raises(KeyError):
-        proof.of_dvar()
+        benchmark.of_dvar()
 
 
 def test_recordings_of_an_earlier_version_are_proved_without_what_they_lack(sides):
-    from orchestrator.study.benchmark import prove_all
+    from orchestrator.study.benchmark import run_benchmark
 
     old = [[dataclasses.replace(one, facts={}) for one in side] for side in sides()]
-    proofs, rows = prove_all({"svdiff": old}, ["dvar"], RULE)
+    benchmarks, rows = run_benchmark({"svdiff": old}, ["dvar"], RULE)
     assert [row.criterion.relative for row in rows if row.label == "tuned"] == [False]
-    assert {one.taken for one in proofs[0].cheaper(proofs[0].of_dvar()[0])} == {2}
+    assert {one.taken for one in benchmarks[0].cheaper(benchmarks[0].of_dvar()[0])} == {2}
 
 
 def test_what_is_fixed_stays(sides):
-    proof = Proof("svdiff", *sides(), dataclasses.replace(RULE, fixed={"dvar": {"stride": 4}}))
-    assert proof.tuned("dvar").criterion.stride == 4
+    benchmark = Benchmark("svdiff", *sides(), dataclasses.replace(RULE, fixed={"dvar": {"stride": 4}}))
+    assert benchmark.tuned("dvar").criterion.stride == 4
 
 
 def test_what_proves_nothing_is_refused(sides):
     tuning, test = sides()
     with pytest.raises(InvalidInput, match="svdiff: every concept serves to tune"):
-        Proof("svdiff", tuning, [], RULE)
+        Benchmark("svdiff", tuning, [], RULE)
     with pytest.raises(InvalidInput, match="c1 would both tune and test"):
-        Proof("svdiff", tuning, [*test, tuning[1]], RULE)
+        Benchmark("svdiff", tuning, [*test, tuning[1]], RULE)
     with pytest.raises(InvalidInput, match=r"different budgets \(100, 200\)"):
-        Proof("svdiff", tuning, sides(100)[1], RULE)
+        Benchmark("svdiff", tuning, sides(100)[1], RULE)
 
 
 def of_method(recording, method):

@@ -11,7 +11,7 @@ from orchestrator.replay.l_det import l_det_series
 from orchestrator.replay.replay import replay
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.settings import EvaluationSettings
+from trainables.settings import LDetSchedule
 from trainables.training.training import Training
 
 INITIAL = np.array([2.0, 1.0, 0.5, 4.0, 3.0])
@@ -26,7 +26,7 @@ def recording(make_recording):
 
 
 def slowly(losses, settings):
-    """What `EvaluationSettings` says, input by input."""
+    """What `LDetSchedule` says, input by input."""
     latest, series, turn = INITIAL.copy(), [], 0
     for step, row in enumerate(losses, start=1):
         if step % settings.every:
@@ -40,7 +40,7 @@ def slowly(losses, settings):
 
 
 SETTINGS = [
-    EvaluationSettings(every, inputs, relative)
+    LDetSchedule(every, inputs, relative)
     for every in (1, 3, 7)
     for inputs in (None, 1, 2, 5)
     for relative in (False, True)
@@ -61,10 +61,10 @@ def test_live_and_replayed_values_agree(recording, settings, base, toy_concepts)
     with Training(base, method(), toy_concepts[0]) as training:
         rows = [training.step() for _ in range(9)]
         initial = training.initial_losses
-    with Training(base, method(), toy_concepts[0], evaluation=settings) as live:
+    with Training(base, method(), toy_concepts[0], l_det_schedule=settings) as live:
         values = [live.step() for _ in range(5)]
         state = live.state_dict()
-    with Training(base, method(), toy_concepts[0], evaluation=settings) as live:
+    with Training(base, method(), toy_concepts[0], l_det_schedule=settings) as live:
         live.load_state_dict(state)
         values += [live.step() for _ in range(4)]
     full = dataclasses.replace(
@@ -86,7 +86,7 @@ def test_live_and_replayed_values_agree(recording, settings, base, toy_concepts)
 
 def test_what_is_replayed_is_what_dvar_asks_for(recording):
     rotating = DVAR(20, 0.9, stride=2, inputs=2, relative=True)
-    series = l_det_series(recording, rotating.evaluation)
+    series = l_det_series(recording, rotating.l_det_schedule)
     outcome = replay(rotating, recording)
     assert outcome.stop_step == (rotating.first_stop(series) or 60)
     assert outcome.seconds is None  # what two inputs take was not measured
@@ -112,7 +112,7 @@ def test_what_cannot_be_replayed_is_named(recording, change, criterion, message)
 
 def test_more_inputs_than_there_are(base, toy_concepts):
     with pytest.raises(InvalidInput, match="L_det of 9 inputs at a time needs as many; the fixed batch has 8"):
-        Training(base, TextualInversion(), toy_concepts[0], evaluation=EvaluationSettings(inputs=9))
+        Training(base, TextualInversion(), toy_concepts[0], l_det_schedule=LDetSchedule(inputs=9))
 
 
 def test_few_iterations_look_at_nothing():

@@ -60,8 +60,8 @@ def test_a_stride_pays_for_the_evaluations_that_it_needs(make_recording):
     assert outcome.stop_step % 4 == 0
     assert outcome.stop_step == 4 * DVAR(10, 0.15).first_stop(recording.steps.l_det[3::4])
     assert outcome.seconds == pytest.approx(0.5 * outcome.stop_step + 0.25 * outcome.stop_step / 4)
-    assert NotBefore(criterion, 3).evaluation.every == 4
-    assert All(criterion, DVAR(40, 0.15, stride=6), FewIterations(3)).evaluation.every == 2
+    assert NotBefore(criterion, 3).l_det_schedule.every == 4
+    assert All(criterion, DVAR(40, 0.15, stride=6), FewIterations(3)).l_det_schedule.every == 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from orchestrator.criteria import DVAR
 from orchestrator.replay.replay import replay
 from orchestrator.runs import launch as runs
 from orchestrator.study.live import ConceptSearcher, LiveStudy
-from orchestrator.study.result import Rule
+from orchestrator.study.result import Objective
 from orchestrator.study.search_space import SearchSpace
 from orchestrator.study.storage import FilesJournal
 from trainables.errors import InvalidInput
@@ -24,8 +24,8 @@ def live(recorded, make_experiment):
 
     def make(names=("dvar",), kept=0.5, concepts=concepts, **changes):
         made = make_experiment(**changes)
-        space = SearchSpace(names, made.budget, own=recordings[0].usual)
-        return LiveStudy(made, concepts, recordings[: len(concepts)], space=space, rule=Rule(kept))
+        space = SearchSpace(names, made.budget, defaults=recordings[0].defaults)
+        return LiveStudy(made, concepts, recordings[: len(concepts)], space=space, objective=Objective(kept))
 
     return make
 
@@ -95,7 +95,7 @@ def test_on_ray_every_setting_stops_where_its_replay_does_and_nothing_is_trained
     assert not found.failed
     result = found.result
     assert result.trials == len(told) == 3
-    assert result.usual[0].criterion == study.space.criterion("dvar", study.space.usual["dvar"])[1]
+    assert result.defaults[0].criterion == study.space.criterion("dvar", study.space.defaults["dvar"])[1]
     for one in result.tried:
         assert [outcome.concept for outcome in one.outcomes] == [concept.name for concept in concepts]
         replayed = [replay(one.criterion, full).stop_step for full in recordings]
@@ -208,7 +208,7 @@ def test_a_driver_that_died_while_the_sampler_chose(live, kept, searching):
     found.ask().suggest_int("dvar.window", 8, 32, log=True)
     found.ask()
     searcher = searching(study, found, storage, 1)
-    assert searcher.tried.best.criterion == study.space.criterion("dvar", study.space.usual["dvar"])[1]
+    assert searcher.tried.best.criterion == study.space.criterion("dvar", study.space.defaults["dvar"])[1]
     assert [trial.state.name for trial in found.trials] == ["FAIL", "FAIL", "COMPLETE"]
 
 
@@ -266,7 +266,7 @@ def test_a_recording_that_is_not_complete_is_refused(recorded, make_experiment, 
     short = make_recording(concepts[0].name, 40, state="failed")
     space = SearchSpace(("dvar",), 40)
     with pytest.raises(InvalidInput, match="is failed, not complete"):
-        LiveStudy(make_experiment(), concepts, [short, recordings[1]], space=space, rule=Rule())
+        LiveStudy(make_experiment(), concepts, [short, recordings[1]], space=space, objective=Objective())
 
 
 def test_the_journal_below_a_url(tmp_path):

@@ -1,4 +1,4 @@
-"""The study: the paper's rule, never worse than the paper's setting, and best.yaml."""
+"""The study: the paper's objective, never worse than the paper's setting, and best.yaml."""
 
 from dataclasses import replace
 
@@ -22,14 +22,14 @@ def test_the_best_setting_keeps_the_quality_in_fewer_steps_than_the_papers(recor
     result = Study(recordings, quality_kept=0.8).search(60)
     assert result.best.is_feasible
     assert result.best.quality_kept >= 0.8
-    assert result.usual[0].is_feasible
-    assert result.best.iterations <= result.usual[0].iterations
-    assert result.usual[0].params == dvar_space.usual_setting("textual_inversion", 200)
+    assert result.defaults[0].is_feasible
+    assert result.best.iterations <= result.defaults[0].iterations
+    assert result.defaults[0].params == dvar_space.default_params("textual_inversion", 200)
     assert result.trials == 60
 
 
 def test_the_rule_binds(recordings):
-    """More quality costs more steps; and one setting fewer steps than the best breaks the rule."""
+    """More quality costs more steps; and one setting fewer steps than the best breaks the objective."""
     strict = Study(recordings, quality_kept=0.99).search(60).best
     loose = Study(recordings, quality_kept=0.6).search(60).best
     assert strict.iterations > loose.iterations
@@ -38,22 +38,22 @@ def test_the_rule_binds(recordings):
 def test_the_papers_setting_is_tried_first(recordings):
     seen = []
     result = Study(recordings).search(1, on_trial=lambda count, best: seen.append(best))
-    assert [one.params for one in seen] == [result.usual[0].params]
+    assert [one.params for one in seen] == [result.defaults[0].params]
     assert result.trials == 1
 
 
 def test_a_methods_own_setting_is_tried_first_where_the_paper_has_none(recordings):
     own = {"budget": 100, "window": 15, "threshold": 0.33}
     told = [replace(recording, facts={**recording.facts, "usual": own}) for recording in recordings]
-    assert Study(told, method="mine:Method").search(1).usual[0].params == {"window": 30, "threshold": 0.33}
-    paper = dvar_space.usual_setting("textual_inversion", 200)
-    assert Study(told, method="textual_inversion").search(1).usual[0].params == paper
-    assert Study(recordings, method="mine:Method").search(1).usual[0].params == paper
+    assert Study(told, method="mine:Method").search(1).defaults[0].params == {"window": 30, "threshold": 0.33}
+    paper = dvar_space.default_params("textual_inversion", 200)
+    assert Study(told, method="textual_inversion").search(1).defaults[0].params == paper
+    assert Study(recordings, method="mine:Method").search(1).defaults[0].params == paper
 
 
 def test_when_no_setting_is_good_enough_the_one_that_keeps_most_is_marked(recordings):
     result = Study(recordings, quality_kept=1.0).search(20)
-    tried = [*result.usual, *result.neighbours]
+    tried = [*result.defaults, *result.neighbours]
     assert not result.best.is_feasible
     assert result.best.quality_kept >= max(one.quality_kept for one in tried if not one.is_feasible) - 1e-12
 
@@ -78,7 +78,7 @@ def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, tmp_path
     first = Study(recordings).search(8, **options)
     second = Study(recordings).search(12, **options)
     assert seen == list(range(1, 13))
-    assert {one.criterion for one in first.usual} == {one.criterion for one in second.usual}
+    assert {one.criterion for one in first.defaults} == {one.criterion for one in second.defaults}
     import optuna
 
     (name,) = optuna.get_all_study_names(storage)
@@ -210,7 +210,7 @@ def test_a_found_setting_is_one_of_the_space(recordings):
 def test_criteria_are_searched_together_each_in_its_own_space(recordings):
     names = ["dvar", "hall", "ema", "trend", "few_iterations", "clip_score"]
     result = Study(recordings, names=names, quality_kept=0.8).search(150)
-    assert [one.name for one in result.usual] == names
+    assert [one.name for one in result.defaults] == names
     best = result.best_of_each()
     assert {one.name for one in best} == set(names)
     assert best[0].rank == result.best.rank
@@ -296,18 +296,18 @@ def test_a_password_is_not_shown(recordings):
 def test_the_space_of_another_distributions_criterion_is_found(recordings, tmp_path, monkeypatch):
     (tmp_path / "other_rule.py").write_text(
         "from optuna.distributions import IntDistribution\n"
-        "from orchestrator.criteria.few_iterations import FewIterations as Rule\n"
+        "from orchestrator.criteria.few_iterations import FewIterations as Objective\n"
         "def space(budget): return {'steps': IntDistribution(1, budget)}\n"
-        "def usual_setting(method, budget, own=None): return {'steps': 7}\n"
+        "def default_params(method, budget, defaults=None): return {'steps': 7}\n"
     )
     info = tmp_path / "rule-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rule\nVersion: 1.0\n")
-    points = "[dvar_tune.criteria]\nmine = other_rule:Rule\n[dvar_tune.search_spaces]\nmine = other_rule\n"
+    points = "[dvar_tune.criteria]\nmine = other_rule:Objective\n[dvar_tune.search_spaces]\nmine = other_rule\n"
     (info / "entry_points.txt").write_text(points)
     monkeypatch.syspath_prepend(str(tmp_path))
     result = Study(recordings, names=["mine"], quality_kept=0.8).search(5)
-    assert result.usual[0].params == {"steps": 7}
+    assert result.defaults[0].params == {"steps": 7}
 
 
 def test_another_space_is_another_study(recordings, tmp_path, monkeypatch):
@@ -330,7 +330,7 @@ def test_fixed_settings_stay_and_make_another_study(recordings, tmp_path):
     assert free.trials == fixed.trials == 10
     assert {(one.criterion.stride, one.criterion.threshold) for one in fixed.tried} == {(5, 0.3)}
     assert len({one.criterion.window for one in fixed.tried}) > 5
-    assert fixed.usual[0].criterion.window == free.usual[0].criterion.window
+    assert fixed.defaults[0].criterion.window == free.defaults[0].criterion.window
 
 
 def test_fixed_settings_of_what_is_not_searched(recordings):
@@ -367,7 +367,7 @@ class Mine(FewIterations):
 def space(budget):
     return {"steps": IntDistribution(1, budget)}
 
-def usual_setting(method, budget, own=None):
+def default_params(method, budget, defaults=None):
     return {"steps": budget // 2}
 """
 
@@ -378,8 +378,8 @@ def test_a_rule_of_ones_own_brings_its_space_in_its_module(recordings, tmp_path,
     monkeypatch.syspath_prepend(tmp_path)
     result = Study(recordings, names=["own_rule:Mine"], quality_kept=0.8).search(20)
     assert type(result.best.criterion).__name__ == "Mine"
-    assert result.usual[0].criterion.steps == 100
-    with pytest.raises(InvalidInput, match="'no_space' needs the functions space and usual_setting"):
+    assert result.defaults[0].criterion.steps == 100
+    with pytest.raises(InvalidInput, match="'no_space' needs the functions space and default_params"):
         Study(recordings, names=["no_space:Mine"])
 
 

@@ -1,4 +1,4 @@
-"""Trust: what a choice would have been on other concepts, and whether these are enough to say."""
+"""Robustness: what a choice would have been on other concepts, and whether these are enough to say."""
 
 import dataclasses
 import itertools
@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.recordings.recording import Quality
 from orchestrator.study.replayed import Study
-from orchestrator.study.robustness import NEAR, examine
+from orchestrator.study.robustness import NEAR, assess
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def result(make_recording):
 
 
 def rank(ones, wanted, names):
-    """The study's own rule, in plain Python, on some of the concepts."""
+    """The study's own objective, in plain Python, on some of the concepts."""
 
     def of(one):
         chosen = [outcome for outcome in one.outcomes if outcome.concept in names]
@@ -30,9 +30,9 @@ def rank(ones, wanted, names):
 
 
 def test_each_concept_gets_what_was_chosen_without_it(result):
-    trust = examine(result)
-    assert [one.concept for one in trust.left_out] == list("abcdef")
-    for one in trust.left_out:
+    robustness = assess(result)
+    assert [one.concept for one in robustness.left_out] == list("abcdef")
+    for one in robustness.left_out:
         expected = rank(result.tried, 0.8, set("abcdef") - {one.concept})
         assert one.chosen.rank[:2] == pytest.approx(expected.rank[:2])
         (outcome,) = [outcome for outcome in one.chosen.outcomes if outcome.concept == one.concept]
@@ -40,12 +40,12 @@ def test_each_concept_gets_what_was_chosen_without_it(result):
 
 
 def test_intervals_hold_the_mean_and_shrink_with_the_concepts(result, make_recording):
-    trust = examine(result)
-    assert trust.cost.mean == pytest.approx(result.best.cost)
-    assert trust.cost.low <= trust.cost.mean <= trust.cost.high
-    assert trust.quality_kept.low <= result.best.quality_kept <= trust.quality_kept.high
+    robustness = assess(result)
+    assert robustness.cost.mean == pytest.approx(result.best.cost)
+    assert robustness.cost.low <= robustness.cost.mean <= robustness.cost.high
+    assert robustness.quality_kept.low <= result.best.quality_kept <= robustness.quality_kept.high
     many = [make_recording(f"{n}{i}", 200, rate=5 + 4 * i, seed=i) for n in "xyzw" for i in range(6)]
-    wide, narrow = trust.cost, examine(Study(many, quality_kept=0.8).search(60)).cost
+    wide, narrow = robustness.cost, assess(Study(many, quality_kept=0.8).search(60)).cost
     assert narrow.high - narrow.low < 0.8 * (wide.high - wide.low)
 
 
@@ -56,21 +56,21 @@ def test_the_risk_is_that_of_all_sets(make_recording):
     sets = list(itertools.product(kept, repeat=3))
     expected = np.mean([np.mean(one) < 0.8 for one in sets])
     assert 0 < expected < 1
-    assert examine(result).risk == pytest.approx(expected, abs=0.03)
+    assert assess(result).risk == pytest.approx(expected, abs=0.03)
 
 
 def test_the_settings_that_are_as_good(result):
     near = [one for one in result.tried if one.is_feasible and one.cost <= NEAR * result.best.cost]
-    low, high = examine(result).near_ranges["window"]
+    low, high = assess(result).near_ranges["window"]
     assert low == min(one.params["window"] for one in near) <= result.best.params["window"]
     assert high == max(one.params["window"] for one in near)
 
 
 def test_where_no_setting_keeps_enough_none_is_as_good(make_recording):
     recordings = [make_recording(name, 200, seed=i) for i, name in enumerate("ab")]
-    trust = examine(Study(recordings, quality_kept=1.0).search(8))
-    assert trust.near_ranges == {}
-    assert not trust.is_luck or trust.left_out_quality < 0.98
+    robustness = assess(Study(recordings, quality_kept=1.0).search(8))
+    assert robustness.near_ranges == {}
+    assert not robustness.is_inconclusive or robustness.left_out_quality < 0.98
 
 
 def with_quality(recording, kept):
@@ -83,22 +83,22 @@ def with_quality(recording, kept):
 def study_of(make_recording, kept):
     """A study of concepts of which each keeps its share until the last snapshot."""
     recordings = [with_quality(make_recording(f"c{i:02d}", 200, seed=i), value) for i, value in enumerate(kept)]
-    return examine(Study(recordings, quality_kept=0.8).search(20))
+    return assess(Study(recordings, quality_kept=0.8).search(20))
 
 
 def test_a_choice_that_one_concept_makes_is_called_luck(make_recording):
     """Two concepts keep too little and one keeps all: the mean just suffices, and says nothing of others."""
-    assert study_of(make_recording, [0.7, 0.7, 1.0]).is_luck
-    assert not study_of(make_recording, [0.8] * 3).is_luck
+    assert study_of(make_recording, [0.7, 0.7, 1.0]).is_inconclusive
+    assert not study_of(make_recording, [0.8] * 3).is_inconclusive
 
 
 def test_more_concepts_of_the_same_kind_are_enough(make_recording):
     few, many = (study_of(make_recording, [0.7, 0.92] * count) for count in (1, 24))
-    assert few.is_luck
-    assert not many.is_luck
+    assert few.is_inconclusive
+    assert not many.is_inconclusive
 
 
 def test_one_concept_says_nothing_of_others(make_recording):
-    trust = examine(Study([make_recording("a", 200)], quality_kept=0.8).search(5))
-    assert trust.left_out == ()
-    assert trust.is_luck
+    robustness = assess(Study([make_recording("a", 200)], quality_kept=0.8).search(5))
+    assert robustness.left_out == ()
+    assert robustness.is_inconclusive

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from trainables import miniature
 from trainables.errors import InvalidInput
-from trainables.miniature import courses, evaluate, models, pretrain
+from trainables.miniature import curves, evaluate, models, pretrain
 from trainables.miniature.pretrain import NETWORKS, Pretraining, tiny
 from trainables.miniature.pretraining import data as dataset
 from trainables.miniature.pretraining.clip import ClipTask
@@ -225,15 +225,15 @@ def test_the_evaluation_gives_every_figure(evaluation):
 def test_courses_are_measured_and_drawn_and_the_same_in_other_processes(weights):
     recipe = Recipe({"batch_size": 2}, budget=12, every=4)
     samples = QualitySettings(samples=2, inference_steps=2)
-    task = courses.Task(weights, "cpu", "textual_inversion", recipe, samples)
+    task = curves.Task(weights, "cpu", "textual_inversion", recipe, samples)
     names = ["mug_1", "car_1"]
-    done = [*courses.learn(task, names, workers=1)]
-    elsewhere = [*courses.learn(task, names, workers=2)]
-    assert [course.steps for course in done] == [[0, 4, 8, 12]] * 2
-    assert [course.concept.name for course in elsewhere] == names
+    done = [*curves.learn(task, names, workers=1)]
+    elsewhere = [*curves.learn(task, names, workers=2)]
+    assert [curve.steps for curve in done] == [[0, 4, 8, 12]] * 2
+    assert [curve.concept.name for curve in elsewhere] == names
     assert all(torch.equal(a.l_det, b.l_det) for a, b in zip(done, elsewhere, strict=True))
-    assert len([*courses.figures(done, "textual_inversion")]) == 5
-    assert courses.sheet(done).width > 4 * 96
+    assert len([*curves.figures(done, "textual_inversion")]) == 5
+    assert curves.sheet(done).width > 4 * 96
 
 
 def test_real_renders_have_the_floors_of_their_captions(evaluation):
@@ -245,5 +245,5 @@ def test_real_renders_have_the_floors_of_their_captions(evaluation):
     ([float(i % 2) for i in range(30)], 5, 0.1, 30),
 ])  # fmt: skip
 def test_first_stop(values, window, threshold, stop):
-    ratios = courses.variance_ratios(torch.tensor(values, dtype=torch.float64), window)
-    assert courses.first_stop(ratios, window, threshold) == stop
+    ratios = curves.variance_ratios(torch.tensor(values, dtype=torch.float64), window)
+    assert curves.first_stop(ratios, window, threshold) == stop

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from trainables.miniature import CARD, WEIGHTS, concepts, courses, evaluate, miniature_folder
+from trainables.miniature import CARD, WEIGHTS, concepts, curves, evaluate, miniature_folder
 from trainables.miniature.recipes import RECIPES, Recipe
 from trainables.settings import QualitySettings
 
@@ -60,10 +60,10 @@ def test_every_method_goes_most_of_the_way(method):
     settings, budget, least = QUICK[method]
     recipe = Recipe(RECIPES[method].settings | settings | {"batch_size": 4}, budget, budget)
     samples = QualitySettings(samples=4, inference_steps=6, guidance_scale=3.0)
-    task = courses.Task(miniature_folder(), "cpu", method, recipe, samples)
-    (course,) = courses.learn(task, [concepts.FEW[0]], workers=1)
-    assert course.covered > least
-    assert course.l_det[-1] < course.l_det[0]
+    task = curves.Task(miniature_folder(), "cpu", method, recipe, samples)
+    (curve,) = curves.learn(task, [concepts.FEW[0]], workers=1)
+    assert curve.covered > least
+    assert curve.l_det[-1] < curve.l_det[0]
 
 
 def test_the_earliest_stop_is_that_of_the_definition():
@@ -76,5 +76,5 @@ def test_the_earliest_stop_is_that_of_the_definition():
             for step in range(window + 1, 201)
             if values[step - window : step].var(correction=0) < threshold * values[:step].var(correction=0)
         ]
-        ratios = courses.variance_ratios(values, window)
-        assert courses.first_stop(ratios, window, threshold) == (by_hand[0] if by_hand else 200)
+        ratios = curves.variance_ratios(values, window)
+        assert curves.first_stop(ratios, window, threshold) == (by_hand[0] if by_hand else 200)

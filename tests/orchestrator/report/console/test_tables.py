@@ -38,7 +38,7 @@ def test_one_concept_and_unmeasured_quality_leave_blanks():
 
 
 def test_figures_hold_what_was_measured_alone():
-    figures = Row.of("x", outcomes(500, quality=None)).figures()
+    figures = Row.of("x", outcomes(500, quality=None)).metrics()
     assert figures == {"iterations": 500, "share": 500 / 6100, "seconds": 500, "concepts": 1}
 
 

@@ -30,7 +30,7 @@ THRESHOLDS = [0.01 * hundredths for hundredths in range(1, 96)]
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingCurve:
     """What one personalization went through.
 
     Attributes:
@@ -78,7 +78,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Task:
-    """What every course of one method has in common; small enough to travel to other processes.
+    """What every curve of one method has in common; small enough to travel to other processes.
 
     Attributes:
         folder: the miniature's weights.
@@ -99,7 +99,7 @@ class Task:
         return MethodSpec(f"trainables.methods.{self.method}", self.recipe.settings)()
 
 
-def learn(task: Task, names: Sequence[str], workers: int) -> Iterator[Course]:
+def learn(task: Task, names: Sequence[str], workers: int) -> Iterator[TrainingCurve]:
     """Learn concepts, some at once, each in a process of its own with one thread; yield them in order.
 
     Args:
@@ -125,7 +125,7 @@ def _models(folder: Path, device: str) -> tuple[BaseModel, ClipScorer]:
     return load(folder, BaseModelSettings(str(folder)), where), ClipScorer(str(folder / "clip"), where)
 
 
-def _learn(task: Task, name: str) -> Course:
+def _learn(task: Task, name: str) -> TrainingCurve:
     base, scorer = _models(task.folder, task.device)
     (concept,) = concepts.load([name])
     return personalize(base, scorer, concept, task.make_method(), task.recipe, task.samples)
@@ -133,7 +133,7 @@ def _learn(task: Task, name: str) -> Course:
 
 def personalize(
     base: BaseModel, scorer: ClipScorer, concept: Concept, method: Method, recipe: Recipe, settings: QualitySettings
-) -> Course:
+) -> TrainingCurve:
     """Learn a concept over the recipe's whole budget, with a snapshot every few steps."""
     with Training(base, method, concept) as training:
         probe = QualityProbe(base, concept, settings, scorer, method.phrase_for(concept))
@@ -146,7 +146,7 @@ def personalize(
     vectors = scorer.embed_images(concept.decode())
     count = len(vectors)
     real = ((vectors @ vectors.T).sum() - count) / (count * (count - 1))
-    return Course(
+    return TrainingCurve(
         concept=concept,
         l_det=torch.tensor([row.l_det for row in rows], dtype=torch.float64),
         train_loss=torch.tensor([row.train_loss for row in rows], dtype=torch.float64),
@@ -157,36 +157,36 @@ def personalize(
     )
 
 
-def figures(courses: Sequence[Course], method: str) -> Iterator[Figure]:
-    """Measure what L_det tells of a method's courses; the targets are those of the miniature's own check."""
+def figures(curves: Sequence[TrainingCurve], method: str) -> Iterator[Figure]:
+    """Measure what L_det tells of a method's curves; the targets are those of the miniature's own check."""
 
     def mean(values: Sequence[float]) -> float:
         return sum(values) / len(values)
 
-    yield Figure(f"{method}: share of the way to the real images' score", mean([c.covered for c in courses]), 0.8)
-    with_l_det = mean([c.correlation(c.l_det) for c in courses])
+    yield Figure(f"{method}: share of the way to the real images' score", mean([c.covered for c in curves]), 0.8)
+    with_l_det = mean([c.correlation(c.l_det) for c in curves])
     yield Figure(f"{method}: correlation of L_det with the score", with_l_det, -0.7, is_ceiling=True)
-    with_loss = abs(mean([c.correlation(c.train_loss) for c in courses]))
+    with_loss = abs(mean([c.correlation(c.train_loss) for c in curves]))
     yield Figure(f"{method}: correlation of the training loss, absolute", with_loss, 0.3, is_ceiling=True)
-    window, threshold, share, kept = best_stop(courses)
+    window, threshold, share, kept = best_stop(curves)
     name = f"{method}: DVAR(N={window}, alpha={threshold:g})"
     yield Figure(f"{name}: share of the budget", share, 0.4, is_ceiling=True)
     yield Figure(f"{name}: share of the best score", kept, 0.95)
 
 
-def best_stop(courses: Sequence[Course]) -> tuple[int, float, float, float]:
+def best_stop(curves: Sequence[TrainingCurve]) -> tuple[int, float, float, float]:
     """Return the earliest of many DVAR settings that keeps 95 % of the best score, else the one that keeps most.
 
     Returns:
         Window, threshold, mean share of the budget, mean share of the best score.
     """
     found = []
-    for window in sorted({max(2, round(share * len(courses[0].l_det))) for share in WINDOW_SHARES}):
-        ratios = [variance_ratios(course.l_det, window) for course in courses]
+    for window in sorted({max(2, round(share * len(curves[0].l_det))) for share in WINDOW_SHARES}):
+        ratios = [variance_ratios(curve.l_det, window) for curve in curves]
         for threshold in THRESHOLDS:
             stops = [first_stop(ratio, window, threshold) for ratio in ratios]
-            share = sum(stop / len(c.l_det) for stop, c in zip(stops, courses, strict=True)) / len(courses)
-            kept = sum(course.kept(stop) for stop, course in zip(stops, courses, strict=True)) / len(courses)
+            share = sum(stop / len(c.l_det) for stop, c in zip(stops, curves, strict=True)) / len(curves)
+            kept = sum(curve.kept(stop) for stop, curve in zip(stops, curves, strict=True)) / len(curves)
             found.append((window, threshold, share, kept))
     good = [one for one in found if one[3] >= 0.95]
     return min(good, key=lambda one: one[2]) if good else max(found, key=lambda one: one[3])
@@ -211,22 +211,22 @@ def first_stop(ratios: Tensor, window: int, threshold: float) -> int:
     return window + 1 + int(fired[0]) if len(fired) else window + len(ratios)
 
 
-def sheet(courses: Sequence[Course]) -> Image.Image:
+def sheet(curves: Sequence[TrainingCurve]) -> Image.Image:
     """Draw per concept its images, samples before, at DVAR's stop and at the end, and samples of validation prompts."""
-    window, threshold, _, _ = best_stop(courses)
+    window, threshold, _, _ = best_stop(curves)
     columns = {"the concept": 4, "before": 3, "at the stop": 4, "at the full budget": 4, "new contexts, at the stop": 4}
     rows = []
-    for course in courses:
-        stop = first_stop(variance_ratios(course.l_det, window), window, threshold)
-        index = course.snapshot(stop)
-        half = len(course.images[0]) // 2
+    for curve in curves:
+        stop = first_stop(variance_ratios(curve.l_det, window), window, threshold)
+        index = curve.snapshot(stop)
+        half = len(curve.images[0]) // 2
         groups = (
-            course.concept.decode(),
-            course.images[0],
-            course.images[index],
-            course.images[-1],
-            course.images[index][half:],
+            curve.concept.decode(),
+            curve.images[0],
+            curve.images[index],
+            curve.images[-1],
+            curve.images[index][half:],
         )
-        notes = {"at the stop": f"step {stop}", "at the full budget": f"step {course.steps[-1]}"}
-        rows.append(PictureRow(course.concept.class_noun, dict(zip(columns, groups, strict=True)), notes))
+        notes = {"at the stop": f"step {stop}", "at the full budget": f"step {curve.steps[-1]}"}
+        rows.append(PictureRow(curve.concept.class_noun, dict(zip(columns, groups, strict=True)), notes))
     return figure(rows, columns)
