@@ -254,9 +254,9 @@ def record(experiment: "Experiment") -> None:
 
     Example: [b]dvar record --preset sd15 --concepts my-concepts/[/b]
     """
-    from orchestrator.commands import record as commands
+    from orchestrator.commands import record
 
-    _exit(commands.record(experiment))
+    _exit(record.record(experiment))
 
 
 BestFile = Annotated[
@@ -302,9 +302,9 @@ def run(
 
     Example: [b]dvar run --concepts my-dog/ --window 310 --threshold 0.15 --preset sd15[/b]
     """
-    from orchestrator.commands import record as commands
+    from orchestrator.commands import run
 
-    _exit(commands.run(experiment, _criterion(window, threshold), best, every))
+    _exit(run.run(experiment, _criterion(window, threshold), best, every))
 
 
 def _criterion(window: int | None, threshold: float | None) -> "Criterion | None":
@@ -328,9 +328,9 @@ def compare(experiment: "Experiment", best: BestFile = None) -> None:
 
     Example: [b]dvar compare --storage dvar-runs[/b]
     """
-    from orchestrator.commands import record as commands
+    from orchestrator.commands import compare
 
-    commands.compare(experiment, best)
+    compare.compare(experiment, best)
 
 
 @app.command()
@@ -363,9 +363,9 @@ def benchmark(
 @_with_experiment
 def demo(experiment: "Experiment") -> None:
     """Show all of it on the embedded miniature: record, tune, run, compare; a few minutes on two CPU cores."""
-    from orchestrator.commands import record as commands
+    from orchestrator.commands import demo
 
-    _exit(commands.demo(experiment))
+    _exit(demo.demo(experiment))
 
 
 @app.command()
@@ -376,10 +376,10 @@ def status(
 
     Example: [b]dvar status s3://bucket/runs[/b]
     """
-    from orchestrator.commands import listings
+    from orchestrator.commands import status
 
     with _errors_as_exit_codes():
-        listings.status(storage)
+        status.status(storage)
 
 
 @app.command()
@@ -391,9 +391,9 @@ def doctor(experiment: "Experiment") -> None:
 
     Example: [b]dvar doctor --preset sd15 --address auto --storage s3://bucket/runs[/b]
     """
-    from orchestrator.commands import listings
+    from orchestrator.commands import doctor
 
-    _exit(listings.doctor(experiment))
+    _exit(doctor.doctor(experiment))
 
 
 @app.command()
@@ -418,10 +418,10 @@ def concepts(
 
     Example: [b]dvar concepts --write toys --only robot_1,duck_1 --size 256[/b]
     """
-    from orchestrator.commands import listings
+    from orchestrator.commands import list as listing
 
     with _errors_as_exit_codes():
-        listings.concepts(_names(only), write, size)
+        listing.concepts(_names(only), write, size)
 
 
 @app.command()
@@ -431,10 +431,10 @@ def methods() -> None:
     A method is a file in trainables/methods, an entry point dvar_tune.methods of another distribution, or module:Class.
     One that cannot be loaded is named below the table, and the exit code is 1.
     """
-    from orchestrator.commands import listings
+    from orchestrator.commands import list as listing
 
     with _errors_as_exit_codes():
-        _exit(listings.methods())
+        _exit(listing.methods())
 
 
 recordings = typer.Typer(
@@ -450,10 +450,10 @@ Place = Annotated[str, typer.Argument(help="A storage's folder or URL, a pack's 
 @recordings.command(name="list")
 def list_recordings(place: Place = "dvar-runs") -> None:
     """List recordings: concept, method, seed, budget, and the best quality."""
-    from orchestrator.commands import listings
+    from orchestrator.commands import recordings
 
     with _errors_as_exit_codes():
-        listings.list_recordings(place)
+        recordings.list_recordings(place)
 
 
 @recordings.command(name="show")
@@ -461,10 +461,10 @@ def show_recording(
     key: Annotated[str, typer.Argument(help="The beginning of a key, or a concept.")], place: Place = "dvar-runs"
 ) -> None:
     """Print what a recording was made with, and its course."""
-    from orchestrator.commands import listings
+    from orchestrator.commands import recordings
 
     with _errors_as_exit_codes():
-        listings.show_recording(key, place)
+        recordings.show_recording(key, place)
 
 
 @recordings.command(name="export")
@@ -478,10 +478,10 @@ def export_recordings(
 
     Example: [b]dvar recordings export mine.parquet dvar-runs --only robot_1,duck_1[/b]
     """
-    from orchestrator.commands import listings
+    from orchestrator.commands import recordings
 
     with _errors_as_exit_codes():
-        listings.export_recordings(target, place, _names(only), whole)
+        recordings.export_recordings(target, place, _names(only), whole)
 
 
 @recordings.command(name="import")
@@ -490,19 +490,19 @@ def import_recordings(
     storage: Annotated[str, typer.Argument(help="The storage to write into.")] = "dvar-runs",
 ) -> None:
     """Write a pack's recordings into a storage, where `dvar tune` and `dvar compare` find them."""
-    from orchestrator.commands import listings
+    from orchestrator.commands import recordings
 
     with _errors_as_exit_codes():
-        listings.import_recordings(pack, storage)
+        recordings.import_recordings(pack, storage)
 
 
 @recordings.command(name="verify")
 def verify_recordings(place: Place = "dvar-runs") -> None:
     """Read every recording whole, and compare it with its hashes; exit with 1 where one is damaged."""
-    from orchestrator.commands import listings
+    from orchestrator.commands import recordings
 
     with _errors_as_exit_codes():
-        _exit(listings.verify_recordings(place))
+        _exit(recordings.verify_recordings(place))
 
 
 def main() -> None:

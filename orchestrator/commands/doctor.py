@@ -11,11 +11,12 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.version import Version
+from rich.console import Console
+from rich.markup import escape
 
-from orchestrator import plugins
+from orchestrator import plugins, runs
 from orchestrator.config.experiment import Experiment
 from orchestrator.runs import cluster
-from orchestrator.runs import launch as runs
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.models.files import resolve
@@ -35,6 +36,17 @@ class Finding:
     about: str
     verdict: Verdict
     text: str
+
+
+def doctor(experiment: Experiment) -> bool:
+    """Print what was found of everything that a run needs; return whether nothing is wrong."""
+    console, is_good = Console(highlight=False), True
+    styles = {"ok": "green", "note": "yellow", "wrong": "red"}
+    for found in examine(experiment):
+        is_good = is_good and found.verdict != "wrong"
+        head = f"[{styles[found.verdict]}]{found.verdict:>6}[/]  {found.about:<11}"
+        console.print(f"{head} {escape(found.text)}", soft_wrap=True)
+    return is_good
 
 
 def examine(experiment: Experiment) -> Iterator[Finding]:
@@ -96,7 +108,7 @@ def _concepts(experiment: Experiment) -> Iterator[Finding]:
 def _base_model(experiment: Experiment) -> Iterator[Finding]:
     folder = resolve(experiment.base_model)
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
-    files = runs.jobs(experiment, experiment.load_concepts()[:1])[0].identity["base_model"]["fingerprint"]
+    files = runs.run_specs(experiment, experiment.load_concepts()[:1])[0].identity.fingerprint
     yield Finding("base model", "ok", f"{experiment.base_model.id}, {size / 1e9:.2f} GB, fingerprint {files}")
 
 

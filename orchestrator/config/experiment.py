@@ -194,7 +194,7 @@ class Experiment(Settings):
         return tuning if len(tuning) < len(concepts) else []
 
     def identity(self, concept: Concept, fingerprint: str) -> dict[str, Any]:
-        """Return what determines a full-length run of a concept, as plain JSON; see `recording.recording_key`.
+        """Return what determines a full-length run of a concept, as plain JSON; see `recordings.identity.RunIdentity`.
 
         Args:
             concept: what is learned.

@@ -108,8 +108,7 @@ def by_method(recordings: Sequence[Recording], place: str, names: Sequence[str] 
     """
     found: dict[str, dict[str, list[Recording]]] = {}
     for one in recordings:
-        base = str(one.identity.get("base_model", {}).get("id", ""))
-        found.setdefault(str(one.identity["method"]["name"]), {}).setdefault(base, []).append(one)
+        found.setdefault(one.identity.method, {}).setdefault(one.identity.base_model, []).append(one)
     groups: Recordings = {}
     for name in sorted(found) if names is None else names:
         if name not in found:

@@ -26,7 +26,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.recordings.recording import Floats, Quality, Recording, State, Steps, recording_key
+from orchestrator.recordings.identity import RunIdentity
+from orchestrator.recordings.recording import Floats, Quality, Recording, State, Steps
 from orchestrator.storage.files import Files, check_name
 from trainables.errors import InvalidInput
 
@@ -80,7 +81,7 @@ class Contents:
         quality: rows of the quality table as they are stored.
     """
 
-    identity: Mapping[str, Any]
+    identity: RunIdentity
     facts: Mapping[str, Any]
     status: Status
     values: Floats
@@ -90,7 +91,6 @@ class Contents:
         """Return the contents as a reader wants them."""
         columns = {name: self.values[:, index].copy() for index, name in enumerate(VALUES)}
         return Recording(
-            key=recording_key(self.identity),
             identity=self.identity,
             facts=self.facts,
             state=self.status.state,
@@ -100,9 +100,9 @@ class Contents:
         )
 
 
-def folder_name(identity: Mapping[str, Any]) -> str:
+def folder_name(identity: RunIdentity) -> str:
     """Return the name of the folder that holds the recording of `identity`."""
-    return f"{slug(str(identity['concept']['name']))}-{recording_key(identity)}"
+    return f"{slug(identity.concept)}-{identity.key}"
 
 
 def slug(name: str) -> str:
@@ -134,9 +134,9 @@ def encode_json(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode()
 
 
-def encode_manifest(identity: Mapping[str, Any]) -> bytes:
+def encode_manifest(identity: RunIdentity) -> bytes:
     """Encode what determines the run."""
-    return encode_json({"format": FORMAT, "key": recording_key(identity), "identity": identity})
+    return encode_json({"format": FORMAT, "key": identity.key, "identity": identity.to_json()})
 
 
 def encode_record(record: Status | Checkpoint) -> bytes:
@@ -220,17 +220,15 @@ def decode_json(data: bytes) -> dict[str, Any]:
     return fields
 
 
-def decode_identity(data: bytes) -> dict[str, Any]:
+def decode_identity(data: bytes) -> RunIdentity:
     """Decode a manifest and return its identity, which must be what the key was computed from."""
     fields = decode_json(data)
     if fields.get("format") != FORMAT:
         raise ValueError(f"its format is {fields.get('format')!r}, this version of the program reads {FORMAT}")
-    identity = _field(fields, "identity", dict)
-    _field(_field(identity, "concept", dict), "name", str)
-    _field(identity, "budget", int)
-    if fields.get("key") != recording_key(identity):
-        raise ValueError(f"its key is {fields.get('key')!r}, its identity has the key {recording_key(identity)!r}")
-    return cast(dict[str, Any], identity)
+    identity = RunIdentity(_field(fields, "identity", dict))
+    if fields.get("key") != identity.key:
+        raise ValueError(f"its key is {fields.get('key')!r}, its identity has the key {identity.key!r}")
+    return identity
 
 
 def decode_status(data: bytes) -> Status:
@@ -331,7 +329,7 @@ def read_status(files: Files) -> Status | None:
     return None if data is None else decode(files, STATUS, decode_status, data)
 
 
-def read_identity(files: Files) -> dict[str, Any]:
+def read_identity(files: Files) -> RunIdentity:
     """Return what determines the run of the recording at `files`."""
     return decode(files, MANIFEST, decode_identity, _existing(files, MANIFEST))
 

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.recordings.recording import Floats, Quality, Recording, Steps, recording_key
+from orchestrator.recordings.identity import RunIdentity
+from orchestrator.recordings.recording import Floats, Quality, Recording, Steps
 from trainables.errors import InvalidInput
 
 FORMAT = 1
@@ -116,7 +117,7 @@ def _row(recording: Recording, compact: bool) -> dict[str, Any]:
 
     row = {
         "key": recording.key,
-        "identity": json.dumps(recording.identity, sort_keys=True),
+        "identity": json.dumps(recording.identity.to_json(), sort_keys=True),
         "facts": json.dumps(recording.facts, sort_keys=True),
         "reason": recording.reason,
         "quality": json.dumps(
@@ -135,13 +136,12 @@ def _row(recording: Recording, compact: bool) -> dict[str, Any]:
 
 
 def _recording(row: dict[str, Any], path: Path) -> Recording:
-    identity, quality = json.loads(row["identity"]), json.loads(row["quality"])
-    if recording_key(identity) != row["key"]:
+    identity, quality = RunIdentity(json.loads(row["identity"])), json.loads(row["quality"])
+    if identity.key != row["key"]:
         raise InvalidInput(f"{path} is damaged: recording {row['key']!r} is not the run that it describes; get it anew")
     inputs: Floats = np.array(row["input_losses"], dtype=np.float64).reshape(row["inputs"], -1).T
     l_det = inputs.mean(axis=1) if "l_det" not in row else np.array(row["l_det"], dtype=np.float64)
     return Recording(
-        key=row["key"],
         identity=identity,
         facts=json.loads(row["facts"]),
         state="complete",

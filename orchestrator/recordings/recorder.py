@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 
 from orchestrator.recordings import format as layout
+from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import DONE, State
 from orchestrator.storage.files import Files
 from orchestrator.storage.retry import StorageFailure, StorageFull
@@ -39,7 +40,7 @@ class Recorder:
         flush_seconds: time for which rows are buffered at least.
     """
 
-    def __init__(self, files: Files, identity: Mapping[str, Any], flush_seconds: float = FLUSH_SECONDS) -> None:
+    def __init__(self, files: Files, identity: RunIdentity, flush_seconds: float = FLUSH_SECONDS) -> None:
         self._files, self._identity, self._flush_seconds = files, identity, flush_seconds
         self._writer = uuid4().hex
         self._rows: list[list[float]] = []

@@ -1,7 +1,5 @@
 """Recording: what one full-length or stopped personalization run measured, as plain arrays."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.recordings.identity import RunIdentity
 from trainables.settings import MINIATURE, SAMPLES_OF
 
 State = Literal["running", "complete", "stopped", "failed"]
@@ -70,15 +69,13 @@ class Recording:
     """One run, as far as it was recorded.
 
     Attributes:
-        key: hash of what determines the run (see `recording_key`).
-        identity: what the key was computed from.
+        identity: what determines the run.
         facts: what was known once the run was set up (fixed inputs, device, versions).
         state: "running", "complete" (ran its whole budget), "stopped" (by a criterion) or "failed".
         reason: why it ended; empty while it runs.
     """
 
-    key: str
-    identity: Mapping[str, Any]
+    identity: RunIdentity
     facts: Mapping[str, Any]
     state: State
     reason: str
@@ -86,32 +83,27 @@ class Recording:
     quality: Quality
 
     @property
+    def key(self) -> str:
+        """Names the recording: a hash of what determines the run."""
+        return self.identity.key
+
+    @property
     def concept(self) -> str:
         """Name of the concept that was personalized."""
-        return str(self.identity["concept"]["name"])
+        return self.identity.concept
 
     @property
     def is_of_the_miniature(self) -> bool:
         """Whether the embedded miniature was personalized, so that it says nothing about other models."""
-        return bool(self.identity.get("base_model", {}).get("id") == MINIATURE)
+        return self.identity.base_model == MINIATURE
 
     @property
     def budget(self) -> int:
         """Optimizer steps of a full-length run."""
-        return int(self.identity["budget"])
+        return self.identity.budget
 
     @property
     def defaults(self) -> Mapping[str, Any] | None:
         """DVAR's "window" and "threshold" as the method states them, and their "budget"; None where it did not."""
         defaults = self.facts.get("usual")
         return defaults if isinstance(defaults, Mapping) else None
-
-
-def recording_key(identity: Mapping[str, Any]) -> str:
-    """Hash what determines a run: equal for equal identities whatever the order of keys, 20 hex digits.
-
-    Raises:
-        TypeError: a value has no JSON form.
-    """
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -1,15 +1,14 @@
 """RecordingStore: all recordings below one folder or URL."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from orchestrator.recordings import format as layout
+from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recorder import FLUSH_SECONDS, Recorder
-from orchestrator.recordings.recording import Recording, State, recording_key
+from orchestrator.recordings.recording import Recording, State
 from orchestrator.storage.files import Files, open_files
 from trainables.errors import InvalidInput
 
@@ -61,16 +60,16 @@ class RecordingStore:
         files.write(name, b"")
         files.remove(name)
 
-    def recorder(self, identity: Mapping[str, Any]) -> Recorder:
+    def recorder(self, identity: RunIdentity) -> Recorder:
         """Return the recorder of the run that `identity` determines; it writes nothing before it is started."""
         return Recorder(self._files().at(layout.folder_name(identity)), identity, self.flush_seconds)
 
-    def state(self, identity: Mapping[str, Any]) -> State | None:
+    def state(self, identity: RunIdentity) -> State | None:
         """Return the state of a run's recording, or None when there is none; cheap."""
         status = layout.read_status(self._files().at(layout.folder_name(identity)))
         return status.state if status else None
 
-    def find(self, identity: Mapping[str, Any]) -> Recording | None:
+    def find(self, identity: RunIdentity) -> Recording | None:
         """Return the recording of a run, as far as it is, or None when there is none.
 
         Raises:
@@ -81,11 +80,11 @@ class RecordingStore:
         if contents is None:
             return None
         recording = contents.recording()
-        if recording.key != recording_key(identity):
+        if recording.key != identity.key:
             raise layout.damaged(files, layout.MANIFEST, f"it is that of another recording ({recording.key})")
         return recording
 
-    def folder(self, identity: Mapping[str, Any]) -> str:
+    def folder(self, identity: RunIdentity) -> str:
         """Return where the recording of a run is or would be."""
         return self._files().at(layout.folder_name(identity)).url
 
@@ -116,13 +115,13 @@ class RecordingStore:
             return None
         identity = layout.read_identity(files)
         return RecordingSummary(
-            key=recording_key(identity),
-            concept=str(identity["concept"]["name"]),
-            method=str(identity.get("method", {}).get("name", "")),
-            seed=int(identity.get("seed", 0)),
+            key=identity.key,
+            concept=identity.concept,
+            method=identity.method,
+            seed=identity.seed or 0,
             state=status.state,
             steps=status.steps,
-            budget=int(identity["budget"]),
+            budget=identity.budget,
             folder=files.url,
             reason=status.reason,
             age=max(0.0, time.time() - files.modified(layout.STATUS)),

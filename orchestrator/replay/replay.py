@@ -126,10 +126,9 @@ def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAG
     check_replayable(recording, measure)
     found = _first_stop(criterion, recording)
     stop = recording.budget if found is None else found
-    seed = recording.identity.get("seed")
     return Outcome(
         concept=recording.concept,
-        seed=None if seed is None else int(seed),
+        seed=recording.identity.seed,
         stop_step=stop,
         stopped=found is not None,
         budget=recording.budget,
@@ -155,7 +154,7 @@ def live_outcome(run: Recording, full: Recording, measure: str = TRAIN_IMAGE) ->
     scored = measure in run.quality.scores and _snapshots_until(run.quality, stop) > 0
     return Outcome(
         concept=run.concept,
-        seed=int(run.identity["seed"]),
+        seed=run.identity.seed,
         stop_step=stop,
         stopped=run.state == "stopped",
         budget=run.budget,

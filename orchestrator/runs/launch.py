@@ -1,153 +1,55 @@
-"""record(), live() and what they share: a Ray Tune trial a run, each with a recording that survives what happens."""
+"""record(), live() and what they share: one Ray Tune trial per run, each with a recording that outlives it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import plugins
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
-from orchestrator.recordings.recording import DONE, State, recording_key
+from orchestrator.recordings.recording import DONE
 from orchestrator.runs import cluster, lease
+from orchestrator.runs.places import live_quality, live_runs, recordings, run_result, run_specs, storage_folder
+from orchestrator.runs.spec import Listener, RunResult, RunSource, RunSpec
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
-from trainables.models.files import fingerprint, resolve
-from trainables.settings import BaseModelSettings, QualitySettings
+from trainables.settings import QualitySettings
+from trainables.training.config import RunConfig
 from trainables.training.sinks import Sink
 
 if TYPE_CHECKING:
-    from trainables.training.session import Plan
+    from ray.tune.search import Searcher
 
-RECORDINGS, LIVE = "recordings", "live"
-
-#: A run as a trial's config says it: the name of the concept and its criterion.
-Assignment = tuple[str, Criterion | None]
+ErrorCallback = Callable[[RunSpec, str], None]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One concept's run: what determines it, and its key in the store."""
-
-    concept: Concept
-    identity: Mapping[str, Any]
-
-    @property
-    def key(self) -> str:
-        """Key of the job's recording."""
-        return recording_key(self.identity)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a job ended.
-
-    Attributes:
-        state: of its recording; None when nothing was recorded.
-        steps: optimizer steps that are recorded.
-        reason: why it ended, or the error.
-        is_new: whether this call trained it; otherwise it was found complete.
-    """
-
-    job: Job
-    state: State | None
-    steps: int
-    reason: str
-    is_new: bool
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it ran to its budget or was stopped by its criterion."""
-        return self.state in DONE
-
-
-class Listener(Protocol):
-    """Follows runs on the driver: a progress display, an experiment tracker."""
-
-    def begun(self, jobs: Sequence[Job], budget: int) -> None:
-        """Trials for `jobs` are about to start."""
-
-    def reported(self, job: Job, result: Mapping[str, Any]) -> None:
-        """A trial sent a result (see `trainables.training.personalization.Personalization`)."""
-
-    def ended(self, ended: Ended) -> None:
-        """A job ended, well or not."""
-
-
-def storage_folder(experiment: Experiment, *parts: str) -> str:
-    """Return a place below the experiment's storage, as an absolute path or a URL."""
-    storage = experiment.storage
-    if "://" not in storage:
-        storage = str(Path(storage).expanduser().resolve())
-    return "/".join([storage.rstrip("/"), *parts])
-
-
-def recordings(experiment: Experiment) -> RecordingStore:
-    """Return the store of full-length recordings."""
-    return RecordingStore(storage_folder(experiment, RECORDINGS))
-
-
-def live_runs(experiment: Experiment) -> RecordingStore:
-    """Return the store of runs that a criterion ended."""
-    return RecordingStore(storage_folder(experiment, LIVE))
-
-
-def jobs(experiment: Experiment, concepts: Sequence[Concept], criterion: Criterion | None = None) -> list[Job]:
-    """Return the job of every concept: full-length, or live under `criterion`.
-
-    Raises:
-        InvalidInput: the base model's files are not complete.
-    """
-    files = _fingerprint(experiment.base_model)
-    extra = _live_identity(experiment, criterion)
-    return [Job(concept, experiment.identity(concept, files) | extra) for concept in concepts]
-
-
-def _live_identity(experiment: Experiment, criterion: Criterion | None) -> dict[str, Any]:
-    """Return what determines a live run beyond what determines a full-length one."""
-    if criterion is None:
-        return {}
-    return {"criterion": repr(criterion), "quality": asdict(_live_quality(experiment))}
-
-
-@cache
-def _fingerprint(base_model: BaseModelSettings) -> str:
-    """Hash the base model's files once a process: of a full-size model that takes seconds."""
-    return fingerprint(resolve(base_model))
-
-
-def _live_quality(experiment: Experiment) -> QualitySettings:
-    """A live run is scored at its end alone: samples on the way would cost what stopping saves."""
-    return replace(experiment.quality, every=None)
-
-
-def record(experiment: Experiment, concepts: Sequence[Concept], listeners: Sequence[Listener] = ()) -> list[Ended]:
+def record(experiment: Experiment, concepts: Sequence[Concept], listeners: Sequence[Listener] = ()) -> list[RunResult]:
     """Run every concept for its whole budget, one Ray Tune trial each, and keep the recordings.
 
     A complete recording is not made again; an interrupted or failed one goes on from its checkpoint.
 
     Returns:
-        How each concept's job ended, in their order. A failed trial leaves the others running.
+        How each concept's run ended, in their order. A failed trial leaves the others running.
 
     Raises:
         InvalidInput: storage, base model or method cannot be used.
     """
-    return _run(experiment, recordings(experiment), concepts, None, listeners)
+    return _run(full_length_runs(experiment), run_specs(experiment, concepts), concepts, listeners)
 
 
 def live(
     experiment: Experiment, concepts: Sequence[Concept], criterion: Criterion, listeners: Sequence[Listener] = ()
-) -> list[Ended]:
+) -> list[RunResult]:
     """Personalize every concept until `criterion` stops it, score samples at the end, and keep the adapters.
 
     Returns and raises as `record` does; also raises InvalidInput for a criterion that `check_live` refuses.
     """
     check_live(experiment, criterion)
-    return _run(experiment, live_runs(experiment), concepts, criterion, listeners)
+    return _run(stopped_runs(experiment), run_specs(experiment, concepts, criterion), concepts, listeners)
 
 
 def check_live(experiment: Experiment, criterion: Criterion) -> None:
@@ -172,180 +74,198 @@ def check_live(experiment: Experiment, criterion: Criterion) -> None:
         )
 
 
-def _plan(experiment: Experiment, quality: QualitySettings) -> "Plan":
-    from trainables.training.session import Plan  # it brings torch, which a driver that only replays does without
-
-    chosen = experiment.method
-    method = MethodSpec(plugins.METHODS.spec(chosen.name), chosen.settings, chosen.recipe)
-    method()  # a wrong setting is found here, not on every worker
-    return Plan(
-        base_model=experiment.base_model,
-        method=method,
-        budget=experiment.budget,
-        seed=experiment.seed,
-        fixed_batch=experiment.fixed_batch,
-        quality=quality,
-        report_steps=experiment.resources.report_steps,
-        checkpoint_seconds=experiment.resources.checkpoint_seconds,
-    )
-
-
 @dataclass(frozen=True)
-class _Recorders:
-    """Opens the recording of a run on the worker."""
+class RunKind:
+    """What the runs of one kind, full-length or live, have in common.
 
-    store: RecordingStore
+    Attributes:
+        experiment: what is trained, and on which resources.
+        store: keeps their recordings.
+        quality: when and how their samples are scored.
+    """
+
     experiment: Experiment
-    files: str
+    store: RecordingStore
+    quality: QualitySettings
 
-    def __call__(self, concept: Concept, criterion: Any) -> Sink:
-        identity = self.experiment.identity(concept, self.files) | _live_identity(self.experiment, criterion)
-        return self.store.recorder(identity)
+    def config(self) -> RunConfig:
+        """Return what a worker needs to know beside a run's concept and criterion.
+
+        Raises:
+            InvalidInput: the method has a wrong setting.
+        """
+        experiment = self.experiment
+        method = MethodSpec(
+            plugins.METHODS.spec(experiment.method.name), experiment.method.settings, experiment.method.recipe
+        )
+        method()  # a wrong setting is found here, not on every worker
+        return RunConfig(
+            base_model=experiment.base_model,
+            method=method,
+            budget=experiment.budget,
+            seed=experiment.seed,
+            fixed_batch=experiment.fixed_batch,
+            quality=self.quality,
+            report_steps=experiment.resources.report_steps,
+            checkpoint_seconds=experiment.resources.checkpoint_seconds,
+        )
+
+
+def full_length_runs(experiment: Experiment) -> RunKind:
+    """Return the runs that train for the whole budget."""
+    return RunKind(experiment, recordings(experiment), experiment.quality)
+
+
+def stopped_runs(experiment: Experiment) -> RunKind:
+    """Return the runs that a criterion may end."""
+    return RunKind(experiment, live_runs(experiment), live_quality(experiment))
 
 
 def _run(
-    experiment: Experiment,
-    store: RecordingStore,
-    concepts: Sequence[Concept],
-    criterion: Criterion | None,
-    listeners: Sequence[Listener],
-) -> list[Ended]:
-    all_jobs = jobs(experiment, concepts, criterion)
+    kind: RunKind, specs: Sequence[RunSpec], concepts: Sequence[Concept], listeners: Sequence[Listener]
+) -> list[RunResult]:
+    experiment, store = kind.experiment, kind.store
     store.check_writable()
-    todo: list[Job] = []
     errors: dict[str, str] = {}
-    with lease.held(storage_folder(experiment), [job.key for job in all_jobs]):
-        before = {job.key: store.state(job.identity) for job in all_jobs}
-        todo = [job for job in all_jobs if before[job.key] not in DONE]
-        if todo:
+    with lease.held(storage_folder(experiment), [spec.key for spec in specs]):
+        pending = [spec for spec in specs if store.state(spec.identity) not in DONE]
+        if pending:
             for listener in listeners:
-                listener.begun(todo, experiment.budget)
-            assigned = {(job.concept.name, criterion): job for job in todo}
-            train(
-                experiment,
-                [job.concept for job in todo],
-                assigned,
-                listeners,
-                lambda job, error: errors.update({job.key: error}),
-                is_live=criterion is not None,
-            )
-    found = [ended(store, job, errors.get(job.key, ""), is_new=job in todo) for job in all_jobs]
-    for one in found:
-        if one.is_new:
+                listener.runs_started(pending, experiment.budget)
+            train(kind, concepts, Trials.of(pending), listeners, lambda spec, error: errors.update({spec.key: error}))
+    results = [run_result(store, spec, errors.get(spec.key, ""), is_new=spec in pending) for spec in specs]
+    for result in results:
+        if result.is_new:
             for listener in listeners:
-                listener.ended(one)
-    return found
+                listener.run_ended(result)
+    return results
 
 
-def ended(store: RecordingStore, job: Job, error: str = "", *, is_new: bool = True) -> Ended:
-    """Return how a job ended, as its recording says; `error` is that of its trial, if there was one."""
-    recording = store.find(job.identity)
-    if recording is None:
-        return Ended(job, None, 0, error or "nothing was recorded", is_new)
-    reason = recording.reason
-    if recording.state == "running":
-        reason = error or "interrupted; the same command goes on from there"
-    return Ended(job, recording.state, len(recording.steps), reason, is_new)
+@dataclass(frozen=True)
+class Trials:
+    """Where the trials of a training come from: a list, or a searcher that hands them out one by one.
+
+    A trial's config holds `runs`, the specs of its runs. Today it is one run per trial.
+
+    Attributes:
+        param_space, searcher, num_samples: as Ray Tune takes them.
+    """
+
+    param_space: dict[str, Any]
+    searcher: "Searcher | None"
+    num_samples: int
+
+    @classmethod
+    def of(cls, specs: Sequence[RunSpec]) -> "Trials":
+        """Return one trial per run."""
+        from ray import tune
+
+        return cls({"runs": tune.grid_search([(spec,) for spec in specs])}, None, 1)
+
+    @classmethod
+    def from_source(cls, source: RunSource) -> "Trials":
+        """Return one trial per run that a source hands out, until it has ended."""
+        from orchestrator.runs.searcher import RunSearcher
+
+        return cls({}, RunSearcher(source), -1)
 
 
 def train(
-    experiment: Experiment,
+    kind: RunKind,
     concepts: Sequence[Concept],
-    assigned: Mapping[Assignment, Job],
+    trials: Trials,
     listeners: Sequence[Listener],
-    on_error: Callable[[Job, str], None],
-    *,
-    is_live: bool,
-    searcher: Any = None,
+    on_error: ErrorCallback,
 ) -> None:
-    """Train on the cluster, one Ray Tune trial a run, until all have ended.
+    """Train on the cluster, one Ray Tune trial per run, until all have ended.
 
     Args:
-        experiment: what the runs have in common.
+        kind: what the runs have in common.
         concepts: those that may be trained.
-        assigned: the job of each run; with a searcher it grows.
-        listeners: are told of results.
-        on_error: told of a run whose trial failed, and why.
-        is_live: whether criteria end the runs; otherwise they are full-length recordings.
-        searcher: a `ray.tune.search.Searcher` that hands the runs out one by one, each as the `run` of a config; None
-            trains what is assigned.
+        trials: the runs.
+        listeners: are told of every report.
+        on_error: is told of a run whose trial failed, and why.
 
     Raises:
         InvalidInput: the method has a wrong setting, or the cluster cannot be used, or does not share the storage.
     """
-    store = live_runs(experiment) if is_live else recordings(experiment)
-    plan = _plan(experiment, _live_quality(experiment) if is_live else experiment.quality)
+    experiment, config = kind.experiment, kind.config()
     with cluster.connected(experiment.resources.address):
         from ray import tune
 
-        from orchestrator.runs.stopper import CriterionStopper
+        from orchestrator.runs.stopper import StopEndedTrials
         from trainables.training.personalization import Personalization
 
         cluster.check_storage(storage_folder(experiment))
         resources = experiment.resources
         trainable = tune.with_parameters(
             Personalization,
-            plan=plan,
+            run_config=config,
             concepts={concept.name: concept for concept in concepts},
-            sink=_Recorders(store, experiment, _fingerprint(experiment.base_model)),
+            sink=_RecorderFactory(kind.store),
         )
         share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
         tune.Tuner(
             tune.with_resources(trainable, share),
-            param_space={} if searcher else {"run": tune.grid_search(list(assigned))},
+            param_space=trials.param_space,
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=-1 if searcher else 1,  # a searcher says itself when it has no more
+                search_alg=trials.searcher,
+                num_samples=trials.num_samples,
                 max_concurrent_trials=resources.max_concurrent,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: str(trial.trial_id),
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
-                name=f"{Path(store.url).name}-{time.strftime('%Y%m%d-%H%M%S')}",
+                name=f"{Path(kind.store.url).name}-{time.strftime('%Y%m%d-%H%M%S')}",
                 storage_path=storage_folder(experiment, "ray"),
-                stop=CriterionStopper(),
+                stop=StopEndedTrials(),
                 # The recording holds the checkpoints; Tune's own would be a second copy that nobody reads.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=resources.max_failures),
-                callbacks=[_relay(assigned, listeners, on_error)],
+                callbacks=[_relay(listeners, on_error)],
                 verbose=0,
             ),
         ).fit()
 
 
-def _relay(
-    assigned: Mapping[Assignment, Job], listeners: Sequence[Listener], on_error: Callable[[Job, str], None]
-) -> Any:
-    """Make the Ray callback that passes on results and errors.
+@dataclass(frozen=True)
+class _RecorderFactory:
+    """Opens the recording of a run on the worker."""
+
+    store: RecordingStore
+
+    def __call__(self, spec: RunSpec) -> Sink:
+        return self.store.recorder(spec.identity)
+
+
+def _relay(listeners: Sequence[Listener], on_error: ErrorCallback) -> Any:
+    """Make the Ray callback that passes on reports and errors.
 
     Ray's own list of results does not say of which trial an error is, where the trial failed before its first report.
     """
     from ray import tune
 
     class Relay(tune.Callback):  # type: ignore[misc]
-        def __init__(
-            self,
-            assigned: Mapping[Assignment, Job],
-            listeners: Sequence[Listener],
-            on_error: Callable[[Job, str], None],
-        ) -> None:
-            self._assigned, self._listeners, self._on_error = assigned, listeners, on_error
+        def __init__(self, listeners: Sequence[Listener], on_error: ErrorCallback) -> None:
+            self._listeners, self._on_error = listeners, on_error
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Ray pickles callbacks with the experiment; connections and terminals cannot be
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-            for listener in self._listeners:
-                listener.reported(self._assigned[trial.config["run"]], result)
+            for spec, report in zip(trial.config["runs"], result["reports"], strict=True):
+                for listener in self._listeners:
+                    listener.run_reported(spec, report)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            self._on_error(self._assigned[trial.config["run"]], _message(trial.get_error()))
+            for spec in trial.config["runs"]:
+                self._on_error(spec, _last_line(trial.get_error()))
 
-    return Relay(assigned, listeners, on_error)
+    return Relay(listeners, on_error)
 
 
-def _message(trace: str | None) -> str:
+def _last_line(trace: str | None) -> str:
     """Return the last line of a worker's traceback: the error itself."""
     lines = [line.strip() for line in (trace or "").splitlines() if line.strip()]
     return lines[-1] if lines else "its worker died"

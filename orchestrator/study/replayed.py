@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 
-from orchestrator.recordings.recording import Recording, recording_key
+from orchestrator.recordings.identity import json_hash
+from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import replay
 from orchestrator.study.result import Cost, Objective, StudyResult, TrialResult, Tried
 from orchestrator.study.search_space import Params, SearchSpace
@@ -32,6 +33,8 @@ class Study:
         cost: what is saved: optimizer steps, or measured seconds with what the criterion itself costs.
         fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
             tried first has them too.
+        name: of the study in a storage; a hash of recordings, objective and ranges is appended, so that a study never
+            goes on with what others' results taught it.
 
     Raises:
         InvalidInput: there is no recording, their budgets differ, no criterion is named, one has no search space, or
@@ -48,7 +51,9 @@ class Study:
         measure: str = TRAIN_IMAGE,
         cost: Cost = "iterations",
         fixed: Mapping[str, Params] | None = None,
+        name: str = "study",
     ) -> None:
+        self._name = name
         self._objective = Objective(quality_kept, measure, cost)
         self._recordings, self.budget = tuple(recordings), common_budget(recordings)
         self.space = SearchSpace(names, self.budget, method=method, defaults=recordings[0].defaults, fixed=fixed)
@@ -73,7 +78,6 @@ class Study:
         *,
         seed: int = 0,
         storage: str | None = None,
-        study_name: str | None = None,
         pareto: bool = False,
         on_trial: Callable[[int, TrialResult], None] | None = None,
     ) -> StudyResult:
@@ -84,8 +88,6 @@ class Study:
             seed: of the sampler; the same one repeats a study in memory.
             storage: see `study_storage.open_storage`, to keep the study and go on with it, also by several processes at
                 once; None keeps it in memory.
-            study_name: its name there; a hash of recordings, rule and ranges is appended, so that a study never goes on
-                with what others' figures taught it.
             pareto: whether cost and quality are two objectives; otherwise quality is a constraint.
             on_trial: told the number of settings so far and the best one.
 
@@ -93,10 +95,9 @@ class Study:
             InvalidInput: the storage cannot be used.
         """
         with quiet_optuna():
-            name = f"{study_name} {self._fingerprint(pareto)}" if study_name else None
-            study = open_study(
-                open_storage(storage) if storage else None, name, seed, pareto, is_shared=storage is not None
-            )
+            name = f"{self._name} {self._fingerprint(pareto)}"
+            backend = open_storage(storage) if storage else None
+            study = open_study(backend, name, seed, pareto, is_shared=storage is not None)
             if not study.trials:
                 for criterion, params in self.space.defaults.items():
                     self.space.enqueue(study, criterion, params)
@@ -143,7 +144,7 @@ class Study:
 
     def _fingerprint(self, pareto: bool) -> str:
         keys = {"keys": sorted(recording.key for recording in self._recordings)}
-        return recording_key(keys | self.space.identity() | self._objective.identity(pareto))[:8]
+        return json_hash(keys | self.space.identity() | self._objective.identity(pareto))[:8]
 
     def _climb(self, best: TrialResult, tried: "Tried") -> None:
         """Move to the best neighbour as long as one is better: the sampler seldom hits the edge of the constraint."""

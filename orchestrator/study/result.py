@@ -8,6 +8,7 @@ import optuna
 
 from orchestrator.criteria import Criterion
 from orchestrator.replay.replay import Outcome, Summary
+from orchestrator.runs.spec import RunResult
 from orchestrator.study.search_space import Params
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
@@ -114,6 +115,7 @@ class StudyResult:
             study none whose runs failed.
         neighbours: the settings around the best one, each parameter 10 % down and up; none of a live study.
         tried: every setting that was evaluated, once.
+        failed: runs of a live study that failed; their settings were not judged.
     """
 
     objective: Objective
@@ -123,6 +125,7 @@ class StudyResult:
     defaults: tuple[TrialResult, ...]
     neighbours: tuple[TrialResult, ...]
     tried: tuple[TrialResult, ...]
+    failed: tuple[RunResult, ...] = ()
 
     @property
     def name(self) -> str:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from orchestrator.config.experiment import Experiment
-from orchestrator.runs.launch import Ended, Job, storage_folder
+from orchestrator.recordings.identity import RunIdentity
+from orchestrator.runs.places import storage_folder
+from orchestrator.runs.spec import RunResult, RunSpec
 from trainables.errors import InvalidInput
+from trainables.training.report import Report
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MAX_POINTS = 1000  # a page with ten times as many points a run is slow to open
-METRICS = ("l_det", "train_loss", "grad_norm")
+L_DET = "l_det"
 
 
 def tracking_uri(experiment: Experiment) -> str:
@@ -136,12 +139,12 @@ class ParentRun:
             path.write_text(text, encoding="utf-8")
             self.log_artifact(path)
 
-    def begun(self, jobs: Sequence[Job], budget: int) -> None:
-        """Open a child run for every job."""
+    def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
+        """Open a child run for every run."""
         self._stride = -(-budget // MAX_POINTS)
-        for job in jobs:
-            self._close_forsaken(job.key)
-            self._children[job.key] = self.child(job.concept.name, _parameters(job), {"dvar.key": job.key})
+        for spec in specs:
+            self._close_forsaken(spec.key)
+            self._children[spec.key] = self.child(spec.concept, _parameters(spec.identity), {"dvar.key": spec.key})
 
     def _close_forsaken(self, key: str) -> None:
         """End what a killed driver left RUNNING; its recording goes on in the new run."""
@@ -166,26 +169,24 @@ class ParentRun:
         _log(self._client, run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
         self._client.set_terminated(run_id, "FINISHED")
 
-    def reported(self, job: Job, result: Mapping[str, Any]) -> None:
-        """Log a thinned L_det, and the last values of what else the result holds."""
-        numbered = enumerate(result["l_det_values"], start=result["first_step"])
+    def run_reported(self, spec: RunSpec, report: Report) -> None:
+        """Log a thinned L_det, and the latest values of the other metrics."""
         metrics = []
-        for step, value in numbered:
+        for step, value in enumerate(report.l_det, start=report.first_step):
             # One value of every few steps; where L_det is evaluated seldom, none falls on a given step.
-            if math.isfinite(value) and step // self._stride > self._logged.get(job.key, 0):
-                self._logged[job.key] = step // self._stride
-                metrics.append(("l_det", value, step))
-        others = [name for name in result if name in METRICS[1:] or "_clip_" in name]
-        metrics += [(name, result[name], result["step"]) for name in others]
-        _log(self._client, self._children[job.key], metrics=metrics)
+            if math.isfinite(value) and step // self._stride > self._logged.get(spec.key, 0):
+                self._logged[spec.key] = step // self._stride
+                metrics.append((L_DET, value, step))
+        metrics += [(name, value, report.step) for name, value in report.metrics.items() if name != L_DET]
+        _log(self._client, self._children[spec.key], metrics=metrics)
 
-    def ended(self, ended: Ended) -> None:
-        """Close the job's child run with its figures."""
-        run_id = self._children.pop(ended.job.key)
-        _log(self._client, run_id, metrics=[("steps", ended.steps, 0)] if ended.steps else [])
-        self._client.set_tag(run_id, "dvar.state", str(ended.state))
-        self._client.set_tag(run_id, "dvar.reason", ended.reason)
-        self._client.set_terminated(run_id, "FINISHED" if ended.is_good else "FAILED")
+    def run_ended(self, result: RunResult) -> None:
+        """Close the run's child run with its metrics."""
+        run_id = self._children.pop(result.spec.key)
+        _log(self._client, run_id, metrics=[("steps", result.steps, 0)] if result.steps else [])
+        self._client.set_tag(run_id, "dvar.state", str(result.state))
+        self._client.set_tag(run_id, "dvar.reason", result.reason)
+        self._client.set_terminated(run_id, "FINISHED" if result.is_good else "FAILED")
 
     def close(self, status: str) -> None:
         """End the run, and whatever child run is still open, as `status`."""
@@ -194,12 +195,11 @@ class ParentRun:
         self._client.set_terminated(self.run_id, status)
 
 
-def _parameters(job: Job) -> dict[str, Any]:
-    hidden = ("concept",)
-    return {name: value for name, value in job.identity.items() if name not in hidden} | {
-        "concept": job.concept.name,
-        "class_noun": job.concept.class_noun,
-        "images": len(job.concept.images),
+def _parameters(identity: RunIdentity) -> dict[str, object]:
+    return identity.to_json() | {
+        "concept": identity.concept,
+        "class_noun": identity.class_noun,
+        "images": identity.image_count,
     }
 
 

@@ -25,19 +25,19 @@ import torch
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from orchestrator import plugins
+from orchestrator import plugins, runs
 from orchestrator.config import presets
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import DVAR
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Summary, live_outcome
-from orchestrator.runs import launch as runs
 from orchestrator.study.replayed import Study
 from search_spaces import dvar
 from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.settings import TRAIN_IMAGE
-from trainables.training.session import Models, Plan, Session
+from trainables.training.config import RunConfig
+from trainables.training.run import Models, TrainingRun
 from trainables.training.sinks import StepRow
 
 WORKERS, SEED = 2, 0
@@ -93,7 +93,12 @@ class ByHand(tune.Trainable):
     """A trial trains every concept in turn under a suggestion; its actor keeps the models for the next one."""
 
     def setup(
-        self, config: dict[str, Any], plan: Plan, concepts: Sequence[Concept], best: Mapping[str, float], kept: float
+        self,
+        config: dict[str, Any],
+        plan: RunConfig,
+        concepts: Sequence[Concept],
+        best: Mapping[str, float],
+        kept: float,
     ) -> None:
         torch.set_num_threads(1)  # as in `trainables.training.personalization`: other sums, other stops
         self._plan, self._concepts, self._best, self._kept = plan, concepts, best, kept
@@ -123,7 +128,7 @@ class ByHand(tune.Trainable):
 
     def _train(self, concept: Concept) -> Sums:
         sums = Sums()
-        session = Session(self._models, replace(self._plan, criterion=self._rule.online), concept, sums)
+        session = TrainingRun(self._models, replace(self._plan, criterion=self._rule.online), concept, sums)
         try:
             while session.state == "running":
                 session.advance()
@@ -211,9 +216,9 @@ def record(experiment: Experiment, concepts: Sequence[Concept]) -> list[Recordin
     """Make the full-length recordings and read them."""
     ended = runs.record(experiment, concepts)
     if failed := [one for one in ended if not one.is_good]:
-        raise RuntimeError(f"{failed[0].job.concept.name}: {failed[0].reason}")
+        raise RuntimeError(f"{failed[0].spec.concept}: {failed[0].reason}")
     store = runs.recordings(experiment)
-    return [recording for one in ended if (recording := store.find(one.job.identity))]
+    return [recording for one in ended if (recording := store.find(one.spec.identity))]
 
 
 def by_hand(experiment: Experiment, concepts: Sequence[Concept], best: Mapping[str, float], trials: int) -> Side:
@@ -248,10 +253,10 @@ def by_hand(experiment: Experiment, concepts: Sequence[Concept], best: Mapping[s
     return side_by_hand([result.metrics for result in results], wall, experiment.study.quality_kept)
 
 
-def plan_by_hand(experiment: Experiment) -> Plan:
+def plan_by_hand(experiment: Experiment) -> RunConfig:
     """Plan what a recording does, but for the samples on the way and the checkpoints."""
     method = experiment.method
-    return Plan(
+    return RunConfig(
         base_model=experiment.base_model,
         method=MethodSpec(plugins.METHODS.spec(method.name), method.settings, method.recipe),
         budget=experiment.budget,
@@ -323,7 +328,7 @@ def prove(experiment: Experiment, concepts: Sequence[Concept], rule: DVAR, full:
     """Train the concepts under a setting, as `dvar run` does."""
     ended = runs.live(experiment, concepts, rule)
     store = runs.live_runs(experiment)
-    found = [run for one in ended if (run := store.find(one.job.identity))]
+    found = [run for one in ended if (run := store.find(one.spec.identity))]
     return Summary.of([live_outcome(run, recording) for run, recording in zip(found, full, strict=True)])
 
 

@@ -25,11 +25,10 @@ import ray
 from ray import tune
 from rich.console import Console
 
-from orchestrator import plugins
+from orchestrator import plugins, runs
 from orchestrator.config import presets
 from orchestrator.config.experiment import Experiment
 from orchestrator.report.console.progress import run_bars
-from orchestrator.runs import launch as runs
 from orchestrator.tracking.mlflow import Tracker
 from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
@@ -255,7 +254,7 @@ def orchestrated(experiment: Experiment, concepts: Sequence[Concept], folder: Pa
     ):
         ended = runs.record(experiment, concepts, [parent, shown])
     if failed := [one for one in ended if not one.is_good]:
-        raise RuntimeError(f"{failed[0].job.concept.name}: {failed[0].reason}")
+        raise RuntimeError(f"{failed[0].spec.concept}: {failed[0].reason}")
     return Side(ledgers)
 
 

@@ -26,7 +26,8 @@ from trainables.methods.textual_inversion import TextualInversion
 from trainables.models.files import fingerprint
 from trainables.models.stable_diffusion import BaseModel, load
 from trainables.settings import BaseModelSettings
-from trainables.training.session import Models, Plan, Session
+from trainables.training.config import RunConfig
+from trainables.training.run import Models, TrainingRun
 from trainables.training.training import PAPER_BATCH, Training
 
 # Operations of SD 1.5's U-Net at 512 px an image: forward, and forward with the backward pass to the text (TFLOP).
@@ -96,22 +97,23 @@ def run_preset(folder: Path, concept, tiny: bool) -> None:
     try:
         from orchestrator.config import presets
         from orchestrator.recordings import RecordingStore
+        from orchestrator.recordings.identity import RunIdentity
     except ImportError as error:  # a machine that has the training core alone
         print(f"preset sd15: not run, {error}")
         return
     experiment = presets.sd15()
     resolution = 64 if tiny else experiment.base_model.resolution
     shorter = {"samples": 1, "inference_steps": 2} if tiny else {}
-    plan = Plan(
+    plan = RunConfig(
         base_model=dataclasses.replace(experiment.base_model, id=str(folder), resolution=resolution),
         method=MethodSpec("trainables.methods.textual_inversion"),
         budget=10,
         fixed_batch=experiment.fixed_batch,
         quality=dataclasses.replace(experiment.quality, every=None, scorer=str(folder / "clip"), **shorter),
     )
-    identity = {"concept": {"name": concept.name}, "budget": plan.budget, "seed": 0}
+    identity = RunIdentity({"concept": {"name": concept.name}, "budget": plan.budget, "seed": 0})
     store = RecordingStore(str(folder / "store"))
-    session = Session(Models.load(plan), plan, concept, store.recorder(identity))
+    session = TrainingRun(Models.load(plan), plan, concept, store.recorder(identity))
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     while session.advance().state == "running":

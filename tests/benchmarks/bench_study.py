@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 
-from orchestrator.recordings.recording import Quality, Recording, Steps, recording_key
+from orchestrator.recordings.identity import RunIdentity
+from orchestrator.recordings.recording import Quality, Recording, Steps
 from orchestrator.study.replayed import Study
 
 TRIALS, CONCEPTS, STEPS = 1000, 8, 1000
@@ -19,10 +20,8 @@ def recording(index: int) -> Recording:
     steps = Steps(l_det, ones, ones, 0.03 * ones, 0.02 * ones, np.repeat(l_det[:, None], 8, axis=1))
     at = np.arange(0, STEPS + 1, 50)
     scores = {"train_clip_image": 0.7 - 0.3 * np.exp(-at / rng.uniform(50, 200))}
-    identity = {"concept": {"name": f"concept {index}"}, "budget": STEPS, "seed": 0}
-    return Recording(
-        recording_key(identity), identity, {}, "complete", "", steps, Quality(at, scores, np.ones(len(at)))
-    )
+    identity = RunIdentity({"concept": {"name": f"concept {index}"}, "budget": STEPS, "seed": 0})
+    return Recording(identity, {}, "complete", "", steps, Quality(at, scores, np.ones(len(at))))
 
 
 def main() -> None:

@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from orchestrator import runs
 from orchestrator.config import experiment
-from orchestrator.recordings.recording import Quality, Recording, Steps, recording_key
-from orchestrator.runs import launch as runs
+from orchestrator.recordings.identity import RunIdentity
+from orchestrator.recordings.recording import Quality, Recording, Steps
 
 EXPLODING = '''
 from trainables.methods.textual_inversion import TextualInversion
@@ -66,7 +67,7 @@ def recorded(cluster, tmp_path_factory, toy_concepts, small_settings):
     concepts = toy_concepts[:2]
     ended = runs.record(made, concepts)
     assert [one.state for one in ended] == ["complete", "complete"], [one.reason for one in ended]
-    return made, concepts, [runs.recordings(made).find(one.job.identity) for one in ended]
+    return made, concepts, [runs.recordings(made).find(one.spec.identity) for one in ended]
 
 
 @pytest.fixture
@@ -86,19 +87,19 @@ class Listener:
     """Remembers what it was told."""
 
     def __init__(self):
-        self.jobs, self.results, self.ends = [], {}, []
+        self.started, self.reports, self.results = [], {}, []
 
-    def begun(self, jobs, budget):
-        self.jobs += [job.concept.name for job in jobs]
+    def runs_started(self, specs, budget):
+        self.started += [spec.concept for spec in specs]
 
-    def reported(self, job, result):
-        self.results.setdefault(job.concept.name, []).append(result)
+    def run_reported(self, spec, report):
+        self.reports.setdefault(spec.concept, []).append(report)
 
-    def ended(self, ended):
-        self.ends.append(ended)
+    def run_ended(self, result):
+        self.results.append(result)
 
     def l_det(self, name):
-        return [value for result in self.results[name] for value in result["l_det_values"]]
+        return [value for report in self.reports[name] for value in report.l_det]
 
 
 @pytest.fixture
@@ -125,9 +126,9 @@ def make_recording():
         )
         at = np.arange(0, count + 1, every)
         scores = {"train_clip_image": 0.8 - 0.4 * np.exp(-at / rate)}
-        identity = {"concept": {"name": name}, "budget": budget, "seed": seed}
+        identity = RunIdentity({"concept": {"name": name}, "budget": budget, "seed": seed})
         quality = Quality(at, scores, np.ones(len(at)))
         facts = {"initial_losses": [1.1, 1.1]}
-        return Recording(recording_key(identity), identity, facts, state, "", table, quality)
+        return Recording(identity, facts, state, "", table, quality)
 
     return make

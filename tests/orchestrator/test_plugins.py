@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from orchestrator import plugins
-from orchestrator.commands import listings
+from orchestrator.commands import list as listing
 from orchestrator.config import experiment
 from orchestrator.criteria import DVAR, Criterion, load
-from orchestrator.recordings.recording import recording_key
+from orchestrator.recordings.identity import json_hash
 from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
 
@@ -82,12 +82,12 @@ def test_methods_are_listed_and_a_broken_one_is_named(tmp_path, monkeypatch, cap
     (info / "entry_points.txt").write_text("[dvar_tune.methods]\nlost = broken_methods:X\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("COLUMNS", "100")
-    assert listings.methods() is False
+    assert listing.methods() is False
     printed = capsys.readouterr().out
     assert all(name in printed for name in plugins.METHODS.names() if name != "lost")
     assert re.search(r"unusable method 'lost' .*a_package_that_is_not_there", printed)
     monkeypatch.undo()
-    assert listings.methods() is True
+    assert listing.methods() is True
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_faulty_plugin_leaves_the_others_listed(tmp_path, monkeypatch, capsys,
     (info / "entry_points.txt").write_text("[dvar_tune.methods]\nlost = bad_methods:X\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "bad_methods", raising=False)
-    assert listings.methods() is False
+    assert listing.methods() is False
     printed = capsys.readouterr().out
     assert "textual_inversion" in printed
     assert re.search(message, printed)
@@ -124,7 +124,7 @@ def test_the_source_of_a_plugin_is_part_of_what_it_records(tmp_path, monkeypatch
         file.write_text(f"RATE = {rate}")
         importlib.invalidate_caches()
         made = experiment.build(None, None, [("method.name", "changing_method:X")])
-        keys.add(recording_key(made.identity(toy_concepts[0], "files")))
+        keys.add(json_hash(made.identity(toy_concepts[0], "files")))
     assert len(keys) == 2
     assert plugins.METHODS.source("svdiff") is None
     with pytest.raises(InvalidInput, match="there is no module 'nowhere_at_all'"):

@@ -7,7 +7,8 @@ import pytest
 
 from trainables.methods import MethodSpec
 from trainables.settings import BaseModelSettings, QualitySettings
-from trainables.training.session import Models, Plan, Session
+from trainables.training.config import RunConfig
+from trainables.training.run import Models, TrainingRun
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,23 +69,23 @@ def models(tiny_path):
         MethodSpec("trainables.methods.textual_inversion"),
         QualitySettings(scorer=str(tiny_path / "clip")),
     )
-    return Models.load(Plan(BaseModelSettings(str(tiny_path)), method, 1, quality=quality))
+    return Models.load(RunConfig(BaseModelSettings(str(tiny_path)), method, 1, quality=quality))
 
 
 @pytest.fixture
-def run_session(models, toy_concepts):
+def run_training(models, toy_concepts):
     """Run a session to its end, or for some reports; return its progress reports."""
 
     def run(sink, reports=None, concept=toy_concepts[0], **options):
         plan = make_plan(**options)
-        session = Session(models, plan, concept, sink)
+        training_run = TrainingRun(models, plan, concept, sink)
         try:
             done = []
             while (not done or done[-1].state == "running") and (reports is None or len(done) < reports):
-                done.append(session.advance())
+                done.append(training_run.advance())
             return done
         finally:
-            session.close()
+            training_run.close()
 
     return run
 
@@ -92,4 +93,4 @@ def run_session(models, toy_concepts):
 def make_plan(**options):
     defaults = {"budget": 12, "report_steps": 5, "checkpoint_seconds": 0.0}
     method = options.pop("method", MethodSpec("trainables.methods.textual_inversion"))
-    return Plan(BaseModelSettings(), method, **defaults | options)
+    return RunConfig(BaseModelSettings(), method, **defaults | options)

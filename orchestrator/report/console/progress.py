@@ -1,8 +1,7 @@
 """Progress on the terminal, with the remaining time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,8 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from orchestrator.runs.launch import Ended, Job
+from orchestrator.runs.spec import RunResult, RunSpec
 from orchestrator.study.result import TrialResult
+from trainables.training.report import Report
 
 
 def bars(console: Console) -> Progress:
@@ -36,7 +36,7 @@ def bars(console: Console) -> Progress:
 
 
 class RunBars:
-    """A `runs.Listener` that shows one bar for all jobs and a line for each that ends."""
+    """A `runs.Listener` that shows one bar for all runs and a line for each that ends."""
 
     def __init__(self, console: Console, progress: Progress, verb: str) -> None:
         self._console, self._progress, self._verb = console, progress, verb
@@ -44,26 +44,25 @@ class RunBars:
         self._steps: dict[str, int] = {}
         self._budget = 0
 
-    def begun(self, jobs: Sequence[Job], budget: int) -> None:
+    def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
         """Show the bar."""
         self._budget = budget
-        self._steps = {job.concept.name: 0 for job in jobs}
-        total = budget * len(jobs)
-        text = f"{self._verb} {len(jobs)} concept{'s' * (len(jobs) > 1)}"
+        self._steps = {spec.key: 0 for spec in specs}
+        total = budget * len(specs)
+        text = f"{self._verb} {len(specs)} concept{'s' * (len(specs) > 1)}"
         self._task = self._progress.add_task(text, total=total, unit="steps", detail="starting Ray")
 
-    def reported(self, job: Job, result: Mapping[str, Any]) -> None:
-        """Move the bar; a trial that stops early has its rest of the budget saved, which moves it too."""
-        name, step = job.concept.name, result["step"]
-        self._steps[name] = self._budget if result["state"] == "stopped" else step
-        loss = f", L_det {result['l_det']:.4f}" if "l_det" in result else ""
-        if result["state"] != "running":
-            self._console.print(f"  [green]{result['state']:>8}[/]  {escape(name)} at step {step}")
-        self._update(f"{name}: step {step}{loss}")
+    def run_reported(self, spec: RunSpec, report: Report) -> None:
+        """Move the bar; a run that stops early saves the rest of its budget, which moves it too."""
+        self._steps[spec.key] = self._budget if report.state == "stopped" else report.step
+        loss = f", L_det {report.metrics['l_det']:.4f}" if "l_det" in report.metrics else ""
+        if report.has_ended:
+            self._console.print(f"  [green]{report.state:>8}[/]  {escape(spec.concept)} at step {report.step}")
+        self._update(f"{spec.concept}: step {report.step}{loss}")
 
-    def ended(self, ended: Ended) -> None:
-        """Count a failed job as done; the command tells why it failed."""
-        self._steps[ended.job.concept.name] = self._budget
+    def run_ended(self, result: RunResult) -> None:
+        """Count a failed run as done; the command says why it failed."""
+        self._steps[result.spec.key] = self._budget
         self._update("")
 
     def _update(self, detail: str) -> None:
@@ -85,15 +84,15 @@ class StudyBar:
         self._best = f"best: {best.criterion} {kept}"
         self._progress.update(self._task, completed=count, detail=self._best)
 
-    def begun(self, jobs: Sequence[Job], budget: int) -> None:
+    def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
         """Wait for the first report."""
 
-    def reported(self, job: Job, result: Mapping[str, Any]) -> None:
+    def run_reported(self, spec: RunSpec, report: Report) -> None:
         """Say what trains."""
-        parts = [f"{job.concept.name}: step {result['step']}", self._best]
+        parts = [f"{spec.concept}: step {report.step}", self._best]
         self._progress.update(self._task, detail=", ".join(part for part in parts if part))
 
-    def ended(self, ended: Ended) -> None:
+    def run_ended(self, result: RunResult) -> None:
         """Say no more of it."""
         self._progress.update(self._task, detail=self._best)
 

@@ -148,9 +148,13 @@ def recordings_table(recordings: Sequence[Recording]) -> Table:
         if measure is not None and len(one.quality.steps):
             values = one.quality.scores[measure]
             figures = [f"{values[0]:.3f}", f"{values.max():.3f}", str(int(one.quality.steps[values.argmax()]))]
-        method = one.identity.get("method", {}).get("name", "")
-        table.add_row(one.key[:8], one.concept, method, str(one.identity.get("seed", "")), str(one.budget), *figures)
+        table.add_row(one.key[:8], one.concept, one.identity.method, _seed(one), str(one.budget), *figures)
     return table
+
+
+def _seed(recording: Recording) -> str:
+    seed = recording.identity.seed
+    return "" if seed is None else str(seed)
 
 
 def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> Table:

@@ -1,10 +1,11 @@
 """The picture of a demonstration: concepts, and what was learned of them at the stop and at the full budget."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from PIL import Image
 
+from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import RecordingStore
 from trainables.data.concept import Concept
@@ -15,17 +16,17 @@ SHOWN = 4
 HEADINGS = ("the concept", "samples at the stop", "samples at the full budget", "new contexts, at the stop")
 
 
-class _Job(Protocol):
+class _Run(Protocol):
     @property
-    def identity(self) -> Mapping[str, Any]: ...
+    def identity(self) -> RunIdentity: ...
 
 
 def demo_picture(
     concepts: Sequence[Concept],
     full: RecordingStore,
-    full_jobs: Sequence[_Job],
+    full_jobs: Sequence[_Run],
     live: RecordingStore,
-    live_jobs: Sequence[_Job],
+    live_jobs: Sequence[_Run],
 ) -> Image.Image:
     """Draw one row a concept.
 
@@ -49,7 +50,7 @@ def demo_picture(
     return figure(rows, dict.fromkeys(HEADINGS, SHOWN))
 
 
-def _last_samples(store: RecordingStore, job: _Job) -> tuple[list[Image.Image], int]:
+def _last_samples(store: RecordingStore, job: _Run) -> tuple[list[Image.Image], int]:
     """Return the samples of a run's last snapshot, those of the training prompt first, and its step."""
     recording = store.find(job.identity)
     assert isinstance(recording, Recording)

@@ -121,19 +121,17 @@ def test_what_proves_nothing_is_refused(sides):
 
 
 def of_method(recording, method):
-    identity = dict(recording.identity) | {"method": {"name": method}}
-    return dataclasses.replace(recording, identity=identity, key=None)
+    return dataclasses.replace(recording, identity=recording.identity.with_fields(method={"name": method}))
 
 
 def test_the_command(sides, tmp_path, monkeypatch):
-    from orchestrator.recordings.recording import recording_key
 
     monkeypatch.chdir(tmp_path)
     found = []
     for method, budget in (("svdiff", 200), ("p_plus", 100)):
         for one in (of_method(one, method) for side in sides(budget) for one in side):
             facts = dict(one.facts) | {"usual": {"budget": budget, "window": 40, "threshold": 0.2}}
-            found.append(dataclasses.replace(one, key=recording_key(one.identity), facts=facts))
+            found.append(dataclasses.replace(one, facts=facts))
     write_pack(found, tmp_path / "x.parquet", compact=True)
     command = ["benchmark", "--recordings", "x.parquet", "--trials", "8", "--tuning", "3", "--csv", "out.csv"]
     done = CliRunner().invoke(app, [*command, "--criteria", "dvar,few_iterations"], env={"COLUMNS": "80"})

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 from orchestrator.cli.app import app
 from orchestrator.commands import doctor
 from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.identity import RunIdentity
 from trainables.training.sinks import StepRow
 
 
 def begun(storage, name, steps, folder="recordings"):
-    identity = {"concept": {"name": name}, "budget": 30, "seed": 0, "method": {"name": "svdiff"}}
+    identity = RunIdentity({"concept": {"name": name}, "budget": 30, "seed": 0, "method": {"name": "svdiff"}})
     recorder = RecordingStore(str(storage / folder), flush_seconds=0).recorder(identity)
     recorder.started({})
     recorder.resumed(0)

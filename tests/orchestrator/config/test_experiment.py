@@ -7,7 +7,7 @@ from PIL import Image
 from orchestrator.config import experiment, presets
 from orchestrator.config import yaml as plain_yaml
 from orchestrator.config.experiment import Experiment
-from orchestrator.recordings.recording import recording_key
+from orchestrator.recordings.identity import json_hash
 from trainables.data.concept import concept_from_images
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES
@@ -186,11 +186,11 @@ def test_impossible_splits(concepts, tuning, message):
 def test_the_key_depends_on_what_determines_the_run_alone(concepts, key, value, is_same):
     plain = experiment.build(None, None, [])
     changed = experiment.build(None, None, [(key, value)])
-    keys = {recording_key(one.identity(concepts[0], "f")) for one in (plain, changed)}
+    keys = {json_hash(one.identity(concepts[0], "f")) for one in (plain, changed)}
     assert (len(keys) == 1) is is_same
 
 
 def test_the_key_depends_on_concept_and_base_model(concepts):
     plain = Experiment()
-    keys = {recording_key(plain.identity(c, f)) for c in concepts[:2] for f in ("a", "b")}
+    keys = {json_hash(plain.identity(c, f)) for c in concepts[:2] for f in ("a", "b")}
     assert len(keys) == 4

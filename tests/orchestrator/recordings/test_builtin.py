@@ -19,7 +19,7 @@ def recordings():
 
 
 def test_every_method_on_every_concept(recordings):
-    found = Counter((one.identity["method"]["name"], one.concept) for one in recordings)
+    found = Counter((one.identity.method, one.concept) for one in recordings)
     assert found == Counter((method, concept) for method in RECIPES for concept in ENTRIES)
     packs = [path.stat().st_size for path in (files("orchestrator") / "builtin").iterdir()]
     assert sum(packs) <= 12_000_000
@@ -32,17 +32,17 @@ def without_hashes(identity):
 @pytest.mark.parametrize("method", RECIPES)
 def test_the_preset_makes_the_same_runs(recordings, method):
     """`dvar record --preset benchmark` records what the packs hold; rendered pixels may differ by rounding."""
-    of_method = {one.concept: one for one in recordings if one.identity["method"]["name"] == method}
+    of_method = {one.concept: one for one in recordings if one.identity.method == method}
     experiment = presets.benchmark(method)
     for concept in load(["duck_2", "robot_4"]):
-        recorded = of_method[concept.name].identity
+        recorded = of_method[concept.name].identity.to_json()
         identity = experiment.identity(concept, recorded["base_model"]["fingerprint"])
         assert without_hashes(identity) == without_hashes(recorded)
 
 
 @pytest.mark.parametrize("method", RECIPES)
 def test_quality_rises_and_l_det_tells_of_it(recordings, method):
-    of_method = [one for one in recordings if one.identity["method"]["name"] == method]
+    of_method = [one for one in recordings if one.identity.method == method]
     correlations, rises = [], []
     for one in of_method:
         scores, at = one.quality.scores[TRAIN_IMAGE], one.quality.steps

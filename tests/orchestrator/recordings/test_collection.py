@@ -11,7 +11,6 @@ from orchestrator.config import experiment
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings import collection as library
 from orchestrator.recordings.pack import read_pack, write_pack
-from orchestrator.recordings.recording import recording_key
 from trainables.errors import InvalidInput
 
 
@@ -20,8 +19,8 @@ def recordings(make_recording):
     made = []
     for index, (name, method) in enumerate([("cat_3", "svdiff"), ("car_1", "svdiff"), ("cat_3", "p_plus")]):
         one = make_recording(name, 200, rate=20 + 5 * index, seed=index)
-        identity = {**one.identity, "method": {"name": method}}
-        made.append(dataclasses.replace(one, identity=identity, key=recording_key(identity), facts={"device": "CPU"}))
+        identity = one.identity.with_fields(method={"name": method})
+        made.append(dataclasses.replace(one, identity=identity, facts={"device": "CPU"}))
     return made
 
 
@@ -116,10 +115,10 @@ def test_places_that_hold_nothing(tmp_path, monkeypatch):
 
 def test_a_method_on_two_base_models_is_two_groups(recordings):
     def on(recording, base):
-        return dataclasses.replace(recording, identity=dict(recording.identity) | {"base_model": {"id": base}})
+        return dataclasses.replace(recording, identity=recording.identity.with_fields(base_model={"id": base}))
 
     one, other = (on(recordings[0], base) for base in ("sd15", "miniature"))
-    method = recordings[0].identity["method"]["name"]
+    method = recordings[0].identity.method
     assert library.by_method([one, on(recordings[1], "sd15")], "x", [method]).keys() == {method}
     groups = library.by_method([one, other], "x")
     assert groups == {f"{method} on miniature": [other], f"{method} on sd15": [one]}
@@ -128,16 +127,15 @@ def test_a_method_on_two_base_models_is_two_groups(recordings):
 def test_tuning_takes_the_experiments_base_model(recordings, tmp_path):
     bases = ("elsewhere", "miniature")
     both = [
-        dataclasses.replace(one, identity=dict(one.identity) | {"base_model": {"id": base}})
+        dataclasses.replace(one, identity=one.identity.with_fields(base_model={"id": base}))
         for one in recordings
         for base in bases
     ]
-    both = [dataclasses.replace(one, key=recording_key(one.identity)) for one in both]
     write_pack(both, tmp_path / "both.parquet")
     found = library.for_tuning(
         experiment.build(None, None, [("method.name", "svdiff")]), str(tmp_path / "both.parquet")
     )
-    assert {one.identity["base_model"]["id"] for one in found} == {"miniature"}
+    assert {one.identity.base_model for one in found} == {"miniature"}
     other = experiment.build(None, None, [("method.name", "svdiff"), ("base_model.id", "third")])
     with pytest.raises(
         InvalidInput, match="svdiff on elsewhere, svdiff on miniature, and not of svdiff on third; choose"

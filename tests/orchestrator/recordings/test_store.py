@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from orchestrator.recordings import RecordingConflict, RecordingStore
-from orchestrator.recordings.recording import recording_key
+from orchestrator.recordings.identity import RunIdentity, json_hash
 from orchestrator.storage.files import LocalFiles
 from orchestrator.storage.retry import StorageFailure
 from trainables.errors import InvalidInput
@@ -23,7 +23,7 @@ from trainables.training.sinks import StepRow
 
 
 def identity(name="dog", budget=30, **more):
-    return {"concept": {"name": name}, "budget": budget, "seed": 0, **more}
+    return RunIdentity({"concept": {"name": name}, "budget": budget, "seed": 0, **more})
 
 
 def row(step):
@@ -319,8 +319,8 @@ def test_store_and_recorder_travel(local, adapter):
 
 
 def test_equal_identities_have_one_key_whatever_their_order():
-    assert recording_key({"a": 1, "b": [1, 2]}) == recording_key({"b": [1, 2], "a": 1})
-    assert recording_key({"a": 1}) != recording_key({"a": 2})
+    assert json_hash({"a": 1, "b": [1, 2]}) == json_hash({"b": [1, 2], "a": 1})
+    assert json_hash({"a": 1}) != json_hash({"a": 2})
 
 
 def test_a_reader_sees_a_growing_prefix_and_never_half(local):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.criteria import DVAR, All, ClipScore, FewIterations, Never, NotBefore
+from orchestrator.recordings.identity import RunIdentity
 from orchestrator.replay.replay import Outcome, Summary, live_outcome, replay
 from trainables.errors import InvalidInput
 
@@ -84,7 +85,7 @@ def test_clip_s_without_its_quality(make_recording, quality, message):
     ("changes", "message"),
     [
         ({"state": "failed"}, "is failed, not complete; finish it with `dvar record`"),
-        ({"identity": {"concept": {"name": "a"}, "budget": 60, "seed": 0}}, "has 50 of 60 steps"),
+        ({"identity": RunIdentity({"concept": {"name": "a"}, "budget": 60, "seed": 0})}, "has 50 of 60 steps"),
         ({"quality": None}, "lacks the measure 'train_clip_image'; it has: none"),
     ],
 )

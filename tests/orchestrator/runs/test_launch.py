@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from orchestrator import runs
 from orchestrator.criteria import DVAR, ClipScore, FewIterations
 from orchestrator.replay.replay import replay
 from orchestrator.report.figures.demo import demo_picture
-from orchestrator.runs import launch as runs
 from trainables.errors import InvalidInput
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -27,7 +27,7 @@ def test_recordings_hold_all_steps_and_snapshots(recorded, toy_concepts):
 def test_what_is_complete_is_not_recorded_again(recorded, listener):
     made, concepts, _ = recorded
     ended = runs.record(made, concepts, [listener])
-    assert not listener.jobs
+    assert not listener.started
     assert [one.is_new for one in ended] == [False, False]
 
 
@@ -42,11 +42,11 @@ def test_the_live_stop_is_the_replayed_one_for_every_report_batch(recorded, make
     assert [one.state for one in ended] == ["stopped", "stopped"]
     assert [one.steps for one in ended] == expected
     for one, full in zip(ended, recordings, strict=True):
-        name = one.job.concept.name
+        name = one.spec.concept
         series = full.steps.l_det[: one.steps].tolist()
-        assert runs.live_runs(live).find(one.job.identity).steps.l_det.tolist() == series
+        assert runs.live_runs(live).find(one.spec.identity).steps.l_det.tolist() == series
         assert listener.l_det(name) == series
-        assert max(len(result["l_det_values"]) for result in listener.results[name]) <= report_steps
+        assert max(len(report.l_det) for report in listener.reports[name]) <= report_steps
 
 
 @pytest.mark.parametrize("criterion", [DVAR(9, 0.5, stride=3), FewIterations(13)], ids=repr)
@@ -56,7 +56,7 @@ def test_a_live_run_evaluates_no_more_than_its_criterion_needs(recorded, make_ex
     ended = runs.live(live, concepts, criterion)
     assert [one.steps for one in ended] == [replay(criterion, one).stop_step for one in recordings]
     for one, full in zip(ended, recordings, strict=True):
-        found = runs.live_runs(live).find(one.job.identity).steps.l_det
+        found = runs.live_runs(live).find(one.spec.identity).steps.l_det
         evaluated = np.flatnonzero(np.isfinite(found))
         every = np.arange(2, one.steps, 3) if criterion.needs_l_det else np.arange(0)
         assert evaluated.tolist() == every.tolist()
@@ -68,7 +68,7 @@ def test_a_live_run_exports_what_it_learned(recorded, make_experiment):
     live = make_experiment(budget=5)
     (ended,) = runs.live(live, concepts[:1], DVAR(window=3, threshold=0.001))
     store = runs.live_runs(live)
-    folder = store.snapshot_folder(ended.job.key, ended.steps)
+    folder = store.snapshot_folder(ended.spec.key, ended.steps)
     assert sorted(path.name for path in folder.iterdir()) == ["learned_embeds.safetensors", "samples.png"]
 
 
@@ -76,13 +76,13 @@ def test_nan_fails_its_trial_alone_and_keeps_what_was_recorded(make_experiment, 
     robot = next(concept for concept in toy_concepts if concept.name.startswith("robot"))
     other = next(concept for concept in toy_concepts if concept is not robot)
     made = make_experiment(method__name="exploding_method:Exploding", budget=8)
-    ended = {one.job.concept.name: one for one in runs.record(made, [robot, other], [listener])}
+    ended = {one.spec.concept: one for one in runs.record(made, [robot, other], [listener])}
     assert ended[other.name].state == "complete"
     failed = ended[robot.name]
     assert (failed.state, failed.steps, failed.is_good) == ("failed", 4, False)
     assert robot.name in failed.reason
     assert "at step 5" in failed.reason
-    assert {one.job.concept.name for one in listener.ends} == set(ended)
+    assert {one.spec.concept for one in listener.results} == set(ended)
 
 
 def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_experiment, toy_concepts, listener):
@@ -90,23 +90,24 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_exp
     import torch
 
     from trainables.methods import MethodSpec
-    from trainables.training.session import Models, Plan, Session
+    from trainables.training.config import RunConfig
+    from trainables.training.run import Models, TrainingRun
 
     _, concepts, recordings = recorded
     made = make_experiment()
-    (job,) = runs.jobs(made, concepts[:1])
+    (spec,) = runs.run_specs(made, concepts[:1])
     method = MethodSpec("trainables.methods.textual_inversion", made.method.settings)
-    plan = Plan(made.base_model, method, made.budget, quality=made.quality, report_steps=9, checkpoint_seconds=0)
+    plan = RunConfig(made.base_model, method, made.budget, quality=made.quality, report_steps=9, checkpoint_seconds=0)
     torch.set_num_threads(1)  # as on the workers: sums are split by threads
-    session = Session(Models.load(plan), plan, concepts[0], runs.recordings(made).recorder(job.identity))
+    session = TrainingRun(Models.load(plan), plan, concepts[0], runs.recordings(made).recorder(spec.identity))
     session.advance()
     session.close()
     (ended,) = runs.record(made, concepts[:1], [listener])
     assert (ended.state, ended.steps) == ("complete", made.budget)
-    resumed = runs.recordings(made).find(job.identity)
+    resumed = runs.recordings(made).find(spec.identity)
     assert np.array_equal(resumed.steps.l_det, recordings[0].steps.l_det)
     # What the checkpoint held was not trained again: its measured times are still those of the first session.
-    assert listener.results[concepts[0].name][0]["first_step"] == 1
+    assert listener.reports[concepts[0].name][0].first_step == 1
     assert resumed.quality.scores["train_clip_image"].tolist() == pytest.approx(
         recordings[0].quality.scores["train_clip_image"].tolist()
     )
@@ -137,12 +138,12 @@ def test_the_picture_shows_samples_at_the_stop_and_at_the_full_budget(recorded, 
     runs.live(live, concepts, criterion)
     places = (
         runs.recordings(made),
-        runs.jobs(made, concepts),
+        runs.run_specs(made, concepts),
         runs.live_runs(live),
-        runs.jobs(live, concepts, criterion),
+        runs.run_specs(live, concepts, criterion),
     )
     picture = demo_picture(concepts, *places)
-    key = runs.jobs(live, concepts, criterion)[0].key
+    key = runs.run_specs(live, concepts, criterion)[0].key
     step = replay(criterion, recordings[0]).stop_step
     with Image.open(runs.live_runs(live).snapshot_folder(key, step) / "samples.png") as sheet:
         shown = sheet.crop((0, 0, 64, 64)).resize((96, 96), Image.Resampling.BICUBIC).convert("RGB")

@@ -14,8 +14,9 @@ from itertools import count
 import fsspec
 import pytest
 
+from orchestrator import runs
 from orchestrator.recordings import RecordingStore, StorageFailure, StorageFull
-from orchestrator.runs import launch as runs
+from orchestrator.recordings.identity import RunIdentity
 from orchestrator.storage import retry as persistence
 from orchestrator.storage.files import open_files
 
@@ -106,22 +107,22 @@ def plan(tiny_path, one_thread):
     """A short run with three snapshots on its way, and a report and a checkpoint every third step."""
     from trainables.methods import MethodSpec
     from trainables.settings import BaseModelSettings, QualitySettings
-    from trainables.training.session import Plan
+    from trainables.training.config import RunConfig
 
     quality = QualitySettings(samples=1, inference_steps=2, every=EVERY, scorer=str(tiny_path / "clip"))
     base_model, method = BaseModelSettings(id=str(tiny_path)), MethodSpec("trainables.methods.textual_inversion", {})
-    return Plan(base_model, method, BUDGET, quality=quality, report_steps=3, checkpoint_seconds=0)
+    return RunConfig(base_model, method, BUDGET, quality=quality, report_steps=3, checkpoint_seconds=0)
 
 
 @pytest.fixture(scope="module")
 def train(plan, toy_concepts):
     """Train the run into a store from wherever it is there, to its end or until it fails; call `between` each time."""
-    from trainables.training.session import Models, Session
+    from trainables.training.run import Models, TrainingRun
 
     models = Models.load(plan)
 
     def train(store, between=lambda step: None):
-        session = Session(models, plan, toy_concepts[0], store.recorder(identity(toy_concepts[0].name)))
+        session = TrainingRun(models, plan, toy_concepts[0], store.recorder(identity(toy_concepts[0].name)))
         try:
             while session.state == "running":
                 between(session.advance().step)
@@ -146,7 +147,7 @@ def undisturbed(train, name, tmp_path_factory):
 
 
 def identity(name):
-    return {"concept": {"name": name}, "budget": BUDGET, "seed": 0}
+    return RunIdentity({"concept": {"name": name}, "budget": BUDGET, "seed": 0})
 
 
 def contents(store, name):
@@ -366,7 +367,8 @@ def test_no_concept_writes_outside_the_storage(server, s3, tmp_path, concept, pl
 
 DRIVER = """
 import sys
-from orchestrator.runs import launch as runs
+from orchestrator.recordings.identity import RunIdentity
+from orchestrator import runs
 from orchestrator.config.experiment import Experiment
 from trainables.miniature.concepts import load
 
@@ -395,7 +397,7 @@ def test_a_whole_run_on_object_storage_that_refuses_one_request_in_five(server, 
     server.share = 0.0
     assert done.stdout.startswith("complete "), done.stdout + done.stderr
     assert server.refused > before
-    (job,) = runs.jobs(made, [concept])
-    found = runs.recordings(made).find(job.identity)
+    (spec,) = runs.run_specs(made, [concept])
+    found = runs.recordings(made).find(spec.identity)
     assert found.steps.l_det.tolist() == expected.steps.l_det[: made.budget].tolist()
     assert fsspec.filesystem("s3").ls(f"{s3}/ray")

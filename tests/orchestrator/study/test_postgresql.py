@@ -66,10 +66,7 @@ def tune(server, make_recording, tmp_path):
 def named(recording):
     import dataclasses
 
-    from orchestrator.recordings.recording import recording_key
-
-    identity = dict(recording.identity) | {"method": {"name": "svdiff"}}
-    return dataclasses.replace(recording, identity=identity, key=recording_key(identity))
+    return dataclasses.replace(recording, identity=recording.identity.with_fields(method={"name": "svdiff"}))
 
 
 def study_at(server):

@@ -74,7 +74,7 @@ def test_neighbours_surround_the_best_setting(recordings):
 def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, tmp_path):
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     seen = []
-    options = {"storage": storage, "study_name": "s", "on_trial": lambda count, best: seen.append(count)}
+    options = {"storage": storage, "on_trial": lambda count, best: seen.append(count)}
     first = Study(recordings).search(8, **options)
     second = Study(recordings).search(12, **options)
     assert seen == list(range(1, 13))
@@ -145,7 +145,7 @@ def test_an_interrupted_trial_is_not_left_running(recordings, tmp_path, monkeypa
 
     monkeypatch.setattr(study, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        study.search(10, storage=storage, study_name="s")
+        study.search(10, storage=storage)
     (name,) = optuna.get_all_study_names(storage)
     states = [trial.state.name for trial in optuna.load_study(study_name=name, storage=storage).trials]
     assert states == ["COMPLETE", "COMPLETE", "FAIL"]
@@ -242,7 +242,7 @@ def test_the_front_holds_what_none_beats(recordings):
 
 
 def work(storage, recordings):
-    Study(recordings).search(30, storage=storage, study_name="s")
+    Study(recordings).search(30, storage=storage)
 
 
 def test_several_processes_work_on_one_study(recordings, tmp_path):
@@ -263,7 +263,7 @@ def test_several_processes_work_on_one_study(recordings, tmp_path):
     (name,) = optuna.get_all_study_names(open_storage(storage))
     trials = optuna.load_study(study_name=name, storage=open_storage(storage)).trials
     assert 30 <= len(trials) <= 31  # the last two may begin at once
-    result = Study(recordings).search(30, storage=storage, study_name="s")
+    result = Study(recordings).search(30, storage=storage)
     assert result.trials == len(trials)
     settings = [(trial.params["dvar.window"], trial.params["dvar.threshold"]) for trial in trials]
     assert len(set(settings)) > 0.8 * len(settings)  # the two did not draw the same
@@ -275,9 +275,9 @@ def test_a_worker_knows_what_the_others_found(recordings, tmp_path):
 
     def other_works(count, best):
         if count == 3:
-            others.append(Study(recordings).search(40, storage=storage, study_name="s"))
+            others.append(Study(recordings).search(40, storage=storage))
 
-    result = Study(recordings).search(40, storage=storage, study_name="s", on_trial=other_works)
+    result = Study(recordings).search(40, storage=storage, on_trial=other_works)
     (other,) = others
     assert result.best.rank <= other.best.rank
     assert {one.criterion for one in result.tried} >= {one.criterion for one in other.tried if one in result.tried}
@@ -287,7 +287,7 @@ def test_a_worker_knows_what_the_others_found(recordings, tmp_path):
 def test_a_password_is_not_shown(recordings):
     url = "postgresql+psycopg://me:s3cret@nowhere.invalid/x"
     with pytest.raises(InvalidInput) as caught:
-        Study(recordings).search(1, storage=url, study_name="s")
+        Study(recordings).search(1, storage=url)
     assert "s3cret" not in str(caught.value)
     made = experiment.build(None, None, [("study.storage", url)])
     assert made.public()["study"]["storage"] == "postgresql+psycopg://me:***@nowhere.invalid/x"
@@ -314,19 +314,17 @@ def test_another_space_is_another_study(recordings, tmp_path, monkeypatch):
     import optuna
 
     storage = f"sqlite:///{tmp_path / 'study.db'}"
-    Study(recordings).search(3, storage=storage, study_name="s")
+    Study(recordings).search(3, storage=storage)
     monkeypatch.setattr(dvar_space, "THRESHOLDS", (0.02, 0.5))
-    assert Study(recordings).search(3, storage=storage, study_name="s").trials == 3
-    Study(recordings, names=["dvar", "hall"]).search(3, storage=storage, study_name="s")
+    assert Study(recordings).search(3, storage=storage).trials == 3
+    Study(recordings, names=["dvar", "hall"]).search(3, storage=storage)
     assert len(optuna.get_all_study_names(storage)) == 3
 
 
 def test_fixed_settings_stay_and_make_another_study(recordings, tmp_path):
     storage = f"journal:{tmp_path}/x.log"
-    free = Study(recordings).search(10, storage=storage, study_name="s")
-    fixed = Study(recordings, fixed={"dvar": {"stride": 5, "threshold": 0.3}}).search(
-        10, storage=storage, study_name="s"
-    )
+    free = Study(recordings).search(10, storage=storage)
+    fixed = Study(recordings, fixed={"dvar": {"stride": 5, "threshold": 0.3}}).search(10, storage=storage)
     assert free.trials == fixed.trials == 10
     assert {(one.criterion.stride, one.criterion.threshold) for one in fixed.tried} == {(5, 0.3)}
     assert len({one.criterion.window for one in fixed.tried}) > 5

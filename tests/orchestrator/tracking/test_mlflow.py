@@ -3,8 +3,9 @@
 import mlflow
 import pytest
 
-from orchestrator.runs import launch as runs
+from orchestrator import runs
 from orchestrator.tracking.mlflow import MAX_POINTS, Tracker, tracking_uri
+from trainables.training.report import Report
 
 
 @pytest.fixture
@@ -18,8 +19,8 @@ def tracker(experiment):
 
 
 @pytest.fixture
-def jobs(experiment, toy_concepts):
-    return runs.jobs(experiment, toy_concepts[:2])
+def specs(experiment, toy_concepts):
+    return runs.run_specs(experiment, toy_concepts[:2])
 
 
 def found(experiment, uri=None):
@@ -28,22 +29,22 @@ def found(experiment, uri=None):
     return client, {one.info.run_name: one for one in client.search_runs(ids)}
 
 
-def report(first, values, **more):
-    step = first + len(values) - 1
-    return {"first_step": first, "step": step, "l_det_values": values, "train_loss": 1.0, **more}
+def report(first, values, **metrics):
+    last = first + len(values) - 1
+    return Report(last, first, tuple(values), "running", {"l_det": values[-1], "train_loss": 1.0, **metrics})
 
 
-def test_parent_and_children_with_parameters_and_figures(experiment, tracker, jobs):
+def test_parent_and_children_with_parameters_and_figures(experiment, tracker, specs):
     with tracker.run("record", {"budget": 40, "quality": {"every": 20}}) as parent:
-        parent.begun(jobs, 40)
-        parent.reported(jobs[0], report(1, [3.0, 2.0], train_clip_image=0.5))
-        parent.reported(jobs[0], report(3, [1.0]))
-        parent.ended(runs.Ended(jobs[0], "complete", 3, "done", True))
-        parent.ended(runs.Ended(jobs[1], "failed", 0, "it broke", True))
+        parent.runs_started(specs, 40)
+        parent.run_reported(specs[0], report(1, [3.0, 2.0], train_clip_image=0.5))
+        parent.run_reported(specs[0], report(3, [1.0]))
+        parent.run_ended(runs.RunResult(specs[0], "complete", 3, "done", True))
+        parent.run_ended(runs.RunResult(specs[1], "failed", 0, "it broke", True))
     client, by_name = found(experiment)
     assert by_name["record textual_inversion"].info.status == "FINISHED"
     assert by_name["record textual_inversion"].data.params["quality.every"] == "20"
-    good, bad = (by_name[job.concept.name] for job in jobs)
+    good, bad = (by_name[spec.concept] for spec in specs)
     assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
     assert bad.data.tags["dvar.reason"] == "it broke"
     assert "steps" not in bad.data.metrics
@@ -52,35 +53,35 @@ def test_parent_and_children_with_parameters_and_figures(experiment, tracker, jo
     assert good.data.metrics["train_clip_image"] == 0.5
 
 
-def test_long_series_are_thinned(experiment, tracker, jobs):
+def test_long_series_are_thinned(experiment, tracker, specs):
     with tracker.run("record", {}) as parent:
-        parent.begun(jobs[:1], 6100)
+        parent.runs_started(specs[:1], 6100)
         for first in range(1, 6101, 61):
-            parent.reported(jobs[0], report(first, [1.0] * 61))
+            parent.run_reported(specs[0], report(first, [1.0] * 61))
     client, by_name = found(experiment)
-    history = client.get_metric_history(by_name[jobs[0].concept.name].info.run_id, "l_det")
+    history = client.get_metric_history(by_name[specs[0].concept].info.run_id, "l_det")
     assert MAX_POINTS / 2 < len(history) <= MAX_POINTS
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (RuntimeError, "FAILED")])
-def test_no_run_is_left_running(experiment, tracker, jobs, error, status):
+def test_no_run_is_left_running(experiment, tracker, specs, error, status):
     def broken_command():
         with tracker.run("record", {}) as parent:
-            parent.begun(jobs, 40)
+            parent.runs_started(specs, 40)
             raise error
 
     with pytest.raises(error):
         broken_command()
     _, by_name = found(experiment)
     assert by_name["record textual_inversion"].info.status == status
-    assert {by_name[job.concept.name].info.status for job in jobs} == {"KILLED"}
+    assert {by_name[spec.concept].info.status for spec in specs} == {"KILLED"}
 
 
-def test_what_a_killed_driver_left_is_closed(experiment, tracker, jobs):
+def test_what_a_killed_driver_left_is_closed(experiment, tracker, specs):
     forsaken = tracker.run("record", {})
-    forsaken.__enter__().begun(jobs[:1], 40)
+    forsaken.__enter__().runs_started(specs[:1], 40)
     with tracker.run("record", {}) as parent:
-        parent.begun(jobs[:1], 40)
+        parent.runs_started(specs[:1], 40)
     client = mlflow.MlflowClient(tracking_uri(experiment))
     statuses = [one.info.status for one in client.search_runs(["1"])]
     assert sorted(statuses) == ["FINISHED", "KILLED", "KILLED", "KILLED"]

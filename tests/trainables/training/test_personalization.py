@@ -1,11 +1,14 @@
 """The Ray trainable: exact save and restore, and reuse of the actor for another concept."""
 
+from dataclasses import dataclass
+
 import pytest
 
+from orchestrator.criteria import FewIterations
 from trainables.methods import MethodSpec
 from trainables.settings import BaseModelSettings
+from trainables.training.config import RunConfig
 from trainables.training.personalization import Personalization
-from trainables.training.session import Plan
 
 
 @pytest.fixture
@@ -13,26 +16,37 @@ def trainable(toy_concepts, tiny_path, memory_sink):
     """Make the trainable as `tune.with_parameters` does, but in this process, so that the sinks can be looked at."""
     sinks = {}
 
-    def sink(concept, criterion):
-        return sinks.setdefault(concept.name, memory_sink())
+    def sink(spec):
+        return sinks.setdefault(spec.concept, memory_sink())
 
     method = MethodSpec("trainables.methods.textual_inversion")
-    plan = Plan(BaseModelSettings(str(tiny_path)), method, budget=9, report_steps=3, checkpoint_seconds=1e9)
+    plan = RunConfig(BaseModelSettings(str(tiny_path)), method, budget=9, report_steps=3, checkpoint_seconds=1e9)
     concepts = {concept.name: concept for concept in toy_concepts}
     made = []
 
     class WithParameters(Personalization):
         def setup(self, config):
-            super().setup(config, plan=plan, concepts=concepts, sink=sink)
+            super().setup(config, run_config=plan, concepts=concepts, sink=sink)
 
-    def make(index):
-        made.append(WithParameters(config={"run": (toy_concepts[index].name, None)}))
+    def make(index, criterion=None):
+        made.append(WithParameters(config={"runs": (Spec(toy_concepts[index].name, criterion),)}))
         return made[-1]
 
     make.forget_recordings = sinks.clear
     yield make
     for one in made:
         one.stop()
+
+
+@dataclass(frozen=True)
+class Spec:
+    concept: str
+    criterion: object = None
+
+
+def only(result):
+    (report,) = result["reports"]
+    return report
 
 
 def finish(one):
@@ -43,16 +57,30 @@ def finish(one):
 
 
 def values(results):
-    return [value for result in results for value in result["l_det_values"]]
+    return [value for result in results for value in only(result).l_det]
 
 
 def test_reports_every_value_and_ends_at_the_budget(trainable, toy_concepts):
     results = finish(trainable(0))
-    assert [result["step"] for result in results] == [3, 6, 9]
-    assert [result["first_step"] for result in results] == [1, 4, 7]
+    reports = [only(result) for result in results]
+    assert [report.step for report in reports] == [3, 6, 9]
+    assert [report.first_step for report in reports] == [1, 4, 7]
+    assert [report.state for report in reports] == ["running", "running", "complete"]
     assert len(values(results)) == 9
-    assert results[-1]["l_det"] == values(results)[-1]
-    assert results[-1]["concept"] == toy_concepts[0].name
+    assert reports[-1].metrics["l_det"] == values(results)[-1]
+    assert {"train_loss", "grad_norm"} < reports[-1].metrics.keys()
+
+
+def test_the_worker_ends_the_trial_at_the_stop(trainable):
+    """Five steps, though a report is due after three, and the trial is done without anybody else's word."""
+    results = finish(trainable(0, FewIterations(5)))
+    assert [only(result).step for result in results] == [3, 5]
+    assert only(results[-1]).state == "stopped"
+
+
+def test_a_trial_does_not_train_several_runs_yet(trainable):
+    with pytest.raises(ValueError, match="got 2"):
+        trainable(0).reset_config({"runs": (Spec("a"), Spec("b"))})
 
 
 def test_restore_into_another_actor_is_exact(trainable, tmp_path):
@@ -64,7 +92,7 @@ def test_restore_into_another_actor_is_exact(trainable, tmp_path):
     other = trainable(0)
     other.restore(saved)
     results = finish(other)
-    assert results[0]["first_step"] == 1
+    assert only(results[0]).first_step == 1
     assert values(results) == whole
 
 
@@ -73,5 +101,5 @@ def test_reuse_for_another_concept_is_as_good_as_new(trainable, toy_concepts):
     trainable.forget_recordings()
     used = trainable(0)
     used.train()
-    assert used.reset({"run": (toy_concepts[1].name, None)})
+    assert used.reset({"runs": (Spec(toy_concepts[1].name),)})
     assert values(finish(used)) == fresh

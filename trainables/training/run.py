@@ -1,27 +1,27 @@
-"""Session: one concept's personalization from its start or its checkpoint to its end; no Ray inside."""
+"""TrainingRun: one concept's personalization from its start or its checkpoint to its end; no Ray inside."""
 
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
-from trainables.methods.base import Method
 from trainables.models.files import commit, resolve
 from trainables.models.stable_diffusion import BaseModel, load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.quality.pictures import contact_sheet
 from trainables.scratch import scratch_folder
-from trainables.settings import BaseModelSettings, FixedBatchSettings, LDetSchedule, QualitySettings
+from trainables.training.config import RunConfig
+from trainables.training.report import Report, RunState
 from trainables.training.sinks import EndState, Sink, StepRow
 from trainables.training.training import Training
 
@@ -36,73 +36,6 @@ class Preempted(RuntimeError):
     """The process was told to end; the training goes on elsewhere from the checkpoint that was just written."""
 
 
-class Online(Protocol):
-    """A stopping criterion while the training runs."""
-
-    def update(self, value: float) -> bool:
-        """Take the next L_det, NaN where it was not evaluated; return whether to stop now."""
-
-
-class StoppingCriterion(Protocol):
-    """What a session needs of a criterion."""
-
-    @property
-    def l_det_schedule(self) -> LDetSchedule:
-        """How often L_det is evaluated for it, and on how many inputs."""
-
-    @property
-    def needs_l_det(self) -> bool:
-        """Whether it looks at L_det at all."""
-
-    def online(self) -> Online:
-        """Make a fresh one."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that the personalizations of one experiment have in common; it travels to the workers.
-
-    Attributes:
-        base_model: what is personalized.
-        method: makes a method with its settings.
-        budget: optimizer steps at most.
-        seed: of training.
-        fixed_batch: how L_det's inputs are drawn; None never evaluates it.
-        l_det_schedule: how often L_det is evaluated, and on how many inputs.
-        quality: how samples are scored; None takes no samples.
-        criterion: makes a fresh criterion; None runs the whole budget.
-        report_steps: optimizer steps a report at most; None leaves it to `report_seconds`.
-        report_seconds: time after which a report is due.
-        checkpoint_seconds: time after which a checkpoint is due, longer where writing one takes long; 0 writes one
-            with every report.
-    """
-
-    base_model: BaseModelSettings
-    method: Callable[[], Method]
-    budget: int
-    seed: int = 0
-    fixed_batch: FixedBatchSettings | None = field(default_factory=FixedBatchSettings)
-    l_det_schedule: LDetSchedule = field(default_factory=LDetSchedule)
-    quality: QualitySettings | None = None
-    criterion: Callable[[], Online] | None = None
-    report_steps: int | None = None
-    report_seconds: float = 1.0
-    checkpoint_seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise InvalidInput(f"budget must be at least 1 step, got {self.budget}")
-        if self.report_steps is not None and self.report_steps < 1:
-            raise InvalidInput(f"report_steps must be at least 1, got {self.report_steps}")
-
-    def under(self, rule: StoppingCriterion | None) -> "Plan":
-        """Return the plan with a criterion in the place of its own, and no more of L_det than that needs."""
-        if rule is None:
-            return self
-        fixed_batch = self.fixed_batch if rule.needs_l_det else None
-        return replace(self, criterion=rule.online, l_det_schedule=rule.l_det_schedule, fixed_batch=fixed_batch)
-
-
 @dataclass(frozen=True)
 class Models:
     """What is loaded once per process and serves every concept: the base model and the scorer."""
@@ -111,64 +44,42 @@ class Models:
     scorer: ClipScorer | None
 
     @classmethod
-    def load(cls, plan: Plan) -> "Models":
-        """Load what the plan names, on the GPU where one is visible."""
+    def load(cls, config: RunConfig) -> "Models":
+        """Load what the config names, on the GPU where one is visible."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        base = load(resolve(plan.base_model), plan.base_model, device)
-        return cls(base, ClipScorer(plan.quality.scorer, device) if plan.quality else None)
+        base = load(resolve(config.base_model), config.base_model, device)
+        return cls(base, ClipScorer(config.quality.scorer, device) if config.quality else None)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What one call of `Session.advance` did.
-
-    Attributes:
-        step: optimizer steps done so far.
-        first_step: number of the first step of `l_det`; 1 in a session's first report, which repeats what a
-            checkpoint held, so that whoever listens never misses a value.
-        l_det: the values from `first_step` on; NaN where it was not evaluated.
-        state: "running", "complete" (the budget is used up) or "stopped" (by the criterion).
-        last_row: facts of the last step done in this call; None when there was none.
-        scores: quality of the last snapshot that was taken in this call, else empty.
-    """
-
-    step: int
-    first_step: int
-    l_det: tuple[float, ...]
-    state: str
-    last_row: StepRow | None
-    scores: Mapping[str, float]
-
-
-class Session:
+class TrainingRun:
     """Runs a `Training` against its budget and criterion, and tells a sink all that happens.
 
     Args:
-        models: loaded once, used by one session at a time.
-        plan: what to do.
+        models: loaded once, used by one run at a time.
+        config: what to do.
         concept: what to learn.
         sink: where facts go; a checkpoint that it holds is continued.
     """
 
-    def __init__(self, models: Models, plan: Plan, concept: Concept, sink: Sink) -> None:
-        self._plan, self._sink = plan, sink
+    def __init__(self, models: Models, config: RunConfig, concept: Concept, sink: Sink) -> None:
+        self._config, self._sink = config, sink
         self.training = Training(
             models.base,
-            plan.method(),
+            config.method(),
             concept,
-            seed=plan.seed,
-            fixed_batch=plan.fixed_batch,
-            l_det_schedule=plan.l_det_schedule,
+            seed=config.seed,
+            fixed_batch=config.fixed_batch,
+            l_det_schedule=config.l_det_schedule,
         )
         self._probe: QualityProbe | None = None
-        if plan.quality and models.scorer:
+        if config.quality and models.scorer:
             try:
                 phrase = self.training.method.phrase_for(concept)
-                self._probe = QualityProbe(models.base, concept, plan.quality, models.scorer, phrase)
-            except BaseException:  # the next session must find the base model as it was
+                self._probe = QualityProbe(models.base, concept, config.quality, models.scorer, phrase)
+            except BaseException:  # the next run must find the base model as it was
                 self.training.close()
                 raise
-        self._checkpoint_wait = plan.checkpoint_seconds
+        self._checkpoint_wait = config.checkpoint_seconds
         self._restart([])
         self._has_begun = self._is_interrupted = False
 
@@ -180,7 +91,7 @@ class Session:
             self.load(folder)
             return
         self._sink.resumed(0)
-        if self._plan.quality and self._plan.quality.every:
+        if self._config.quality and self._config.quality.every:
             self._snapshot()
 
     def _facts(self) -> dict[str, Any]:
@@ -201,7 +112,7 @@ class Session:
     def _restart(self, values: list[float]) -> None:
         """Take `values` as the whole series so far; the criterion is fed with them anew."""
         self._values, self._reported = values, 0
-        self._online = self._plan.criterion() if self._plan.criterion else None
+        self._online = self._config.criterion() if self._config.criterion else None
         self._fired = False
         for value in values:
             self._fired = self._observe(value)
@@ -211,17 +122,17 @@ class Session:
         return self._online.update(value) if self._online else False
 
     @property
-    def state(self) -> str:
-        """ "running", "complete" or "stopped"."""
+    def state(self) -> RunState:
+        """Whether it runs, used its budget up, or was stopped by its criterion."""
         if self._fired:
             return "stopped"
-        return "complete" if self.training.steps_done >= self._plan.budget else "running"
+        return "complete" if self.training.steps_done >= self._config.budget else "running"
 
     def interrupt(self) -> None:
         """Let `advance` end after the step that is being done; safe to call from a signal handler."""
         self._is_interrupted = True
 
-    def advance(self) -> Progress:
+    def advance(self) -> Report:
         """Train until a report is due or the end is reached; no step is done beyond the stop.
 
         Raises:
@@ -237,13 +148,13 @@ class Session:
         except Exception as error:
             self._sink.ended("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
             raise
-        return self._progress(rows, scores)
+        return self._report(rows, scores)
 
     def _train(self) -> tuple[list[StepRow], dict[str, float]]:
         """Train until a report is due or the end is reached; return the steps done, and the scores of a snapshot."""
         rows: list[StepRow] = []
         scores: dict[str, float] = {}
-        due = time.monotonic() + self._plan.report_seconds
+        due = time.monotonic() + self._config.report_seconds
         while self.state == "running" and not self._report_is_due(len(rows), due):
             rows.append(self._step())
             if self._snapshot_is_due():
@@ -259,10 +170,10 @@ class Session:
         return rows, scores
 
     def _report_is_due(self, rows: int, due: float) -> bool:
-        limit = self._plan.report_steps or MAX_BATCH_OF_ROWS
+        limit = self._config.report_steps or MAX_BATCH_OF_ROWS
         if self._is_interrupted:
             return True
-        return rows >= limit or (rows > 0 and self._plan.report_steps is None and time.monotonic() >= due)
+        return rows >= limit or (rows > 0 and self._config.report_steps is None and time.monotonic() >= due)
 
     def _step(self) -> StepRow:
         row = self.training.step()
@@ -271,21 +182,31 @@ class Session:
         self._fired = self._observe(self._values[-1])
         return row
 
-    def _progress(self, rows: list[StepRow], scores: Mapping[str, float]) -> Progress:
+    def _report(self, rows: list[StepRow], scores: Mapping[str, float]) -> Report:
         first, self._reported = self._reported + 1, len(self._values)
-        return Progress(
+        return Report(
             step=self.training.steps_done,
             first_step=first,
             l_det=tuple(self._values[first - 1 :]),
             state=self.state,
-            last_row=rows[-1] if rows else None,
-            scores=scores,
+            metrics=self._metrics(self._values[first - 1 :], rows, scores),
         )
 
+    def _metrics(
+        self, values: Sequence[float], rows: Sequence[StepRow], scores: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Return the latest values by name; what was not measured is absent."""
+        metrics = dict(scores)
+        if evaluated := [value for value in values if math.isfinite(value)]:
+            metrics["l_det"] = evaluated[-1]
+        if rows:
+            metrics |= {"train_loss": rows[-1].train_loss, "grad_norm": rows[-1].grad_norm}
+        return metrics
+
     def _snapshot_is_due(self) -> bool:
-        if self._plan.quality is None:
+        if self._config.quality is None:
             return False
-        every = self._plan.quality.every
+        every = self._config.quality.every
         return self.state != "running" or (every is not None and self.training.steps_done % every == 0)
 
     def _snapshot(self) -> dict[str, float]:
@@ -301,7 +222,7 @@ class Session:
 
     def _end(self) -> None:
         state: EndState = "stopped" if self._fired else "complete"
-        if self._plan.quality is None:
+        if self._config.quality is None:
             with scratch_folder() as folder:
                 self.training.method.export(folder)
                 self._sink.snapshot(self.training.steps_done, {}, {}, folder)
@@ -314,9 +235,9 @@ class Session:
             return
         self._checkpoint()
         self._last_checkpoint = time.monotonic()
-        if self._plan.checkpoint_seconds:
+        if self._config.checkpoint_seconds:
             taken = self._last_checkpoint - begun
-            self._checkpoint_wait = max(self._plan.checkpoint_seconds, CHECKPOINT_PATIENCE * taken)
+            self._checkpoint_wait = max(self._config.checkpoint_seconds, CHECKPOINT_PATIENCE * taken)
 
     def _checkpoint(self) -> None:
         with scratch_folder() as folder:
@@ -347,7 +268,7 @@ class Session:
         self._restart(values)
 
     def close(self) -> None:
-        """Leave the base model as it was, ready for the next session."""
+        """Leave the base model as it was, ready for the next run."""
         self.training.close()
 
 

@@ -7,8 +7,9 @@ from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.settings import BaseModelSettings, QualitySettings
-from trainables.training import session
-from trainables.training.session import Plan, Preempted, Session
+from trainables.training import run as training_run
+from trainables.training.config import RunConfig
+from trainables.training.run import Preempted, TrainingRun
 from trainables.training.training import NonFiniteLossError
 
 QUALITY = QualitySettings(every=4, samples=1, inference_steps=2)
@@ -44,51 +45,51 @@ def reported(progress):
 
 
 @pytest.mark.parametrize("report_steps", [1, 5, 7, 50, None])
-def test_every_value_is_recorded_and_reported_once(run_session, memory_sink, report_steps):
+def test_every_value_is_recorded_and_reported_once(run_training, memory_sink, report_steps):
     sink = memory_sink()
-    progress = run_session(sink, report_steps=report_steps)
+    progress = run_training(sink, report_steps=report_steps)
     assert len(sink.rows) == 12
     assert reported(progress) == l_det(sink)
     assert sink.end == ("complete", "the budget is used up at step 12")
 
 
 @pytest.mark.parametrize("report_steps", [1, 7, 50])
-def test_no_step_is_trained_beyond_the_stop(run_session, memory_sink, report_steps):
+def test_no_step_is_trained_beyond_the_stop(run_training, memory_sink, report_steps):
     sink = memory_sink()
-    progress = run_session(sink, report_steps=report_steps, criterion=lambda: StopAt(9))
+    progress = run_training(sink, report_steps=report_steps, criterion=lambda: StopAt(9))
     assert len(sink.rows) == 9
     assert progress[-1].state == "stopped"
     assert sink.end == ("stopped", "the criterion fired at step 9")
 
 
 @pytest.mark.parametrize("interrupted_after", [1, 2])
-def test_an_interrupted_session_goes_on_exactly(run_session, memory_sink, interrupted_after):
+def test_an_interrupted_session_goes_on_exactly(run_training, memory_sink, interrupted_after):
     whole, parts = memory_sink(), memory_sink()
-    run_session(whole)
-    run_session(parts, reports=interrupted_after)
-    progress = run_session(parts)
+    run_training(whole)
+    run_training(parts, reports=interrupted_after)
+    progress = run_training(parts)
     assert l_det(parts) == l_det(whole)
     assert progress[0].first_step == 1
     assert reported(progress) == l_det(whole)
 
 
-def test_steps_after_the_checkpoint_are_repeated_not_doubled(run_session, memory_sink):
+def test_steps_after_the_checkpoint_are_repeated_not_doubled(run_training, memory_sink):
     whole, parts = memory_sink(), memory_sink()
-    run_session(whole)
-    run_session(parts, reports=1)
+    run_training(whole)
+    run_training(parts, reports=1)
     first_checkpoint = parts.saved
-    run_session(parts, reports=1)
+    run_training(parts, reports=1)
     parts.saved = first_checkpoint
-    run_session(parts)
+    run_training(parts)
     assert "resumed 5" in parts.calls
     assert l_det(parts) == l_det(whole)
 
 
-def test_a_session_that_is_told_to_end_leaves_a_checkpoint(run_session, memory_sink, models, toy_concepts):
+def test_a_session_that_is_told_to_end_leaves_a_checkpoint(run_training, memory_sink, models, toy_concepts):
     whole = memory_sink()
-    run_session(whole)
+    run_training(whole)
     method = MethodSpec("trainables.methods.textual_inversion")
-    plan = Plan(BaseModelSettings(), method, budget=12, report_steps=100, checkpoint_seconds=1000.0)
+    plan = RunConfig(BaseModelSettings(), method, budget=12, report_steps=100, checkpoint_seconds=1000.0)
 
     class Sink(memory_sink):
         def steps(self, rows):
@@ -97,44 +98,44 @@ def test_a_session_that_is_told_to_end_leaves_a_checkpoint(run_session, memory_s
                 told.interrupt()
 
     sink = Sink()
-    told = Session(models, plan, toy_concepts[0], sink)
+    told = TrainingRun(models, plan, toy_concepts[0], sink)
     with pytest.raises(Preempted, match="was told to end, and goes on after step 7"):
         told.advance()
     told.close()
     assert (sink.saved[0], sink.end) == (7, None)
-    run_session(sink)
+    run_training(sink)
     assert "resumed 7" in sink.calls
     assert l_det(sink) == l_det(whole)
 
 
-def test_the_stop_is_the_same_after_an_interruption(run_session, memory_sink):
+def test_the_stop_is_the_same_after_an_interruption(run_training, memory_sink):
     sink = memory_sink()
-    run_session(sink, reports=1, criterion=lambda: StopAt(9))
-    run_session(sink, criterion=lambda: StopAt(9))
+    run_training(sink, reports=1, criterion=lambda: StopAt(9))
+    run_training(sink, criterion=lambda: StopAt(9))
     assert len(sink.rows) == 9
 
 
-def test_snapshots_at_the_start_on_the_way_and_at_the_end(run_session, memory_sink):
+def test_snapshots_at_the_start_on_the_way_and_at_the_end(run_training, memory_sink):
     sink = memory_sink()
-    run_session(sink, budget=10, quality=QUALITY)
+    run_training(sink, budget=10, quality=QUALITY)
     assert list(sink.snapshots) == [0, 4, 8, 10]
     scores, files = sink.snapshots[8]
     assert set(scores) == {"train_clip_image", "val_clip_image", "val_clip_text"}
     assert files == ["learned_embeds.safetensors", "samples.png"]
 
 
-def test_snapshots_change_nothing_in_training(run_session, memory_sink):
+def test_snapshots_change_nothing_in_training(run_training, memory_sink):
     with_samples, without = memory_sink(), memory_sink()
-    run_session(with_samples, quality=QUALITY)
-    run_session(without)
+    run_training(with_samples, quality=QUALITY)
+    run_training(without)
     assert l_det(with_samples) == l_det(without)
     assert without.snapshots[12] == ({}, ["learned_embeds.safetensors"])
 
 
-def test_nan_keeps_what_was_recorded_and_names_concept_and_step(run_session, memory_sink, toy_concepts):
+def test_nan_keeps_what_was_recorded_and_names_concept_and_step(run_training, memory_sink, toy_concepts):
     sink = memory_sink()
     with pytest.raises(NonFiniteLossError):
-        run_session(sink, method=Exploding)
+        run_training(sink, method=Exploding)
     state, reason = sink.end
     assert state == "failed"
     assert toy_concepts[0].name in reason
@@ -142,30 +143,30 @@ def test_nan_keeps_what_was_recorded_and_names_concept_and_step(run_session, mem
     assert len(sink.rows) == 2
 
 
-def test_a_damaged_checkpoint_is_named(run_session, memory_sink):
+def test_a_damaged_checkpoint_is_named(run_training, memory_sink):
     sink = memory_sink()
-    run_session(sink, reports=1)
+    run_training(sink, reports=1)
     file = sink.saved[1] / "training.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InvalidInput, match=r"training\.safetensors cannot be read"):
-        run_session(sink)
+        run_training(sink)
 
 
-def test_the_models_are_reusable_after_a_failed_start(run_session, memory_sink):
+def test_the_models_are_reusable_after_a_failed_start(run_training, memory_sink):
     class Broken(memory_sink):
         def started(self, facts):
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        run_session(Broken())
+        run_training(Broken())
     sink = memory_sink()
-    run_session(sink, budget=2)
+    run_training(sink, budget=2)
     assert len(sink.rows) == 2
 
 
-def test_facts_describe_every_fixed_input(run_session, memory_sink):
+def test_facts_describe_every_fixed_input(run_training, memory_sink):
     sink = memory_sink()
-    run_session(sink, budget=1)
+    run_training(sink, budget=1)
     inputs = sink.facts["fixed_inputs"]
     assert len(inputs) == 8
     assert set(inputs[0]) == {"image", "caption", "timestep"}
@@ -174,7 +175,7 @@ def test_facts_describe_every_fixed_input(run_session, memory_sink):
     assert np.mean(sink.facts["initial_losses"]) == pytest.approx(sink.rows[0].l_det, rel=0.2)
 
 
-def test_a_checkpoint_that_takes_long_is_written_less_often(run_session, memory_sink, monkeypatch):
+def test_a_checkpoint_that_takes_long_is_written_less_often(run_training, memory_sink, monkeypatch):
     class SlowSink(memory_sink):
         saves = 0
 
@@ -184,19 +185,19 @@ def test_a_checkpoint_that_takes_long_is_written_less_often(run_session, memory_
             clock[0] += 100.0
 
     clock = [0.0]
-    monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
-    original = session.Session._step
+    monkeypatch.setattr(training_run.time, "monotonic", lambda: clock[0])
+    original = training_run.TrainingRun._step
 
     def step(self):
         clock[0] += 10.0
         return original(self)
 
-    monkeypatch.setattr(session.Session, "_step", step)
-    run_session(SlowSink(), budget=60, report_steps=1, checkpoint_seconds=5.0)
+    monkeypatch.setattr(training_run.TrainingRun, "_step", step)
+    run_training(SlowSink(), budget=60, report_steps=1, checkpoint_seconds=5.0)
     assert SlowSink.saves == 1  # at step 1; the next would be due 2,000 seconds later
 
 
-def test_facts_hold_the_methods_own_setting_of_dvar(run_session, memory_sink):
+def test_facts_hold_the_methods_own_setting_of_dvar(run_training, memory_sink):
     sink = memory_sink()
-    run_session(sink, budget=2)
+    run_training(sink, budget=2)
     assert sink.facts["usual"] == {"budget": 6100, "window": 310, "threshold": 0.15}

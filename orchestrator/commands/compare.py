@@ -1,0 +1,139 @@
+"""`dvar compare`: sets strategies side by side on concepts that the search never saw."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import criteria, runs
+from orchestrator.commands.context import CommandContext
+from orchestrator.commands.run import read_best, unseen
+from orchestrator.config.experiment import Experiment
+from orchestrator.criteria import Criterion, Never
+from orchestrator.recordings.recording import DONE, Recording
+from orchestrator.replay.replay import Outcome, live_outcome, replay
+from orchestrator.report.console.tables import Row, comparison_table
+from search_spaces import dvar as dvar_space
+from search_spaces.paper import PAPER
+from trainables.data.concept import Concept
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Strategies on the same concepts.
+
+    Attributes:
+        rows: a strategy each.
+        tuned: the criterion with the best setting.
+        recordings: replayed, with every seed.
+        live: what live runs under `tuned` came to; empty where there are none.
+        metric: the quality that counts.
+    """
+
+    rows: tuple[Row, ...]
+    tuned: Criterion
+    recordings: tuple[Recording, ...]
+    live: tuple[Outcome, ...]
+    metric: str
+
+    @property
+    def of_live_seed(self) -> list[Recording]:
+        """The recordings of the seed that live runs have."""
+        seeds = {outcome.seed for outcome in self.live}
+        return [recording for recording in self.recordings if recording.identity.seed in seeds]
+
+
+def compare(experiment: Experiment, best: Path | None) -> None:
+    """Print strategies side by side on the test concepts."""
+    context = CommandContext.open(experiment, best)
+    compare_strategies(context)
+    context.say_where_runs_are()
+
+
+def compare_strategies(context: CommandContext) -> None:
+    """Compare strategies on the concepts of a context that did not tune; print the table and keep it in MLflow."""
+    setting = read_best(context)
+    concepts: Sequence[Concept] = unseen(context, setting)
+    if not concepts:
+        context.say("[yellow]note: every concept served to tune the setting, so this proves nothing about others[/]")
+        concepts = context.concepts
+    comparison = _measure(context, concepts, setting.make_criterion(), setting.measure)
+    _print(context, concepts, comparison)
+    _log(context, comparison)
+
+
+def _measure(context: CommandContext, concepts: Sequence[Concept], tuned: Criterion, metric: str) -> Comparison:
+    """Replay every strategy, and read the live runs of the tuned one."""
+    recordings = context.recordings(concepts)
+    rows = [
+        Row.of(name, [replay(criterion, recording, metric) for recording in recordings])
+        for name, criterion in _strategies(context, recordings[0], tuned).items()
+    ]
+    live = _live_outcomes(context, concepts, recordings, tuned, metric)
+    if live:
+        rows.append(Row.of(f"{_tuned_name(tuned)}, live", live))
+    return Comparison(tuple(rows), tuned, tuple(recordings), tuple(live), metric)
+
+
+def _strategies(context: CommandContext, recording: Recording, tuned: Criterion) -> dict[str, Criterion]:
+    method = context.experiment.method.name
+    params = dvar_space.default_params(method, context.experiment.budget, recording.defaults)
+    whose = "paper" if method in PAPER else "method"
+    return {
+        "full budget": Never(),
+        f"DVAR, {whose}'s setting": criteria.load("dvar", **params),
+        _tuned_name(tuned): tuned,
+    }
+
+
+def _tuned_name(criterion: Criterion) -> str:
+    return f"{type(criterion).__name__}, tuned"
+
+
+def _live_outcomes(
+    context: CommandContext,
+    concepts: Sequence[Concept],
+    recordings: Sequence[Recording],
+    criterion: Criterion,
+    metric: str,
+) -> list[Outcome]:
+    store, seed = runs.live_runs(context.experiment), context.experiment.seed
+    full_length = [recording for recording in recordings if recording.identity.seed == seed]
+    specs = runs.run_specs(context.experiment, concepts, criterion)
+    pairs = [(store.find(spec.identity), full) for spec, full in zip(specs, full_length, strict=True)]
+    return [live_outcome(run, full, metric) for run, full in pairs if run and run.state in DONE]
+
+
+def _print(context: CommandContext, concepts: Sequence[Concept], comparison: Comparison) -> None:
+    budget, metric = context.experiment.budget, comparison.metric
+    context.say(f"{len(concepts)} concepts, {budget} steps, quality: {metric}; mean ± std:")
+    context.console.print(comparison_table(comparison.rows))
+    if comparison.live and len(context.experiments) > 1:
+        context.say(f"live runs are those of seed {context.experiment.seed}, replayed ones those of every seed")
+    say_agreement(context, comparison.live, comparison.of_live_seed, comparison.tuned, metric)
+
+
+def say_agreement(
+    context: CommandContext,
+    live: Sequence[Outcome],
+    recordings: Sequence[Recording],
+    criterion: Criterion,
+    metric: str,
+) -> None:
+    """Say whether live runs stopped where the criterion's replay over the recordings does."""
+    if not live:
+        if criterion.decides_by_step:
+            context.say("no live runs of this setting yet: `dvar run` proves it")
+        return
+    replayed = {recording.concept: replay(criterion, recording, metric).stop_step for recording in recordings}
+    same = sum(replayed[outcome.concept] == outcome.stop_step for outcome in live)
+    context.say(f"live and replayed stop at the same step: {same} of {len(live)} concepts")
+
+
+def _log(context: CommandContext, comparison: Comparison) -> None:
+    with context.tracker.run("compare", context.experiment.public()) as parent:
+        by_name = {row.name: row.metrics() for row in comparison.rows}
+        parent.log_text(json.dumps(by_name, indent=2), "comparison.json")
+        for name, metrics in by_name.items():
+            child = parent.child(name, {"strategy": name}, {"dvar.kind": "strategy"})
+            parent.finish(child, metrics)

@@ -1,0 +1,55 @@
+"""`dvar demo`: records, tunes, runs and compares on the embedded miniature, and explains each part in a line."""
+
+from rich.markup import escape
+
+from orchestrator import runs
+from orchestrator.commands.compare import compare_strategies
+from orchestrator.commands.context import CommandContext
+from orchestrator.commands.record import make_recordings
+from orchestrator.commands.run import run_live
+from orchestrator.commands.tune import search_by_replay
+from orchestrator.config.experiment import Experiment
+from orchestrator.criteria import Criterion
+from orchestrator.report.figures.demo import demo_picture
+from trainables.settings import MINIATURE, OF_THE_MINIATURE
+
+PICTURE = "demo.png"
+
+
+def demo(experiment: Experiment) -> bool:
+    """Do all of it, explaining each part in a line; return whether all went well."""
+    context = CommandContext.open(experiment)
+    _explain(context, "record", "train every concept for its whole budget once, and keep L_det and quality")
+    if not make_recordings(context):
+        return False
+    _explain(context, "tune", "replay stopping over the tuning concepts' recordings; find the best setting")
+    result = search_by_replay(context)
+    _explain(context, "run", "personalize the other concepts anew, and stop them by that setting")
+    if not run_live(context, context.split.test, result.best.criterion):
+        return False
+    _explain(context, "compare", "what each strategy costs and keeps on concepts that the search never saw")
+    compare_strategies(context)
+    _draw(context, result.best.criterion)
+    if experiment.base_model.id == MINIATURE:
+        context.say(f"\n{OF_THE_MINIATURE}")
+    context.say_where_runs_are()
+    return True
+
+
+def _draw(context: CommandContext, criterion: Criterion) -> None:
+    """Draw what was learned at the stop and at the full budget, for every test concept."""
+    experiment, concepts = context.experiment, context.split.test
+    picture = demo_picture(
+        concepts,
+        runs.recordings(experiment),
+        runs.run_specs(experiment, concepts),
+        runs.live_runs(experiment),
+        runs.run_specs(experiment, concepts, criterion),
+    )
+    target = PICTURE if "://" in experiment.storage else runs.storage_folder(experiment, PICTURE)
+    picture.save(target)
+    context.say(f"\npicture of the concepts, their samples at the stop and at the full budget: {escape(str(target))}")
+
+
+def _explain(context: CommandContext, command: str, text: str) -> None:
+    context.say(f"\n[bold]dvar {command}[/] - {text}")

@@ -1,0 +1,54 @@
+"""`dvar methods` and `dvar concepts`: list what there is to personalize by and with; no experiment is needed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator import plugins
+from orchestrator.report.console.tables import concepts_table, methods_table
+from trainables.errors import InvalidInput
+
+
+def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None:
+    """List the miniature's concepts, or write them as folders of PNG with a concept.yaml each."""
+    from trainables.data.concept import write_concept
+    from trainables.miniature import concepts as toys
+
+    console = Console(highlight=False)
+    names = list(toys.ENTRIES) if only is None else only
+    if target is None:
+        entries = [toys.entry(name) for name in names]
+        console.print(concepts_table([(entry.name, entry.noun, entry.role) for entry in entries]))
+        return
+    if not 16 <= size <= 1024:
+        raise InvalidInput(f"--size must lie between 16 and 1024 pixels, got {size}")
+    with console.status(f"rendering {len(names)} concepts"):
+        for concept in toys.load(names, size):
+            write_concept(concept, target)
+    console.print(f"{len(names)} concepts in {escape(str(target))}", soft_wrap=True)
+
+
+def methods() -> bool:
+    """List the personalization methods, and those that cannot be loaded; return whether all can."""
+    from trainables.methods.base import Method
+
+    console = Console(highlight=False)
+    problems = plugins.METHODS.problems(Method)
+    rows = []
+    for name in plugins.METHODS.names():
+        try:
+            method = plugins.METHODS.load(name, Method)
+        except InvalidInput as error:
+            if str(error) not in problems:  # a broken file among the built-in ones
+                problems.append(str(error))
+            continue
+        try:
+            rows.append((name, method.trains, method.budget, method.window, method.threshold, [*method.recipes]))
+        except AttributeError as error:
+            problems.append(f"method {name!r} lacks a class attribute: {error}")
+    console.print(methods_table(rows))
+    for problem in problems:
+        console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
+    return not problems

@@ -1,0 +1,71 @@
+"""`dvar recordings`: lists, shows, packs, unpacks and verifies recordings; no experiment is needed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator.recordings import collection
+from orchestrator.recordings.pack import write_pack
+from orchestrator.recordings.recording import DONE
+from orchestrator.report.console.tables import course_table, recordings_table
+from trainables.errors import InvalidInput
+
+
+def list_recordings(place: str) -> None:
+    """Print a line for every complete recording of a place."""
+    found = collection.read_place(place)
+    console = Console(highlight=False)
+    console.print(recordings_table(found))
+    console.print(f"{len(found)} complete recordings in {escape(place)}", soft_wrap=True)
+
+
+def show_recording(key: str, place: str) -> None:
+    """Print what recordings were made with, and their course."""
+    console = Console(highlight=False)
+    for one in collection.pick(collection.read_place(place), [key]):
+        about = {"key": one.key, **one.identity.to_json(), "made on": dict(one.facts)}
+        about["concept"] = {name: value for name, value in about["concept"].items() if name != "images"}
+        console.print(escape(yaml.safe_dump(about, sort_keys=False, allow_unicode=True)), soft_wrap=True)
+        console.print(course_table(one))
+
+
+def export_recordings(target: Path, place: str, only: Sequence[str] | None, whole: bool) -> None:
+    """Pack recordings into a file."""
+    found = collection.read_place(place)
+    chosen = found if only is None else collection.pick(found, only)
+    write_pack(chosen, target, compact=not whole)
+    size = target.stat().st_size / 1e6
+    Console(highlight=False).print(f"{len(chosen)} recordings in {escape(str(target))}, {size:.2f} MB", soft_wrap=True)
+
+
+def import_recordings(pack: str, storage: str) -> None:
+    """Write a pack's recordings into a storage."""
+    found = collection.read_place(pack)
+    new = collection.take_in(found, storage)
+    text = f"{new} of {len(found)} recordings are new in {escape(collection.open_store(storage).url)}"
+    Console(highlight=False).print(text, soft_wrap=True)
+
+
+def verify_recordings(place: str) -> bool:
+    """Read every recording of a place, name the damaged ones, and return whether all are sound."""
+    console, damaged = Console(highlight=False), 0
+    if collection.is_packed(place):
+        console.print(f"{len(collection.read_place(place))} recordings in {escape(place)} are sound", soft_wrap=True)
+        return True
+    store = collection.open_store(place)
+    listed = store.list()
+    for row in listed:
+        try:
+            store.read(row.key)
+        except InvalidInput as error:
+            damaged += 1
+            console.print(f"[red]damaged[/] {escape(row.concept)}: {escape(str(error))}", soft_wrap=True)
+    unfinished = sum(row.state not in DONE for row in listed)
+    rest = f", {unfinished} of them not finished" if unfinished else ""
+    console.print(
+        f"{len(listed) - damaged} of {len(listed)} recordings in {escape(store.url)} are sound{rest}", soft_wrap=True
+    )
+    return not damaged

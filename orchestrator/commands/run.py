@@ -1,0 +1,93 @@
+"""`dvar run`: personalizes concepts, stops each by a criterion, and exports what was learned."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+
+from orchestrator import runs
+from orchestrator.commands.context import CommandContext
+from orchestrator.commands.record import say_results
+from orchestrator.config.experiment import Experiment
+from orchestrator.criteria import Criterion
+from orchestrator.report.console.progress import run_bars
+from orchestrator.storage.files import open_files
+from orchestrator.study import best as best_file
+from orchestrator.study.best import Best
+from trainables.data.concept import Concept
+from trainables.errors import InvalidInput
+
+ADAPTERS = "adapters"
+
+
+def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, every: bool) -> bool:
+    """Personalize concepts until a criterion stops them; return whether all ended well.
+
+    Args:
+        experiment: what to personalize.
+        criterion: ends the runs; None takes the one of the best setting.
+        best: the file of the best setting; see `CommandContext.open`.
+        every: whether the concepts on which the best setting was chosen are run, too.
+
+    Raises:
+        InvalidInput: something cannot be used, or no concept is left.
+    """
+    context = CommandContext.open(experiment, best)
+    concepts: Sequence[Concept] = context.concepts
+    if criterion is None:
+        setting = read_best(context)
+        criterion = setting.make_criterion()
+        if not every:
+            concepts = unseen(context, setting)
+            if not concepts:
+                raise InvalidInput("every concept served to tune the setting; run them nevertheless with --all")
+    is_good = run_live(context, concepts, criterion)
+    context.say_where_runs_are()
+    return is_good
+
+
+def read_best(context: CommandContext) -> Best:
+    """Read best.yaml; say so where it was tuned for something else."""
+    setting = best_file.read(context.best_path)
+    experiment = context.experiment
+    current = {
+        "method": experiment.method.name,
+        "base_model": experiment.base_model.id,
+        "budget": str(experiment.budget),
+    }
+    for name, value in current.items():
+        tuned_for = str(getattr(setting, name))
+        if tuned_for != value:
+            path = escape(str(context.best_path))
+            context.say(f"[yellow]note: {path} was tuned for {name} {tuned_for}, this is {value}[/]")
+    return setting
+
+
+def unseen(context: CommandContext, setting: Best) -> list[Concept]:
+    """Return the concepts on which a setting was not tuned."""
+    return [concept for concept in context.concepts if concept.name not in setting.tuned_on]
+
+
+def run_live(context: CommandContext, concepts: Sequence[Concept], criterion: Criterion) -> bool:
+    """Personalize concepts under a criterion and export their adapters; return whether all ended well."""
+    runs.check_live(context.experiment, criterion)
+    context.say(f"{criterion} on {len(concepts)} concepts, at most {context.experiment.budget} steps each")
+    params = context.experiment.public() | {"criterion": repr(criterion)}
+    with context.tracker.run("run", params) as parent, run_bars(context.console, "personalizing") as bars:
+        results = runs.live(context.experiment, concepts, criterion, [parent, bars])
+    for result in results:
+        if result.is_good:
+            folder = escape(_export(context, result))
+            context.say(f"{escape(result.spec.concept)}: {result.steps} steps, adapter in {folder}")
+    return say_results(context, results, runs.storage_folder(context.experiment, runs.LIVE))
+
+
+def _export(context: CommandContext, result: runs.RunResult) -> str:
+    """Copy the adapter of a run to a folder that is easy to find, where the storage is local."""
+    store = runs.live_runs(context.experiment)
+    if "://" in store.url:
+        return store.folder(result.spec.identity)
+    source = store.snapshot_folder(result.spec.key, result.steps)
+    adapters, name = runs.storage_folder(context.experiment, ADAPTERS), Path(store.folder(result.spec.identity)).name
+    open_files(adapters).put_folder(name, source)
+    return f"{adapters}/{name}"

@@ -1,0 +1,20 @@
+"""`dvar status`: what runs below a storage, what ended, and why."""
+
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator.recordings import RecordingStore, collection
+from orchestrator.report.console.tables import status_table
+
+
+def status(storage: str) -> None:
+    """Print what runs below a storage, what ended, and why; and where the tracebacks of failed runs are."""
+    console = Console(highlight=False)
+    kinds = {"recordings": "full length", "live": "live"}
+    rows = {title: RecordingStore(collection.below(storage, folder)).list() for folder, title in kinds.items()}
+    if not any(rows.values()):
+        console.print(f"nothing was begun in {escape(storage)} yet", soft_wrap=True)
+        return
+    console.print(status_table([(title, one) for title, found in rows.items() for one in found]))
+    for one in (one for found in rows.values() for one in found if one.traceback):
+        console.print(f"traceback of {escape(one.concept)}: {escape(str(one.traceback))}", soft_wrap=True)

@@ -1,0 +1,110 @@
+"""What determines a run, and the key that is computed from it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+JsonObject = Mapping[str, Any]
+
+
+class RunIdentity:
+    """Everything that determines a run: model, method, concept, seed, budget and settings.
+
+    Two identities are equal when their keys are. Files of older versions and of other programs may lack some of it:
+    only the concept's name and the budget are always there.
+
+    Args:
+        fields: plain JSON, as `Experiment` describes a run and as a manifest holds it.
+
+    Raises:
+        ValueError: the concept's name or the budget is missing or of another type, or a value has no JSON form.
+    """
+
+    def __init__(self, fields: JsonObject) -> None:
+        concept = fields.get("concept")
+        if not isinstance(concept, Mapping) or not isinstance(concept.get("name"), str):
+            raise ValueError(f"an identity needs the name of its concept, got {concept!r}")
+        budget = fields.get("budget")
+        if not isinstance(budget, int) or isinstance(budget, bool):
+            raise ValueError(f"an identity needs a whole number as its budget, got {budget!r}")
+        self._fields = dict(fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every field as plain JSON; `RunIdentity` of it is equal."""
+        return dict(self._fields)
+
+    def with_fields(self, **changes: Any) -> "RunIdentity":
+        """Return the identity of a run that differs in some fields."""
+        return RunIdentity(self._fields | changes)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of all fields, 20 hexadecimal digits: names the recording of the run."""
+        return json_hash(self._fields)
+
+    @property
+    def concept(self) -> str:
+        """Name of the concept."""
+        return str(self._fields["concept"]["name"])
+
+    @property
+    def class_noun(self) -> str:
+        """The common word for the concept; empty where it is not known."""
+        return str(self._fields["concept"].get("class_noun", ""))
+
+    @property
+    def image_count(self) -> int:
+        """Number of the concept's images; 0 where they are not known."""
+        return len(self._fields["concept"].get("images", ()))
+
+    @property
+    def budget(self) -> int:
+        """Optimizer steps of a full-length run."""
+        return int(self._fields["budget"])
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the training; None where it is not known."""
+        seed = self._fields.get("seed")
+        return None if seed is None else int(seed)
+
+    @property
+    def method(self) -> str:
+        """Name of the personalization method; empty where it is not known."""
+        return str(self._section("method").get("name", ""))
+
+    @property
+    def base_model(self) -> str:
+        """Id of the base model; empty where it is not known."""
+        return str(self._section("base_model").get("id", ""))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the base model's files; empty where it is not known."""
+        return str(self._section("base_model").get("fingerprint", ""))
+
+    def _section(self, name: str) -> JsonObject:
+        section = self._fields.get(name)
+        return section if isinstance(section, Mapping) else {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunIdentity) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"RunIdentity(concept={self.concept!r}, key={self.key!r})"
+
+
+def json_hash(fields: JsonObject) -> str:
+    """Return a hash of plain JSON, 20 hexadecimal digits: equal for equal content whatever the order of keys.
+
+    Raises:
+        TypeError: a value has no JSON form.
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

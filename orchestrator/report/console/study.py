@@ -1,0 +1,57 @@
+"""What `dvar tune` prints of a study, as lines of console markup."""
+
+from collections.abc import Iterator
+
+from rich.markup import escape
+
+from orchestrator.study.result import StudyResult
+from orchestrator.study.robustness import Robustness
+
+
+def best_lines(result: StudyResult) -> Iterator[str]:
+    """Yield what the best setting needs and keeps, and that no setting keeps enough where that is so."""
+    best, metric = result.best, result.objective.measure
+    if not best.is_feasible:
+        yield (
+            f"[yellow]no setting keeps {100 * result.objective.quality_kept:.0f} % of the best {metric}; this one "
+            "keeps most. Record a longer budget, or ask for less with --keep.[/]"
+        )
+    saved = 100 * (1 - best.summary.share.mean)
+    yield (
+        f"best: [bold]{escape(str(best.criterion))}[/] needs {best.iterations:.1f} of {result.budget} steps (saves "
+        f"{saved:.1f} %) and keeps {100 * best.quality_kept:.1f} % of the best {metric}"
+    )
+
+
+def robustness_lines(robustness: Robustness, unit: str) -> Iterator[str]:
+    """Yield how far the choice depends on the concepts that it was made on.
+
+    Args:
+        robustness: of the choice.
+        unit: of its cost, "steps" or "s".
+    """
+    cost, kept, target = robustness.cost, robustness.quality_kept, f"{100 * robustness.wanted:.0f} %"
+    if ranges := _ranges(robustness):
+        yield f"as good within 5 %, among the settings tried: {ranges}"
+    if not robustness.left_out:
+        yield "[yellow]one concept says nothing of others; tune on more[/]"
+        return
+    yield (
+        f"nine of ten resampled sets of these concepts put it at {cost.low:.1f} to {cost.high:.1f} {unit} and "
+        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * robustness.risk:.0f} of 100 sets keep less "
+        f"than {target}"
+    )
+    yield (
+        f"chosen without the concept that it is applied to: {robustness.left_out_cost:.1f} {unit} and "
+        f"{100 * robustness.left_out_quality:.1f} % (chosen with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
+    )
+    if robustness.is_inconclusive:
+        yield (
+            f"[yellow]these concepts are too few, or too different, to say that it keeps {target} on others; tune on "
+            "more, or ask for more with --keep[/]"
+        )
+
+
+def _ranges(robustness: Robustness) -> str:
+    parts = [f"{key} {low:g} to {high:g}" for key, (low, high) in robustness.near_ranges.items() if low != high]
+    return ", ".join(parts)

@@ -1,0 +1,79 @@
+"""Where an experiment keeps its runs, what identifies each of them, and how each ended."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from orchestrator.config.experiment import Experiment
+from orchestrator.criteria import Criterion
+from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.identity import RunIdentity
+from orchestrator.runs.spec import RunResult, RunSpec
+from trainables.data.concept import Concept
+from trainables.models.files import fingerprint, resolve
+from trainables.settings import BaseModelSettings, QualitySettings
+
+RECORDINGS, LIVE = "recordings", "live"
+
+
+def storage_folder(experiment: Experiment, *parts: str) -> str:
+    """Return a place below the experiment's storage, as an absolute path or a URL."""
+    storage = experiment.storage
+    if "://" not in storage:
+        storage = str(Path(storage).expanduser().resolve())
+    return "/".join([storage.rstrip("/"), *parts])
+
+
+def recordings(experiment: Experiment) -> RecordingStore:
+    """Return the store of full-length recordings."""
+    return RecordingStore(storage_folder(experiment, RECORDINGS))
+
+
+def live_runs(experiment: Experiment) -> RecordingStore:
+    """Return the store of runs that a criterion ended."""
+    return RecordingStore(storage_folder(experiment, LIVE))
+
+
+def run_specs(experiment: Experiment, concepts: Sequence[Concept], criterion: Criterion | None = None) -> list[RunSpec]:
+    """Return the run of every concept: full-length, or live under `criterion`.
+
+    Raises:
+        InvalidInput: the base model's files are not complete.
+    """
+    files = _fingerprint(experiment.base_model)
+    extra = _live_fields(experiment, criterion)
+    return [
+        RunSpec(concept.name, criterion, RunIdentity(experiment.identity(concept, files) | extra))
+        for concept in concepts
+    ]
+
+
+def _live_fields(experiment: Experiment, criterion: Criterion | None) -> dict[str, Any]:
+    """Return what determines a live run beyond what determines a full-length one."""
+    if criterion is None:
+        return {}
+    return {"criterion": repr(criterion), "quality": asdict(live_quality(experiment))}
+
+
+@cache
+def _fingerprint(base_model: BaseModelSettings) -> str:
+    """Hash the base model's files once per process: for a full-size model that takes seconds."""
+    return fingerprint(resolve(base_model))
+
+
+def live_quality(experiment: Experiment) -> QualitySettings:
+    """Return how a live run is scored: at its end alone, since samples on the way would cost what stopping saves."""
+    return replace(experiment.quality, every=None)
+
+
+def run_result(store: RecordingStore, spec: RunSpec, error: str = "", *, is_new: bool = True) -> RunResult:
+    """Return how a run ended, as its recording says; `error` is that of its trial, if there was one."""
+    recording = store.find(spec.identity)
+    if recording is None:
+        return RunResult(spec, None, 0, error or "nothing was recorded", is_new)
+    reason = recording.reason
+    if recording.state == "running":
+        reason = error or "interrupted; the same command goes on from there"
+    return RunResult(spec, recording.state, len(recording.steps), reason, is_new)
