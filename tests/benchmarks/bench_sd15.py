@@ -23,8 +23,9 @@ from trainables.data.concept import concept_from_images
 from trainables.methods import MethodSpec
 from trainables.methods.base import Method
 from trainables.methods.textual_inversion import TextualInversion
+from trainables.models.base import BaseModel
 from trainables.models.files import fingerprint
-from trainables.models.stable_diffusion import BaseModel, load
+from trainables.models.stable_diffusion import load
 from trainables.settings import BaseModelSettings
 from trainables.training.config import RunConfig
 from trainables.training.run import Models, TrainingRun

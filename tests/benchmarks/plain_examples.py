@@ -13,7 +13,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
 
 
 class PlainLoop:

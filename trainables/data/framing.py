@@ -56,6 +56,11 @@ class Framing:
         return mask
 
 
+def central_square(image: Image.Image, resolution: int) -> Tensor:
+    """Cut the central square and scale it: pixels -1..1, shape (3, resolution, resolution), float32."""
+    return Framing(0.5, 0.5, resolution).apply(image, resolution)
+
+
 def draw_framing(
     size: tuple[int, int], resolution: int, *, crop: bool, scale: bool, generator: torch.Generator
 ) -> Framing:

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.data.framing import PREFIXES, Framing, draw_framing
+from trainables.data.framing import PREFIXES, Framing, central_square, draw_framing
 from trainables.data.randomness import Streams
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel, Conditioning
 
 SOURCES = ("images", "captions", "flips", "framings", "latents", "timesteps", "noise")
 
@@ -24,7 +24,7 @@ class Inputs:
         images: which of the images each input shows.
         captions: what the text encoder reads.
         input_ids_bl: the captions as tokens, shape (batch, tokens), on the model's device.
-        text_bld: the captions' text states where these never change, else None.
+        text: what the model reads of the captions where that never changes, else None.
         timesteps_b: diffusion timesteps t, shape (batch,), int64, on the model's device.
         noisy_latents_bchw: z_t, in the model's precision, on its device.
         target_bchw: what the model should predict (the noise, or the velocity), float32, on its device.
@@ -35,7 +35,7 @@ class Inputs:
     images: tuple[int, ...]
     captions: tuple[str, ...]
     input_ids_bl: Tensor
-    text_bld: Tensor | None
+    text: Conditioning | None
     timesteps_b: Tensor
     noisy_latents_bchw: Tensor
     target_bchw: Tensor
@@ -67,7 +67,7 @@ def pick(inputs: Inputs, rows: list[int], prior_count: int = 0) -> Inputs:
         images=tuple(inputs.images[row] for row in rows),
         captions=tuple(inputs.captions[row] for row in rows),
         input_ids_bl=inputs.input_ids_bl[rows],
-        text_bld=None if inputs.text_bld is None else inputs.text_bld[rows],
+        text=None if inputs.text is None else inputs.text.rows(rows),
         timesteps_b=inputs.timesteps_b[rows],
         noisy_latents_bchw=inputs.noisy_latents_bchw[rows],
         target_bchw=inputs.target_bchw[rows],
@@ -83,14 +83,14 @@ def join(concept: Inputs, prior: Inputs) -> Inputs:
         return torch.cat([a, b])
 
     text = None
-    if concept.text_bld is not None and prior.text_bld is not None:
-        text = both(concept.text_bld, prior.text_bld)
+    if concept.text is not None and prior.text is not None:
+        text = Conditioning.cat([concept.text, prior.text])
     return replace(
         concept,
         images=concept.images + prior.images,
         captions=concept.captions + prior.captions,
         input_ids_bl=both(concept.input_ids_bl, prior.input_ids_bl),
-        text_bld=text,
+        text=text,
         timesteps_b=both(concept.timesteps_b, prior.timesteps_b),
         noisy_latents_bchw=both(concept.noisy_latents_bchw, prior.noisy_latents_bchw),
         target_bchw=both(concept.target_bchw, prior.target_bchw),
@@ -99,9 +99,9 @@ def join(concept: Inputs, prior: Inputs) -> Inputs:
 
 
 def predict(base: BaseModel, inputs: Inputs) -> Tensor:
-    """Encode the captions, unless their states are kept, and return the U-Net's prediction, shape of the latents."""
-    text_bld = base.encode_text(inputs.input_ids_bl) if inputs.text_bld is None else inputs.text_bld
-    return base.denoise(inputs.noisy_latents_bchw, inputs.timesteps_b, text_bld)
+    """Encode the captions, unless that is kept, and return the model's prediction, shape of the latents."""
+    text = base.encode_text(inputs.input_ids_bl) if inputs.text is None else inputs.text
+    return base.predict(inputs.noisy_latents_bchw, inputs.timesteps_b, text)
 
 
 def denoising_loss(prediction_bchw: Tensor, inputs: Inputs, prior_weight: float = 0.0) -> Tensor:
@@ -176,8 +176,8 @@ class LatentDistributions:
     """
 
     def __init__(self, base: BaseModel, images: Sequence[Image.Image]) -> None:
-        pixels = torch.stack([base.preprocess(image) for image in images])
-        moments = [base.encode(side) for side in (pixels, pixels.flip(-1))]
+        pixels = torch.stack([central_square(image, base.resolution) for image in images])
+        moments = [base.encode_images(side) for side in (pixels, pixels.flip(-1))]
         self.mean_nfchw = torch.stack([mean for mean, _ in moments], dim=1)
         self.std_nfchw = torch.stack([std for _, std in moments], dim=1)
 
@@ -207,7 +207,7 @@ class FramedImages:
             framing.apply(self._images[index], self._base.resolution, is_mirrored=bool(flip))
             for framing, index, flip in zip(framings, images.tolist(), flips.tolist(), strict=True)
         ]
-        mean, std = self._base.encode(torch.stack(pixels))
+        mean, std = self._base.encode_images(torch.stack(pixels))
         latents = mean + std * torch.randn(mean.shape, generator=streams["latents"])
         mask = None
         if self._augmentation.random_scale:
@@ -250,7 +250,9 @@ class InputSource:
         prefixes = PREFIXES if augmentation.random_scale else PREFIXES[:1]
         self._written = tuple(prefix + caption for prefix in prefixes for caption in captions)
         self._input_ids_cl = base.tokenize(self._written)
-        self._text_cld = torch.cat([base.encode_text(ids[None]) for ids in self._input_ids_cl]) if keeps_text else None
+        self._text: Conditioning | None = None
+        if keeps_text:
+            self._text = Conditioning.cat([base.encode_text(ids[None]) for ids in self._input_ids_cl])
         self._flip_probability = augmentation.flip_probability
         self._latents: LatentSource = (
             LatentDistributions(base, images)
@@ -266,13 +268,13 @@ class InputSource:
         views = self._latents.sample(images, flips, streams)
         chosen = torch.tensor(views.prefixes) * len(self._captions) + drawn
         noise = torch.randn(views.latents_bchw.shape, generator=streams["noise"])
-        noisy, target = self.base.diffuse(views.latents_bchw, noise, timesteps_b)
+        noisy, target = self.base.corrupt(views.latents_bchw, noise, timesteps_b)
         device = self.base.device
         return Inputs(
             images=tuple(images.tolist()),
             captions=tuple(self._written[i] for i in chosen.tolist()),
             input_ids_bl=self._input_ids_cl[chosen.to(device)],
-            text_bld=None if self._text_cld is None else self._text_cld[chosen.to(device)],
+            text=None if self._text is None else self._text.rows(chosen.to(device)),
             timesteps_b=timesteps_b.to(device),
             noisy_latents_bchw=noisy,
             target_bchw=target,
@@ -280,6 +282,5 @@ class InputSource:
         )
 
     def draw_training(self, size: int, streams: Streams) -> Inputs:
-        """Draw a training batch: timesteps uniform and independent."""
-        timesteps = torch.randint(self.base.timesteps, (size,), generator=streams["timesteps"])
-        return self.draw(size, streams, timesteps)
+        """Draw a training batch, with the timesteps that the model trains on."""
+        return self.draw(size, streams, self.base.draw_timesteps(size, streams["timesteps"]))

@@ -16,7 +16,7 @@ from PIL import Image
 from trainables.checks import check_types
 from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
 
 CACHE_VARIABLE = "DVAR_CACHE"
 TEMPLATE = "a photo of a {}"

@@ -1,5 +1,6 @@
 """ConceptWord: the placeholder among a base model's words, with vectors of its own that train."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
 
 EMBEDDING_FILE = "learned_embeds.safetensors"
 
@@ -51,7 +52,7 @@ class ConceptWord:
                 f"the phrase {phrase!r} lacks the placeholder {concept.placeholder!r}, whose embedding would not "
                 "train; put {placeholder} into `phrase`"
             )
-        tokenizer = base.with_own_tokenizer()
+        tokenizer = copy.deepcopy(base.tokenizer)
         start_ids = tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
         # diffusers' names for the tokens of one placeholder: its pipelines and `BaseModel.tokenize` write them out.
         joint = "_" if is_spelled_out else "-"

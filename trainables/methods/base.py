@@ -16,7 +16,7 @@ from trainables.data.inputs import Augmentation, Inputs, denoising_loss, predict
 from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
 from trainables.methods._prior import PriorSettings
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
 
 
 @dataclass(eq=False, kw_only=True)

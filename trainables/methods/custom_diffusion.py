@@ -13,11 +13,10 @@ from trainables.methods._prior import PriorSettings
 from trainables.methods._weights import TrainedWeights
 from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel, denoiser_of
 from trainables.tensors import grouped, part
 
 WEIGHTS_FILE = "custom_diffusion.safetensors"
-SUFFIXES = ("attn2.to_k.weight", "attn2.to_v.weight")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -52,8 +51,7 @@ class CustomDiffusion(Method):
         """Put trainable keys and values beside the frozen ones, and add the placeholder."""
         self._word = ConceptWord(base, concept, self.phrase_for(concept))
         self.undo_with(self._word.remove)
-        names = [name for name in base.unet.state_dict() if name.endswith(SUFFIXES)]
-        self._weights = TrainedWeights(base.unet, names)
+        self._weights = TrainedWeights(base.denoiser, base.text_projections())
         self.undo_with(self._weights.remove)
 
     def parameters(self) -> Sequence[Tensor]:
@@ -71,9 +69,9 @@ class CustomDiffusion(Method):
 
         diffusers' own loader for this method loads nothing into a U-Net.
         """
-        found = pipeline.unet.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
-        if found.unexpected_keys:
-            raise ValueError(f"{folder / WEIGHTS_FILE} is of another U-Net: it has no {found.unexpected_keys[0]}")
+        loaded = denoiser_of(pipeline).load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
+        if loaded.unexpected_keys:
+            raise ValueError(f"{folder / WEIGHTS_FILE} is of another model: it has no {loaded.unexpected_keys[0]}")
         pipeline.load_textual_inversion(folder / EMBEDDING_FILE)
 
     def state_dict(self) -> dict[str, Tensor]:

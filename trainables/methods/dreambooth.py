@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from trainables.data.concept import Concept
 from trainables.methods._weights import TrainedWeights
 from trainables.methods.base import Method
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
 from trainables.tensors import grouped, part
 
 FILES = {
@@ -53,7 +53,7 @@ class DreamBooth(Method):
 
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Put trainable weights beside the frozen ones."""
-        self._modules = {"unet": base.unet}
+        self._modules = {base.denoiser_name: base.denoiser}
         if self.trains_text_encoder:
             self._modules["text_encoder"] = base.text_encoder
         self._weights = {}

@@ -12,11 +12,10 @@ from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
 from trainables.tensors import grouped, part
 
 ADAPTER = "concept"
-TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -81,13 +80,16 @@ class DreamBoothLoRA(Method):
         if self._word:
             self.undo_with(self._word.remove)
         config = LoraConfig(
-            r=self.rank, lora_alpha=self.alpha or self.rank, init_lora_weights="gaussian", target_modules=[*TARGETS]
+            r=self.rank,
+            lora_alpha=self.alpha or self.rank,
+            init_lora_weights="gaussian",
+            target_modules=[*base.attention_projections()],
         )
         # peft draws from torch's global generators, and nobody else may notice.
         with torch.random.fork_rng(devices=[base.device] if base.device.type == "cuda" else []):
-            base.unet.add_adapter(config, adapter_name=ADAPTER)
-        self.undo_with(base.unet.unload_lora)
-        self._factors = {name: p for name, p in base.unet.named_parameters() if f".{ADAPTER}." in name}
+            base.denoiser.add_adapter(config, adapter_name=ADAPTER)
+        self.undo_with(base.denoiser.unload_lora)
+        self._factors = {name: p for name, p in base.denoiser.named_parameters() if f".{ADAPTER}." in name}
         for name, factor in self._factors.items():
             factor.data = factor.data.float()
             if ".lora_A." in name:  # peft's "gaussian": a deviation of 1 / rank
@@ -100,17 +102,15 @@ class DreamBoothLoRA(Method):
 
     def export(self, folder: Path) -> None:
         """Write `pytorch_lora_weights.safetensors` for `load_lora_weights`, and `learned_embeds.safetensors`."""
-        from diffusers import StableDiffusionPipeline
         from diffusers.utils import convert_state_dict_to_diffusers
         from peft.utils import get_peft_model_state_dict
 
-        factors = get_peft_model_state_dict(self._base.unet, adapter_name=ADAPTER)
+        factors = get_peft_model_state_dict(self._base.denoiser, adapter_name=ADAPTER)
         # Readers take alpha for the rank: the scale goes into the second factor.
         scale = (self.alpha or self.rank) / self.rank
         factors = {name: value * scale if "lora_B" in name else value for name, value in factors.items()}
-        StableDiffusionPipeline.save_lora_weights(
-            folder, unet_lora_layers={k: v.cpu() for k, v in convert_state_dict_to_diffusers(factors).items()}
-        )
+        layers = convert_state_dict_to_diffusers(factors)
+        self._base.save_adapter(folder, {name: value.cpu() for name, value in layers.items()})
         if self._word:
             self._word.export(folder)
 

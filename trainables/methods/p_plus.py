@@ -13,7 +13,8 @@ from torch import Generator, Tensor, nn
 from trainables.data.concept import Concept
 from trainables.methods._words import ConceptWord
 from trainables.methods.base import Method
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
+from trainables.models.stable_diffusion import cross_attention
 
 VECTORS_FILE = "learned_embeds_per_layer.safetensors"
 
@@ -26,14 +27,13 @@ class PerLayerText(nn.Module):
 
     Args:
         text_encoder: has the placeholder among its words, with as many vectors as there are layers.
-        unet: whose layers are served, until `remove`.
+        layers: those that read text, which are served until `remove`.
         token_id: of the placeholder; further ones go into `token_ids`.
     """
 
-    def __init__(self, text_encoder: Any, unet: nn.Module, token_id: int) -> None:
+    def __init__(self, text_encoder: Any, layers: Sequence[nn.Module], token_id: int) -> None:
         super().__init__()
         self.text_encoder, self.token_ids = text_encoder, [token_id]
-        layers = cross_attention(unet)
         self.layers = len(layers)
         self._hooks = [
             layer.register_forward_pre_hook(self._cut(index), with_kwargs=True) for index, layer in enumerate(layers)
@@ -67,14 +67,9 @@ class PerLayerText(nn.Module):
         return (torch.cat(states, dim=-1),)
 
     def remove(self) -> None:
-        """Leave the U-Net as it was."""
+        """Leave the layers as they were."""
         for hook in self._hooks:
             hook.remove()
-
-
-def cross_attention(unet: nn.Module) -> list[nn.Module]:
-    """Return the U-Net's cross-attention layers, in the order of their names."""
-    return [module for name, module in unet.named_modules() if name.endswith(".attn2")]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -100,10 +95,10 @@ class PPlus(Method):
 
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Add the placeholder with a vector a layer, and hand each layer its own text states."""
-        layers = len(cross_attention(base.unet))
-        self._word = ConceptWord(base, concept, self.phrase_for(concept), layers, is_spelled_out=False)
+        layers = base.text_readers()
+        self._word = ConceptWord(base, concept, self.phrase_for(concept), len(layers), is_spelled_out=False)
         self.undo_with(self._word.remove)
-        per_layer = PerLayerText(base.text_encoder, base.unet, self._word.first_id)
+        per_layer = PerLayerText(base.text_encoder, layers, self._word.first_id)
         self.undo_with(per_layer.remove)
         self.undo_with(functools.partial(setattr, base, "text_encoder", base.text_encoder))
         base.text_encoder = per_layer
@@ -131,7 +126,7 @@ class PPlus(Method):
         if isinstance(pipeline.text_encoder, PerLayerText):  # of another concept, loaded before
             pipeline.text_encoder.token_ids.append(first_id)
         else:
-            pipeline.text_encoder = PerLayerText(pipeline.text_encoder, pipeline.unet, first_id)
+            pipeline.text_encoder = PerLayerText(pipeline.text_encoder, cross_attention(pipeline.unet), first_id)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the vectors, shape (layers, width), float32."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from trainables.data.concept import Concept
 from trainables.methods._weights import TrainedWeights
 from trainables.methods.base import Method
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel, denoiser_of
 
 SHIFTS_FILE = "spectral_shifts.safetensors"
 SHIFT = "/shift"  # what `TrainedWeights` appends to the name of a weight
@@ -51,9 +51,9 @@ class SpectralShift(nn.Module):
         return weight + self.change().view_as(weight)
 
 
-def _matrices(unet: nn.Module) -> list[str]:
+def _matrices(denoiser: nn.Module) -> list[str]:
     """Return the names of every linear and convolutional weight."""
-    return [name for name, parameter in unet.named_parameters() if name.endswith(".weight") and parameter.dim() > 1]
+    return [name for name, parameter in denoiser.named_parameters() if name.endswith(".weight") and parameter.dim() > 1]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -85,7 +85,7 @@ class SVDiff(Method):
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Decompose every matrix, and put shifts of zero in front."""
         self._dtype = base.dtype
-        self._weights = TrainedWeights(base.unet, _matrices(base.unet), SpectralShift)
+        self._weights = TrainedWeights(base.denoiser, _matrices(base.denoiser), SpectralShift)
         self.undo_with(self._weights.remove)
 
     def parameters(self) -> Sequence[Tensor]:
@@ -107,8 +107,8 @@ class SVDiff(Method):
         """
         with safe_open(folder / SHIFTS_FILE, "pt") as file:
             dtype = getattr(torch, file.metadata()["dtype"])
-        shifts, weights = load_file(folder / SHIFTS_FILE), dict(pipeline.unet.named_parameters())
-        names = _matrices(pipeline.unet)
+        shifts, weights = load_file(folder / SHIFTS_FILE), dict(denoiser_of(pipeline).named_parameters())
+        names = _matrices(denoiser_of(pipeline))
         if shifts.keys() != {*names}:
             name = sorted(shifts.keys() ^ {*names})[0]
             raise ValueError(

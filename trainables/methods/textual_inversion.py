@@ -12,7 +12,7 @@ from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
 from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
 
 
 @dataclass(eq=False, kw_only=True)

@@ -18,8 +18,9 @@ from trainables.methods.base import Method
 from trainables.miniature import concepts
 from trainables.miniature.figures import Figure
 from trainables.miniature.recipes import Recipe
+from trainables.models.base import BaseModel
 from trainables.models.quiet import quiet_libraries
-from trainables.models.stable_diffusion import BaseModel, load
+from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.quality.pictures import PictureRow, figure
 from trainables.settings import TRAIN_IMAGE, BaseModelSettings, QualitySettings

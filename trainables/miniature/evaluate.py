@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainables.data.framing import central_square
 from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.miniature import concepts, curves, miniature_folder
@@ -69,7 +70,7 @@ class Evaluation:
     def _psnr(self, images: Sequence[Image.Image]) -> float:
         ratios = []
         for image in images:
-            pixels = self._base.preprocess(image)[None].to(self._device)
+            pixels = central_square(image, self._base.resolution)[None].to(self._device)
             restored = self._base.vae.decode(self._base.vae.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
             ratios.append(-10 * math.log10(((restored - pixels) / 2).square().mean().item()))
         return sum(ratios) / len(ratios)
@@ -94,7 +95,7 @@ class Evaluation:
         found = concepts.load(concepts.TUNING)
         images = [image for concept in found for image in concept.decode()]
         owners = torch.tensor([index for index, concept in enumerate(found) for _ in concept.images])
-        pixels = torch.stack([self._base.preprocess(image) for image in images]).to(self._device)
+        pixels = torch.stack([central_square(image, self._base.resolution) for image in images]).to(self._device)
         vectors = F.normalize(self._dino(pixel_values=pixels).last_hidden_state[:, 0], dim=-1).cpu()
         scores = (vectors @ vectors.T).fill_diagonal_(-2)
         yield Figure(

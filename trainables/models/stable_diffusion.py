@@ -1,26 +1,25 @@
-"""BaseModel: a Stable Diffusion of diffusers' own classes, on one device, frozen."""
+"""StableDiffusion: the base models 1.x and 2.x, of diffusers' own classes, on one device, frozen."""
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from trainables.data.framing import Framing
 from trainables.errors import InvalidInput
-from trainables.models.files import check_folder, fingerprint
+from trainables.models.base import BaseModel, Conditioning
+from trainables.models.files import check_folder
 from trainables.models.quiet import quiet_libraries
 from trainables.settings import BaseModelSettings
 
+STATES = "states"
 
-@dataclass
-class BaseModel:
-    """The parts of a Stable Diffusion, frozen, on one device.
+
+@dataclass(eq=False)
+class StableDiffusion(BaseModel):
+    """The parts of a Stable Diffusion 1.x or 2.x, frozen, on one device.
 
     Attributes:
         tokenizer: CLIP's; a method may replace it while it is attached.
@@ -30,6 +29,8 @@ class BaseModel:
         folder: where it was loaded from.
     """
 
+    denoiser_name: ClassVar[str] = "unet"
+
     tokenizer: Any
     text_encoder: Any
     vae: Any
@@ -38,10 +39,10 @@ class BaseModel:
     resolution: int
     folder: Path
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of the files that it was loaded from (see `trainables.models.files.fingerprint`)."""
-        return fingerprint(self.folder)
+    @property
+    def denoiser(self) -> Any:
+        """The U-Net."""
+        return self.unet
 
     @property
     def device(self) -> torch.device:
@@ -60,12 +61,8 @@ class BaseModel:
         """Length T of the noise schedule; timesteps are 0..T-1."""
         return int(self.schedule.config.num_train_timesteps)
 
-    def preprocess(self, image: Image.Image) -> Tensor:
-        """Cut the central square, scale it, map it to -1..1: shape (3, resolution, resolution), float32."""
-        return Framing(0.5, 0.5, self.resolution).apply(image, self.resolution)
-
     @torch.no_grad()
-    def encode(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_images(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the VAE's scaled latents, float32 on the CPU, one image at a time."""
         means, stds = [], []
         for pixels in pixels_bchw[:, None]:  # one at a time: at 512 px the encoder's activations are the peak memory
@@ -75,8 +72,8 @@ class BaseModel:
         scale, shift = self.vae.config.scaling_factor, self.vae.config.shift_factor or 0.0
         return (torch.cat(means) - shift) * scale, torch.cat(stds) * scale
 
-    def diffuse(self, latents_bchw: Tensor, noise_bchw: Tensor, timesteps_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z_t in the model's precision and what the model should predict in float32, both on its device."""
+    def corrupt(self, latents_bchw: Tensor, noise_bchw: Tensor, timesteps_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z_t in the model's precision, and its noise or velocity in float32, both on the device."""
         noisy = self.schedule.add_noise(latents_bchw, noise_bchw, timesteps_b)
         match self.schedule.config.prediction_type:
             case "epsilon":
@@ -108,15 +105,14 @@ class BaseModel:
                 )
         return torch.tensor(rows, device=self.device)
 
-    def encode_text(self, input_ids_bl: Tensor) -> Tensor:
+    def encode_text(self, input_ids_bl: Tensor) -> Conditioning:
         """Return the states of captions, shape (batch, tokens, width), in the model's precision."""
-        states = self.text_encoder(input_ids_bl)[0]
-        assert isinstance(states, Tensor)
-        return states
+        return Conditioning({STATES: self.text_encoder(input_ids_bl)[0]})
 
-    def denoise(self, noisy_latents_bchw: Tensor, timesteps_b: Tensor, text_bld: Tensor) -> Tensor:
+    def predict(self, noisy_latents_bchw: Tensor, timesteps_b: Tensor, conditioning: Conditioning) -> Tensor:
         """Return the U-Net's prediction, shape of the latents."""
-        prediction = self.unet(noisy_latents_bchw, timesteps_b, encoder_hidden_states=text_bld).sample
+        states_bld = conditioning.tensors[STATES]
+        prediction = self.unet(noisy_latents_bchw, timesteps_b, encoder_hidden_states=states_bld).sample
         assert isinstance(prediction, Tensor)
         return prediction
 
@@ -137,12 +133,31 @@ class BaseModel:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    def with_own_tokenizer(self) -> Any:
-        """Return an independent copy of the tokenizer, which a method may extend."""
-        return copy.deepcopy(self.tokenizer)
+    def attention_projections(self) -> Sequence[str]:
+        """Return the endings of the layers of self- and cross-attention."""
+        return ("to_q", "to_k", "to_v", "to_out.0")
+
+    def text_projections(self) -> Sequence[str]:
+        """Return the names of keys and values of the cross-attention."""
+        return [name for name in self.unet.state_dict() if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))]
+
+    def text_readers(self) -> Sequence[nn.Module]:
+        """Return the cross-attention layers, in the order of their names."""
+        return cross_attention(self.unet)
+
+    def save_adapter(self, folder: Path, layers: Mapping[str, Tensor]) -> None:
+        """Write `pytorch_lora_weights.safetensors`."""
+        from diffusers import StableDiffusionPipeline
+
+        StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=dict(layers))
 
 
-def load(folder: Path, settings: BaseModelSettings, device: torch.device | str = "cpu") -> BaseModel:
+def cross_attention(unet: nn.Module) -> list[nn.Module]:
+    """Return a U-Net's cross-attention layers, in the order of their names."""
+    return [module for name, module in unet.named_modules() if name.endswith(".attn2")]
+
+
+def load(folder: Path, settings: BaseModelSettings, device: torch.device | str = "cpu") -> StableDiffusion:
     """Load a pipeline's folder by diffusers' and transformers' own loaders; only safetensors are read.
 
     Raises:
@@ -156,7 +171,7 @@ def load(folder: Path, settings: BaseModelSettings, device: torch.device | str =
     dtype = getattr(torch, settings.dtype)
     weights = {"use_safetensors": True, "local_files_only": True}
     try:
-        base = BaseModel(
+        base = StableDiffusion(
             tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
             text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **weights),
             vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, **weights),

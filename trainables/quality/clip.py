@@ -15,8 +15,8 @@ from trainables.data.concept import Concept
 from trainables.data.prompts import SAMPLE_TEMPLATE
 from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
+from trainables.models.base import BaseModel
 from trainables.models.quiet import quiet_libraries
-from trainables.models.stable_diffusion import BaseModel
 from trainables.settings import (
     MINIATURE,
     SAMPLES_OF,

@@ -11,7 +11,7 @@ from trainables.data.inputs import SOURCES, Inputs, InputSource, pick
 from trainables.data.randomness import Streams
 from trainables.errors import InvalidInput
 from trainables.methods.base import Method
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
 from trainables.settings import FixedBatchSettings, LDetSchedule
 
 

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
+from trainables.models.base import BaseModel
 from trainables.models.files import commit, resolve
-from trainables.models.stable_diffusion import BaseModel, load
+from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.quality.pictures import contact_sheet
 from trainables.scratch import scratch_folder

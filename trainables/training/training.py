@@ -13,7 +13,7 @@ from trainables.data.inputs import SOURCES, Augmentation, Inputs, InputSource, j
 from trainables.data.randomness import Streams, derived_seed
 from trainables.methods import _prior as prior
 from trainables.methods.base import Method
-from trainables.models.stable_diffusion import BaseModel
+from trainables.models.base import BaseModel
 from trainables.settings import FixedBatchSettings, LDetSchedule
 from trainables.tensors import grouped, part
 from trainables.training.fixed_batch import FixedBatch, LDetEvaluator

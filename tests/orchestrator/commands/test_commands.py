@@ -60,7 +60,7 @@ def test_record_reports_every_concept(commands):
 def test_recording_again_trains_nothing(commands, folder, small):
     code, printed = dvar(folder, "record", "--concepts", "photos", *small)
     assert code == 0
-    assert "3 of 3 were complete already" in printed
+    assert "3 of 3 were already complete" in printed
 
 
 def test_several_seeds(commands, folder, small):

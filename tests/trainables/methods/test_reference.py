@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from trainables.data.framing import central_square
 from trainables.data.inputs import SOURCES
 from trainables.data.randomness import Streams
 from trainables.methods.custom_diffusion import CustomDiffusion
@@ -37,7 +38,7 @@ class PlainLoop:
 
     def __init__(self, base, concept, method, phrase, max_grad_norm=None):
         self.base, self.method, self.max_grad_norm = base, method, max_grad_norm
-        self.images = [base.preprocess(image) for image in concept.decode()]
+        self.images = [central_square(image, base.resolution) for image in concept.decode()]
         self.captions = [template.format(phrase) for template in method.templates]
         self.streams = Streams(7, "training", SOURCES)
 

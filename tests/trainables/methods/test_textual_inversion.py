@@ -131,7 +131,7 @@ def test_a_state_with_another_number_of_vectors_is_refused(base, toy_concepts):
 @pytest.mark.parametrize("ending", ["_1", "_3"])
 def test_a_token_that_pipelines_would_take_for_a_vector_is_refused(base, toy_concepts, ending):
     concept = toy_concepts[0]
-    base.tokenizer = base.with_own_tokenizer()
+    base.tokenizer = copy.deepcopy(base.tokenizer)
     base.tokenizer.add_tokens([concept.placeholder + ending])
     with pytest.raises(InvalidInput, match=f"already .{concept.placeholder}{ending}.; choose another"):
         TextualInversion(num_vectors=3).attach(base, concept, torch.Generator())

@@ -13,6 +13,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image
 
+from trainables.data.framing import central_square
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.models.files import check_folder, fingerprint, resolve
@@ -125,27 +126,27 @@ def test_dtype_and_resolution(tiny_path):
     pixels = base.preprocess(Image.new("RGB", (100, 60), "white"))
     assert pixels.shape == (3, 32, 32)
     assert pixels.min() == pixels.max() == 1
-    assert base.encode(pixels[None])[0].dtype == torch.float32
+    assert base.encode_images(pixels[None])[0].dtype == torch.float32
 
 
 def test_preprocess_takes_the_central_square(base):
     image = Image.new("RGB", (192, 64), "red")
     image.paste("blue", (64, 0, 128, 64))
-    assert torch.allclose(base.preprocess(image)[2], torch.ones(64, 64))
+    assert torch.allclose(central_square(image, base.resolution)[2], torch.ones(64, 64))
 
 
 def test_velocity_models_get_a_velocity_target(base):
     latents, noise, steps = torch.randn(2, 4, 16, 16), torch.randn(2, 4, 16, 16), torch.tensor([10, 900])
-    _, epsilon = base.diffuse(latents, noise, steps)
+    _, epsilon = base.corrupt(latents, noise, steps)
     base.schedule.register_to_config(prediction_type="v_prediction")
-    _, velocity = base.diffuse(latents, noise, steps)
+    _, velocity = base.corrupt(latents, noise, steps)
     alpha = base.schedule.alphas_cumprod[steps].sqrt().view(-1, 1, 1, 1)
     sigma = (1 - base.schedule.alphas_cumprod[steps]).sqrt().view(-1, 1, 1, 1)
     assert torch.equal(epsilon, noise)
     assert torch.allclose(velocity, alpha * noise - sigma * latents, atol=1e-6)
     base.schedule.register_to_config(prediction_type="sample")
     with pytest.raises(InvalidInput, match="prediction type 'sample' is not supported"):
-        base.diffuse(latents, noise, steps)
+        base.corrupt(latents, noise, steps)
 
 
 @pytest.fixture
