@@ -5,13 +5,13 @@ import importlib.util
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from trainables.errors import InvalidInput
 from trainables.plugin_classes import load_class
+from trainables.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,7 @@ class Registry:
         return sorted(entry_points(group=self.group), key=lambda point: (point.name, point.value))
 
     def _unknown(self, name: str) -> str:
-        names = self.names()
-        near = get_close_matches(name, names, n=1)
-        hint = f". Did you mean {near[0]!r}?" if near else "; or write it as 'module:Class'"
-        return f"unknown {self.kind} {name!r}; available: {', '.join(names)}{hint}"
+        return f"unknown {self.kind} {name!r}; {did_you_mean(name, self.names())}; or write it as 'module:Class'"
 
 
 def _checked_spec(kind: str, spec: str) -> str:

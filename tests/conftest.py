@@ -54,7 +54,8 @@ def small_flags(small_settings):
 @pytest.fixture(scope="session")
 def toy_concepts():
     """A few concepts of the miniature."""
-    from trainables.miniature.concepts import FEW, load
+    from trainables.miniature.concepts import load
+    from trainables.miniature.entries import FEW
 
     return load(FEW)
 

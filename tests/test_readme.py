@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from orchestrator import plugins
 from orchestrator.cli.app import app
-from orchestrator.config import experiment
+from orchestrator.config.load import build
 from trainables.methods import MethodSpec
 from trainables.methods.custom_diffusion import CustomDiffusion
 from trainables.methods.p_plus import PPlus
@@ -47,7 +47,7 @@ def test_commands_and_flags_exist(name):
 def test_keys_given_to_set_exist():
     for text in TEXTS.values():
         for key, value in re.findall(r"--set ([\w.]+)=(\w+)", text):
-            experiment.build(None, None, [(key, value)])
+            build(None, None, [(key, value)])
 
 
 def test_make_targets_exist():

@@ -178,13 +178,13 @@ def _with_experiment(function: F, flags_of: dict[str, tuple[str | None, Any, Any
 
 
 def _experiment(flags: dict[str, Any], flags_of: dict[str, tuple[str | None, Any, Any]]) -> "Experiment":
-    from orchestrator.config import experiment
+    from orchestrator.config.load import build
 
     overrides = [
         (key, _listed(name, flags[name])) for name, (key, _, _) in flags_of.items() if key and flags[name] is not None
     ]
     overrides += [_assignment(text) for text in flags["set"] or ()]
-    return experiment.build(flags["preset"], flags["file"], overrides)
+    return build(flags["preset"], flags["file"], overrides)
 
 
 def _listed(name: str, value: Any) -> Any:

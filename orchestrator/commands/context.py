@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import runs
-from orchestrator.config.experiment import Experiment, Split
+from orchestrator.config.concepts import read_concepts
+from orchestrator.config.experiment import Experiment
+from orchestrator.config.split import Split, split_concepts
 from orchestrator.recordings.recording import Recording
 from orchestrator.tracking.mlflow import Tracker
 from trainables.data.concept import Concept
@@ -55,7 +57,7 @@ class CommandContext:
         full_length: tuple[runs.RunSpec, ...] = ()
         if needs_models:
             with console.status("reading concepts"):
-                concepts = tuple(experiments[0].load_concepts())
+                concepts = tuple(read_concepts(experiments[0]))
             with console.status("reading the base model"):
                 full_length = tuple(runs.run_specs(experiments[0], concepts))
         with console.status("opening MLflow"):
@@ -70,7 +72,7 @@ class CommandContext:
     @property
     def split(self) -> Split:
         """The concepts that tune and those that test."""
-        return self.experiment.split(self.concepts)
+        return split_concepts(self.experiment, self.concepts)
 
     def for_tuning(self) -> "CommandContext":
         """Return the same context with the tuning concepts alone, and the first seed."""

@@ -15,11 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import plugins, runs
+from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
+from orchestrator.config.split import split_concepts
 from orchestrator.runs import cluster
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.models.files import resolve
+from trainables.text import first_line
 
 DISTRIBUTION = "dvar-tune"
 #: Versions that must be the same on every node, or series differ.
@@ -97,7 +100,7 @@ def _method(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _concepts(experiment: Experiment) -> Iterator[Finding]:
-    split = experiment.split(experiment.load_concepts())
+    split = split_concepts(experiment, read_concepts(experiment))
     text = f"{len(split.all)}: {len(split.tuning)} to tune on, {len(split.test)} to test on"
     if split.is_shared:
         yield Finding("concepts", "note", f"{text}, which are the same: nothing would be proved on others")
@@ -108,7 +111,7 @@ def _concepts(experiment: Experiment) -> Iterator[Finding]:
 def _base_model(experiment: Experiment) -> Iterator[Finding]:
     folder = resolve(experiment.base_model)
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
-    files = runs.run_specs(experiment, experiment.load_concepts()[:1])[0].identity.fingerprint
+    files = runs.run_specs(experiment, read_concepts(experiment)[:1])[0].identity.fingerprint
     yield Finding("base model", "ok", f"{experiment.base_model.id}, {size / 1e9:.2f} GB, fingerprint {files}")
 
 
@@ -166,7 +169,7 @@ def _nodes_agree(url: str) -> Iterator[Finding]:
     here = _installed()
     for node, there in cluster.on_every_node(_installed).items():
         if isinstance(there, Exception):
-            yield Finding("node", "wrong", f"{node.address} does not answer: {str(there).splitlines()[0]}")
+            yield Finding("node", "wrong", f"{node.address} does not answer: {first_line(there)}")
         elif there != here:
             other = ", ".join(f"{name} {there[name]}" for name in here if there[name] != here[name])
             yield Finding("node", "wrong", f"{node.address} has {other}, unlike this machine; use one image")

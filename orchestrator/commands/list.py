@@ -9,18 +9,19 @@ from rich.markup import escape
 from orchestrator import plugins
 from orchestrator.report.console.tables import concepts_table, methods_table
 from trainables.errors import InvalidInput
+from trainables.miniature.entries import ENTRIES, entry
 
 
 def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None:
     """List the miniature's concepts, or write them as folders of PNG with a concept.yaml each."""
     from trainables.data.concept import write_concept
-    from trainables.miniature import concepts as toys
+    from trainables.miniature import concepts as toys  # they render, by torch
 
     console = Console(highlight=False)
-    names = list(toys.ENTRIES) if only is None else only
+    names = list(ENTRIES) if only is None else only
     if target is None:
-        entries = [toys.entry(name) for name in names]
-        console.print(concepts_table([(entry.name, entry.noun, entry.role) for entry in entries]))
+        entries = [entry(name) for name in names]
+        console.print(concepts_table([(concept.name, concept.noun, concept.role) for concept in entries]))
         return
     if not 16 <= size <= 1024:
         raise InvalidInput(f"--size must lie between 16 and 1024 pixels, got {size}")

@@ -1,7 +1,6 @@
 """The presets: one typed function each, from which an experiment starts; its values are those that suit the method."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 
 from orchestrator import plugins
 from orchestrator.config.experiment import (
@@ -16,6 +15,7 @@ from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES, Recipe
 from trainables.settings import BaseModelSettings, QualitySettings
+from trainables.text import did_you_mean
 
 #: Of Textual Inversion, in a demonstration: a higher rate than its recipe's learns in fewer steps, less smoothly.
 DEMO = Recipe({"batch_size": 4, "learning_rate": 2e-3, "num_vectors": 8}, 160, 20)
@@ -107,7 +107,5 @@ def load(name: str, method: str = TEXTUAL_INVERSION, recipe: str | None = None) 
         InvalidInput: there is no such preset, or the method cannot be loaded.
     """
     if name not in PRESETS:
-        near = get_close_matches(name, PRESETS, n=1)
-        hint = f". Did you mean {near[0]!r}?" if near else ""
-        raise InvalidInput(f"unknown preset {name!r}; available: {', '.join(PRESETS)}{hint}")
+        raise InvalidInput(f"unknown preset {name!r}; {did_you_mean(name, PRESETS)}")
     return PRESETS[name](method, recipe)

@@ -3,7 +3,6 @@
 import inspect
 import typing
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from orchestrator import plugins
 from orchestrator.criteria._combinators import All, Any, NotBefore, Patient
@@ -16,6 +15,7 @@ from orchestrator.criteria.hall import Hall
 from orchestrator.criteria.never import Never
 from orchestrator.criteria.trend import Trend
 from trainables.errors import InvalidInput
+from trainables.text import did_you_mean
 
 __all__ = [
     "DVAR",
@@ -63,10 +63,7 @@ def _check_names(kind: type[Criterion], params: Mapping[str, typing.Any]) -> Non
     known = inspect.signature(kind).parameters
     for name in params:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f". Did you mean {near[0]!r}?" if near else ""
-            available = ", ".join(known) or "none"
-            raise InvalidInput(f"{kind.__name__} has no parameter {name!r}; available: {available}{hint}")
+            raise InvalidInput(f"{kind.__name__} has no parameter {name!r}; {did_you_mean(name, known)}")
     for name, parameter in known.items():
         if name not in params and parameter.default is parameter.empty:
             raise InvalidInput(f"{kind.__name__} needs {name!r}; its parameters are {', '.join(known)}")

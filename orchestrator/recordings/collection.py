@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from orchestrator.config.experiment import Experiment, tuning_order
+from orchestrator.config.experiment import Experiment
+from orchestrator.config.split import choose_tuning, meant_for_tuning
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.pack import read_pack
 from orchestrator.recordings.recording import Recording
@@ -130,26 +131,18 @@ def split(
     Args:
         recordings: at least one.
         wanted: names of the concepts that tune, or how many; None takes the miniature's own, else all.
-        seed: of the order in which so many are taken, as `Experiment.split` does.
+        seed: of the order in which so many are taken, as `config.split` does.
 
     Raises:
         InvalidInput: a name fits no recording, or there are fewer concepts.
     """
-    names = sorted({one.concept for one in recordings})
+    names = sorted({recording.concept for recording in recordings})
     if isinstance(wanted, int):
-        if not 1 <= wanted <= len(names):
-            raise InvalidInput(f"concepts.tuning must lie between 1 and {len(names)} concepts, got {wanted}")
-        chosen: Sequence[str] = tuning_order(names, seed)[:wanted]
+        chosen: Sequence[str] = choose_tuning(names, wanted, seed)
     else:
-        chosen = wanted or _meant_for_tuning(names)
-    tuning = [one for one in pick(recordings, chosen) if one.concept in chosen]
-    return tuning, [one for one in recordings if one.concept not in chosen]
-
-
-def _meant_for_tuning(names: Sequence[str]) -> list[str]:
-    from trainables.miniature.concepts import TUNING
-
-    return [name for name in names if name in TUNING] or list(names)
+        chosen = wanted or meant_for_tuning(names) or names
+    tuning = [recording for recording in pick(recordings, chosen) if recording.concept in chosen]
+    return tuning, [recording for recording in recordings if recording.concept not in chosen]
 
 
 def take_in(recordings: Sequence[Recording], place: str) -> int:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, Quality, Recording, Steps
 from trainables.errors import InvalidInput
+from trainables.text import first_line
 
 FORMAT = 1
 SERIES = ("train_loss", "grad_norm", "seconds", "l_det_seconds")
@@ -83,8 +84,7 @@ def read_pack(path: Path) -> list[Recording]:
     except InvalidInput:
         raise
     except Exception as error:  # Arrow raises many kinds; all of them mean: no pack, or a damaged one
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidInput(f"{path} is no pack of recordings, or damaged ({reason}); get it anew") from error
+        raise InvalidInput(f"{path} is no pack of recordings, or damaged ({first_line(error)}); get it anew") from error
     return sorted(found, key=lambda one: (one.concept, one.key))
 
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 from orchestrator.recordings import RecordingStore
 from orchestrator.storage.files import open_files
 from trainables.errors import InvalidInput
+from trainables.text import first_line
 
 PROBE_SECONDS = 60.0
 
@@ -57,18 +58,13 @@ def connected(address: str | None = None) -> Iterator[None]:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # Ray raises many kinds
         raise InvalidInput(
-            f"Ray at {address or 'this machine'} cannot be used ({_first_line(error)}); check --address, RAY_ADDRESS, "
+            f"Ray at {address or 'this machine'} cannot be used ({first_line(error)}); check --address, RAY_ADDRESS, "
             "and RAY_AUTH_MODE with its token"
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def nodes() -> list[Node]:
@@ -135,7 +131,7 @@ def storage_problems(url: str) -> dict[Node, str]:
         answers = on_every_node(_problem, url, mark)
     finally:
         files.remove(mark)
-    return {node: _first_line(one) if isinstance(one, Exception) else one for node, one in answers.items() if one}
+    return {node: first_line(one) if isinstance(one, Exception) else one for node, one in answers.items() if one}
 
 
 def _problem(url: str, mark: str) -> str:

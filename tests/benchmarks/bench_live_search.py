@@ -27,7 +27,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator import plugins, runs
 from orchestrator.config import presets
+from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
+from orchestrator.config.split import split_concepts
 from orchestrator.criteria import DVAR
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Summary, live_outcome
@@ -345,7 +347,7 @@ def main() -> None:
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     experiment = presets.miniature()
-    concepts = experiment.split(experiment.load_concepts()).tuning[: options.concepts]
+    concepts = split_concepts(experiment, read_concepts(experiment)).tuning[: options.concepts]
     with tempfile.TemporaryDirectory() as folder, cluster():
         changes = {"storage": folder, "budget": options.budget or experiment.budget}
         experiment = experiment.model_copy(update=changes)

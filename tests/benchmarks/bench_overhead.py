@@ -33,6 +33,7 @@ from orchestrator.tracking.mlflow import Tracker
 from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.miniature import concepts as toys
+from trainables.miniature.entries import TEST
 from trainables.models.files import resolve
 from trainables.models.stable_diffusion import load
 from trainables.training import personalization
@@ -341,7 +342,7 @@ def main() -> None:
     experiment = presets.miniature()
     quality = replace(experiment.quality, every=None)
     experiment = experiment.model_copy(update={"budget": options.budget or experiment.budget, "quality": quality})
-    concepts = toys.load(toys.TEST[: options.trials])
+    concepts = toys.load(TEST[: options.trials])
     with tempfile.TemporaryDirectory() as name, cluster():
         folder = Path(name)
         print(RULE.format(trials=len(concepts), budget=experiment.budget, workers=WORKERS), flush=True)

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.recordings import RecordingStore
 from orchestrator.study.storage import FilesJournal
-from trainables.miniature.concepts import FEW
+from trainables.miniature.entries import FEW
 
 CONCEPTS, BUDGET = FEW[:4], 240
 CHECKPOINT_SECONDS = 1

@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from orchestrator.config import experiment
+from orchestrator.config.load import build
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "k8s" / "base"
@@ -153,7 +153,7 @@ def test_every_node_sees_the_storage_the_experiment_and_mlflow(manifests):
 def test_the_job_runs_commands_that_exist_on_an_experiment_that_is_understood(manifests, job, tmp_path):
     file = tmp_path / "experiment.yaml"
     file.write_text(manifests["ConfigMap", "experiment"]["data"]["experiment.yaml"])
-    made = experiment.build(None, file, [])
+    made = build(None, file, [])
     assert (made.preset, made.storage, made.resources.gpus_per_trial) == ("sd15", "/data/runs", 1)
     commands = re.search(r"for command in ([\w ]+);", job["entrypoint"])[1].split()
     flags = re.findall(r"--[a-z-]+", job["entrypoint"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator import runs
-from orchestrator.config import experiment
+from orchestrator.config.load import build
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Quality, Recording, Steps
 
@@ -63,7 +63,7 @@ def recorded(cluster, tmp_path_factory, toy_concepts, small_settings):
     """Two concepts, recorded once: the experiment, the concepts, the recordings."""
     overrides = {"storage": str(tmp_path_factory.mktemp("recorded")), "budget": 40, "resources.checkpoint_seconds": 0}
     overrides |= small_settings
-    made = experiment.build("miniature", None, list(overrides.items()))
+    made = build("miniature", None, list(overrides.items()))
     concepts = toy_concepts[:2]
     ended = runs.record(made, concepts)
     assert [one.state for one in ended] == ["complete", "complete"], [one.reason for one in ended]
@@ -78,7 +78,7 @@ def make_experiment(tmp_path, small_settings):
         defaults = {"storage": str(tmp_path / "store"), "budget": 40, "resources.checkpoint_seconds": 0}
         defaults |= small_settings
         overrides = defaults | {key.replace("__", "."): value for key, value in changes.items()}
-        return experiment.build("miniature", None, list(overrides.items()))
+        return build("miniature", None, list(overrides.items()))
 
     return make
 

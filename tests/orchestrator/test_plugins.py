@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator import plugins
 from orchestrator.commands import list as listing
-from orchestrator.config import experiment
+from orchestrator.config.load import build
 from orchestrator.criteria import DVAR, Criterion, load
 from orchestrator.recordings.identity import json_hash
 from search_spaces.paper import PAPER
@@ -123,7 +123,7 @@ def test_the_source_of_a_plugin_is_part_of_what_it_records(tmp_path, monkeypatch
     for rate in (1e-3, 0.5):
         file.write_text(f"RATE = {rate}")
         importlib.invalidate_caches()
-        made = experiment.build(None, None, [("method.name", "changing_method:X")])
+        made = build(None, None, [("method.name", "changing_method:X")])
         keys.add(json_hash(made.identity(toy_concepts[0], "files")))
     assert len(keys) == 2
     assert plugins.METHODS.source("svdiff") is None

@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import yaml
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainables.errors import InvalidInput
+from trainables.text import did_you_mean
 
 MAX_PIXELS = 150_000_000  # a 12,000 x 12,000 image takes 450 MB as RGB; anything larger is a mistake or an attack
 SETTINGS_FILE = "concept.yaml"
@@ -259,9 +259,7 @@ def _read_settings(path: Path) -> Mapping[str, Any]:
 
 def _check_setting(path: Path, key: str, value: object) -> None:
     if key not in SETTINGS:
-        near = get_close_matches(key, SETTINGS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(SETTINGS)}"
-        raise InvalidInput(f"{path}: unknown setting {key!r}; {hint}")
+        raise InvalidInput(f"{path}: unknown setting {key!r}; {did_you_mean(key, SETTINGS)}")
     if key == "validation_prompts":
         if not isinstance(value, list) or not all(isinstance(prompt, str) for prompt in value):
             raise InvalidInput(f"{path}: validation_prompts must be a list of strings, got {value!r}")

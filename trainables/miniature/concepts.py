@@ -5,49 +5,20 @@ Colours lie in the gaps between the named ones, every proportion lies beyond the
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from typing import Literal
+from dataclasses import replace
 
 import torch
 
 from trainables.data.concept import Concept, concept_from_images
 from trainables.data.randomness import derived_seed
-from trainables.errors import InvalidInput
+from trainables.miniature.entries import ENTRIES, entry
 from trainables.miniature.world.captions import PLACE_WORDS, with_article
 from trainables.miniature.world.colours import COLOURS
 from trainables.miniature.world.renderer import render_images
 from trainables.miniature.world.scenes import Scene, make_scenes
-from trainables.miniature.world.toys import NOUNS, Toy, make_novel_toy
+from trainables.miniature.world.toys import Toy, make_novel_toy
 
 SEED = 0
-Role = Literal["tuning", "test"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One concept, not rendered yet: its name, its class noun, and what it is meant for."""
-
-    name: str
-    noun: str
-    role: Role
-
-
-def _entries() -> dict[str, Entry]:
-    # The classes take turns, so that every class has at least two concepts, and the tuning ones are of eight classes.
-    nouns = [NOUNS[index % len(NOUNS)] for index in range(56)]
-    rows = [(f"{noun}_{index // len(NOUNS) + 1}", noun, index) for index, noun in enumerate(nouns)]
-    tuning = {name for name, _, index in rows if index >= 48}
-    return {name: Entry(name, noun, "tuning" if name in tuning else "test") for name, noun, _ in rows}
-
-
-#: All 56 concepts by name: 48 to test on, 8 to tune on.
-ENTRIES = _entries()
-TUNING = tuple(entry.name for entry in ENTRIES.values() if entry.role == "tuning")
-TEST = tuple(entry.name for entry in ENTRIES.values() if entry.role == "test")
-
-#: A few for a demonstration: three of each role.
-FEW = ("car_1", "cat_3", "mug_1", "rabbit_3", "robot_1", "teapot_3")
 
 
 def load(names: Sequence[str], size: int = 64) -> list[Concept]:
@@ -61,19 +32,6 @@ def load(names: Sequence[str], size: int = 64) -> list[Concept]:
         InvalidInput: a name is unknown.
     """
     return [_concept(entry(name).name, size) for name in sorted(set(names))]
-
-
-def entry(name: str) -> Entry:
-    """Return the entry of a name.
-
-    Raises:
-        InvalidInput: there is none.
-    """
-    if name not in ENTRIES:
-        near = get_close_matches(name, ENTRIES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "`dvar concepts` lists them"
-        raise InvalidInput(f"the miniature has no concept {name!r}; {hint}")
-    return ENTRIES[name]
 
 
 def toy(name: str) -> Toy:

@@ -19,6 +19,7 @@ from trainables.data.framing import central_square
 from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.miniature import concepts, curves, miniature_folder
+from trainables.miniature.entries import TUNING
 from trainables.miniature.figures import Figure
 from trainables.miniature.recipes import RECIPES
 from trainables.miniature.world.captions import full_caption
@@ -92,7 +93,7 @@ class Evaluation:
     @torch.no_grad()
     def identity(self) -> Iterator[Figure]:
         """Share of concept images whose nearest other image, by the identity network, shows the same concept."""
-        found = concepts.load(concepts.TUNING)
+        found = concepts.load(TUNING)
         images = [image for concept in found for image in concept.decode()]
         owners = torch.tensor([index for index, concept in enumerate(found) for _ in concept.images])
         pixels = torch.stack([central_square(image, self._base.resolution) for image in images]).to(self._device)
@@ -167,7 +168,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT, help=f"held-out images (default {COUNT})")
     parser.add_argument("--steps", type=int, default=10, help="DDIM steps of a sample (default 10)")
     parser.add_argument("--guidance", type=float, default=3.0, help="classifier-free guidance of samples (default 3)")
-    parser.add_argument("--concepts", nargs="+", default=concepts.TUNING, help="to learn (default: the tuning ones)")
+    parser.add_argument("--concepts", nargs="+", default=TUNING, help="to learn (default: the tuning ones)")
     parser.add_argument("--method", nargs="+", choices=RECIPES, default=["textual_inversion"], help="that learns them")
     parser.add_argument("--budget", type=int, help="steps of a curve (default: the method's)")
     parser.add_argument("--workers", type=int, default=1, help="curves at once, a process each (default 1)")

@@ -67,7 +67,7 @@ def test_several_seeds(commands, folder, small):
     flags = ["--concepts", "photos", *small]
     code, printed = dvar(folder, "record", *flags, "--seeds", "0,1")
     assert code == 0
-    assert "3 of 6 were complete already" in printed
+    assert "3 of 6 were already complete" in printed
     assert "6 of 6 runs done" in printed
     best = (folder / "dvar-runs" / "best.yaml").read_text()
     code, printed = dvar(folder, "tune", *flags, "--seeds", "0,1", "--best", "two.yaml")
@@ -239,7 +239,7 @@ def test_a_live_search(commands, folder, small):
     flags = ["--concepts", "photos", *small, "--live", "--best", "live.yaml"]
     code, printed = dvar(folder, "tune", *flags, "--set", "study.trials=1")
     assert code == 0, printed
-    assert "1 of 1 were complete already and were not recorded again" in printed
+    assert "1 of 1 were already complete and were not recorded again" in printed
     assert "live and replayed stop at the same step: 1 of 1 concepts" in printed
     assert "near" not in printed
     assert yaml.safe_load((folder / "live.yaml").read_text())["trials"] == 1

@@ -72,7 +72,7 @@ def test_doctor_finds_nothing_wrong(make_experiment):
 @pytest.mark.parametrize(
     ("change", "about", "text"),
     [
-        ({"method.name": "svdif"}, "method", "Did you mean 'svdiff'"),
+        ({"method.name": "svdif"}, "method", "did you mean 'svdiff'"),
         ({"concepts.source": "/nowhere"}, "concepts", "/nowhere does not exist"),
         ({"base_model.id": "/nowhere"}, "base model", "/nowhere"),
         ({"storage": "/proc/x"}, "storage", "storage /proc/x/recordings cannot be written"),

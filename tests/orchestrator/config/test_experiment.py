@@ -4,9 +4,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from orchestrator.config import experiment, presets
+from orchestrator.config import presets
 from orchestrator.config import yaml as plain_yaml
 from orchestrator.config.experiment import Experiment
+from orchestrator.config.load import build
+from orchestrator.config.split import split_concepts
 from orchestrator.recordings.identity import json_hash
 from trainables.data.concept import concept_from_images
 from trainables.errors import InvalidInput
@@ -21,28 +23,28 @@ def concepts():
 def test_flags_override_the_file_and_the_file_the_preset(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("preset: sd15\nbudget: 200\nquality: {samples: 3}\n")
-    made = experiment.build(None, file, [("quality.every", 7), ("budget", 300)])
+    made = build(None, file, [("quality.every", 7), ("budget", 300)])
     assert (made.preset, made.base_model.resolution) == ("sd15", 512)
     assert (made.budget, made.quality.samples, made.quality.every) == (300, 3, 7)
 
 
 def test_another_method_does_not_get_the_settings_of_the_presets_own(tmp_path):
-    assert experiment.build("miniature", None, []).method.settings
+    assert build("miniature", None, []).method.settings
     file = tmp_path / "x.yaml"
     file.write_text("method: {name: mine:Method, settings: {depth: 2}}\n")
-    assert experiment.build("miniature", file, []).method.settings == {"depth": 2}
+    assert build("miniature", file, []).method.settings == {"depth": 2}
     given = [("method.name", "mine:Method"), ("method.settings.depth", 3)]
-    assert experiment.build("miniature", None, given).method.settings == {"depth": 3}
-    plain = experiment.build("miniature", None, [])
-    assert experiment.build("miniature", file, [("method.name", "textual_inversion")]).method == plain.method
+    assert build("miniature", None, given).method.settings == {"depth": 3}
+    plain = build("miniature", None, [])
+    assert build("miniature", file, [("method.name", "textual_inversion")]).method == plain.method
 
 
 def test_a_preset_suits_the_method():
-    made = experiment.build("sd15", None, [("method.name", "custom_diffusion")])
+    made = build("sd15", None, [("method.name", "custom_diffusion")])
     assert (made.budget, made.quality.every, made.quality.guidance_scale, made.method.settings) == (500, 100, 6.0, {})
-    assert experiment.build("sd15", None, [("method.name", "p_plus")]).budget == 500
-    assert experiment.build("sd15", None, [("method.name", "svdiff"), ("budget", 70)]).budget == 70
-    small = experiment.build("miniature", None, [("method.name", "svdiff")])
+    assert build("sd15", None, [("method.name", "p_plus")]).budget == 500
+    assert build("sd15", None, [("method.name", "svdiff"), ("budget", 70)]).budget == 70
+    small = build("miniature", None, [("method.name", "svdiff")])
     assert (small.budget, small.method.settings) == (RECIPES["svdiff"].budget, RECIPES["svdiff"].settings)
 
 
@@ -50,29 +52,29 @@ def test_a_named_recipe_stands_in_for_the_presets_settings(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("method: {recipe: diffusers, settings: {batch_size: 3}}\n")
     for made in (
-        experiment.build("miniature", file, []),
-        experiment.build("miniature", None, [("method.recipe", "diffusers"), ("method.settings.batch_size", 3)]),
+        build("miniature", file, []),
+        build("miniature", None, [("method.recipe", "diffusers"), ("method.settings.batch_size", 3)]),
     ):
         assert (made.method.recipe, made.method.settings) == ("diffusers", {"batch_size": 3})
 
 
 def test_a_recipe_that_is_named_later_replaces_settings_that_were_named_before(tmp_path):
     file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump(experiment.build("miniature", None, []).model_dump(mode="json")))
-    made = experiment.build(None, file, [("method.recipe", "paper"), ("method.settings.batch_size", 7)])
+    file.write_text(yaml.safe_dump(build("miniature", None, []).model_dump(mode="json")))
+    made = build(None, file, [("method.recipe", "paper"), ("method.settings.batch_size", 7)])
     assert (made.method.recipe, made.method.settings) == ("paper", {"batch_size": 7})
 
 
 def test_a_recipe_of_another_method_is_left_out(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("method: {name: dreambooth, recipe: prior, settings: {batch_size: 3}}\nbudget: 77\n")
-    made = experiment.build("sd15", file, [("method.name", "svdiff")])
+    made = build("sd15", file, [("method.name", "svdiff")])
     assert (made.method.name, made.method.recipe, made.method.settings, made.budget) == ("svdiff", None, {}, 77)
 
 
 def test_a_method_that_cannot_be_loaded_is_named_where_its_budget_is_needed():
-    with pytest.raises(InvalidInput, match=r"unknown method 'dreambuth'.*Did you mean 'dreambooth'"):
-        experiment.build("sd15", None, [("method.name", "dreambuth")])
+    with pytest.raises(InvalidInput, match=r"unknown method 'dreambuth'.*did you mean 'dreambooth'"):
+        build("sd15", None, [("method.name", "dreambuth")])
 
 
 @pytest.mark.parametrize("name", list(presets.PRESETS))
@@ -80,23 +82,23 @@ def test_what_show_prints_is_read_back_as_it_was(tmp_path, name):
     made = presets.load(name)
     file = tmp_path / "x.yaml"
     file.write_text(yaml.safe_dump(made.model_dump(mode="json")))
-    assert experiment.build(None, file, []) == made
+    assert build(None, file, []) == made
 
 
 @pytest.mark.parametrize("text", ["1e5", "12e5", "1e-3", "0.5", "true", "null", "7", "1_000", "2026-01-01"])
 def test_texts_that_look_like_something_else_survive(tmp_path, text):
-    made = experiment.build(None, None, [("name", text), ("concepts.source", text)])
+    made = build(None, None, [("name", text), ("concepts.source", text)])
     file = tmp_path / "x.yaml"
     file.write_text(plain_yaml.dump(made.model_dump(mode="json")))
-    assert experiment.build(None, file, []) == made
+    assert build(None, file, []) == made
 
 
 def test_a_preset_is_a_key_like_any_other(tmp_path):
-    assert experiment.build(None, None, [("preset", "sd15")]).base_model.resolution == 512
+    assert build(None, None, [("preset", "sd15")]).base_model.resolution == 512
     file = tmp_path / "x.yaml"
     file.write_text("preset: sd15\n")
-    assert experiment.build(None, file, [("preset", "miniature")]).preset == "miniature"
-    assert experiment.build("miniature", file, []).preset == "miniature"
+    assert build(None, file, [("preset", "miniature")]).preset == "miniature"
+    assert build("miniature", file, []).preset == "miniature"
 
 
 @pytest.mark.parametrize(
@@ -120,14 +122,14 @@ def test_a_preset_is_a_key_like_any_other(tmp_path):
 )
 def test_wrong_keys_and_values_are_named(key, value, message):
     with pytest.raises(InvalidInput, match=message):
-        experiment.build("miniature", None, [(key, value)])
+        build("miniature", None, [(key, value)])
 
 
 def test_unknown_preset():
     with pytest.raises(
-        InvalidInput, match=r"unknown preset 'sd51'; available: miniature, benchmark, sd15. Did you mean 'sd15'"
+        InvalidInput, match=r"unknown preset 'sd51'; did you mean 'sd15'. Available: miniature, benchmark, sd15"
     ):
-        experiment.build("sd51", None, [])
+        build("sd51", None, [])
 
 
 @pytest.mark.parametrize("content", ["- 1", "{", "just text"])
@@ -135,27 +137,27 @@ def test_a_file_that_is_no_experiment(tmp_path, content):
     file = tmp_path / "x.yaml"
     file.write_text(content)
     with pytest.raises(InvalidInput, match=r"x\.yaml"):
-        experiment.build(None, file, [])
+        build(None, file, [])
 
 
 def test_split_covers_all_and_does_not_overlap(concepts):
-    split = Experiment().split(concepts)
+    split = split_concepts(Experiment(), concepts)
     assert len(split.tuning) == 4
     assert set(split.tuning) | set(split.test) == set(concepts)
     assert not set(split.tuning) & set(split.test)
 
 
 def test_a_further_concept_moves_none_between_the_sets(concepts):
-    settings = experiment.build(None, None, [("concepts.tuning", 3)])
-    before = {c.name for c in settings.split(concepts[:-1]).tuning}
-    after = {c.name for c in settings.split(concepts).tuning}
+    settings = build(None, None, [("concepts.tuning", 3)])
+    before = {c.name for c in split_concepts(settings, concepts[:-1]).tuning}
+    after = {c.name for c in split_concepts(settings, concepts).tuning}
     assert len(before & after) >= 2
 
 
 def test_split_by_names_and_of_one_concept(concepts):
-    named = experiment.build(None, None, [("concepts.tuning", ["toy_1", "toy_4"])]).split(concepts)
+    named = split_concepts(build(None, None, [("concepts.tuning", ["toy_1", "toy_4"])]), concepts)
     assert [c.name for c in named.tuning] == ["toy_1", "toy_4"]
-    alone = Experiment().split(concepts[:1])
+    alone = split_concepts(Experiment(), concepts[:1])
     assert alone.is_shared
     assert alone.all == (concepts[0],)
 
@@ -166,7 +168,7 @@ def test_split_by_names_and_of_one_concept(concepts):
 )
 def test_impossible_splits(concepts, tuning, message):
     with pytest.raises(InvalidInput, match=message):
-        experiment.build(None, None, [("concepts.tuning", tuning)]).split(concepts)
+        split_concepts(build(None, None, [("concepts.tuning", tuning)]), concepts)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +186,8 @@ def test_impossible_splits(concepts, tuning, message):
     ],
 )
 def test_the_key_depends_on_what_determines_the_run_alone(concepts, key, value, is_same):
-    plain = experiment.build(None, None, [])
-    changed = experiment.build(None, None, [(key, value)])
+    plain = build(None, None, [])
+    changed = build(None, None, [(key, value)])
     keys = {json_hash(one.identity(concepts[0], "f")) for one in (plain, changed)}
     assert (len(keys) == 1) is is_same
 

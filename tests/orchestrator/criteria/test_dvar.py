@@ -119,9 +119,9 @@ def test_values_whose_squares_overflow_are_refused_by_both():
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("dvra", {}, "unknown criterion 'dvra'; available: clip_score, dvar, .*never, trend. Did you mean 'dvar'"),
+        ("dvra", {}, "unknown criterion 'dvra'; did you mean 'dvar'. Available: clip_score, dvar, .*never, trend"),
         ("dvar", {"window": 3}, "DVAR needs 'threshold'"),
-        ("dvar", {"window": 3, "treshold": 0.1}, "no parameter 'treshold'.*Did you mean 'threshold'"),
+        ("dvar", {"window": 3, "treshold": 0.1}, "no parameter 'treshold'.*did you mean 'threshold'"),
         ("dvar", {"window": 3, "threshold": 1.2}, "got 1.2"),
         ("never", {"window": 3}, "Never has no parameter 'window'; available: none"),
     ],

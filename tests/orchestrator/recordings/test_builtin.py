@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator.config import presets
 from orchestrator.recordings.collection import BUILTIN, read_place
-from trainables.miniature.concepts import ENTRIES, load
+from trainables.miniature.concepts import load
+from trainables.miniature.entries import ENTRIES
 from trainables.miniature.recipes import RECIPES
 from trainables.settings import TRAIN_IMAGE
 

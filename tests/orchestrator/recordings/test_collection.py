@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import app
-from orchestrator.config import experiment
+from orchestrator.config.load import build
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings import collection as library
 from orchestrator.recordings.pack import read_pack, write_pack
@@ -132,11 +132,9 @@ def test_tuning_takes_the_experiments_base_model(recordings, tmp_path):
         for base in bases
     ]
     write_pack(both, tmp_path / "both.parquet")
-    found = library.for_tuning(
-        experiment.build(None, None, [("method.name", "svdiff")]), str(tmp_path / "both.parquet")
-    )
+    found = library.for_tuning(build(None, None, [("method.name", "svdiff")]), str(tmp_path / "both.parquet"))
     assert {one.identity.base_model for one in found} == {"miniature"}
-    other = experiment.build(None, None, [("method.name", "svdiff"), ("base_model.id", "third")])
+    other = build(None, None, [("method.name", "svdiff"), ("base_model.id", "third")])
     with pytest.raises(
         InvalidInput, match="svdiff on elsewhere, svdiff on miniature, and not of svdiff on third; choose"
     ):

@@ -126,7 +126,7 @@ def test_storage_that_cannot_be_written(make_experiment, tmp_path, toy_concepts)
 
 
 def test_an_unknown_method_and_setting_are_found_before_anything_trains(make_experiment, toy_concepts):
-    with pytest.raises(InvalidInput, match=r"unknown method 'textual_inversoin'.*Did you mean 'textual_inversion'"):
+    with pytest.raises(InvalidInput, match=r"unknown method 'textual_inversoin'.*did you mean 'textual_inversion'"):
         runs.record(make_experiment(method__name="textual_inversoin"), toy_concepts[:1])
     with pytest.raises(InvalidInput, match="no setting 'lr'; available: learning_rate"):
         runs.record(make_experiment(method__settings={"lr": 1}), toy_concepts[:1])

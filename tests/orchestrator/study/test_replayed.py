@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from orchestrator.config import experiment
+from orchestrator.config.load import build
 from orchestrator.criteria import DVAR
 from orchestrator.study import best as best_file
 from orchestrator.study.replayed import Study
@@ -112,7 +112,7 @@ def test_recordings_that_cannot_be_searched(make_recording, choose, message):
 def test_unusable_names_and_storages(recordings):
     with pytest.raises(InvalidInput, match="'never' has no search space"):
         Study(recordings, names=["never"])
-    with pytest.raises(InvalidInput, match=r"unknown criterion 'dvarr'.*Did you mean 'dvar'"):
+    with pytest.raises(InvalidInput, match=r"unknown criterion 'dvarr'.*did you mean 'dvar'"):
         Study(recordings, names=["dvarr"])
     with pytest.raises(InvalidInput, match="no criterion is named; available: clip_score"):
         Study(recordings, names=[])
@@ -289,7 +289,7 @@ def test_a_password_is_not_shown(recordings):
     with pytest.raises(InvalidInput) as caught:
         Study(recordings).search(1, storage=url)
     assert "s3cret" not in str(caught.value)
-    made = experiment.build(None, None, [("study.storage", url)])
+    made = build(None, None, [("study.storage", url)])
     assert made.public()["study"]["storage"] == "postgresql+psycopg://me:***@nowhere.invalid/x"
 
 
@@ -334,14 +334,14 @@ def test_fixed_settings_stay_and_make_another_study(recordings, tmp_path):
 def test_fixed_settings_of_what_is_not_searched(recordings):
     with pytest.raises(InvalidInput, match="settings of 'hall' are fixed, which is not searched; that is: dvar"):
         Study(recordings, fixed={"hall": {"window": 3}})
-    with pytest.raises(InvalidInput, match=r"DVAR has no parameter 'strid'; .* Did you mean 'stride'"):
+    with pytest.raises(InvalidInput, match=r"DVAR has no parameter 'strid'; did you mean 'stride'"):
         Study(recordings, fixed={"dvar": {"strid": 3}}).search(1)
 
 
 @pytest.mark.parametrize("stride", [5, 10, 25])
 def test_every_window_of_a_fixed_stride_holds_two_evaluations(recordings, stride):
     result = Study(recordings, fixed={"dvar": {"stride": stride}}).search(40)
-    assert all(one.criterion.evaluations >= 2 for one in result.tried)
+    assert all(one.criterion.window_in_evaluations >= 2 for one in result.tried)
 
 
 def test_what_cannot_be_searched_with_something_fixed(recordings):

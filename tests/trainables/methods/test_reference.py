@@ -11,7 +11,7 @@ from trainables.data.inputs import SOURCES
 from trainables.data.randomness import Streams
 from trainables.methods.custom_diffusion import CustomDiffusion
 from trainables.methods.dreambooth import DreamBooth
-from trainables.methods.dreambooth_lora import TARGETS, DreamBoothLoRA
+from trainables.methods.dreambooth_lora import DreamBoothLoRA
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.training.training import Training
 
@@ -125,7 +125,7 @@ def test_dreambooth_lora(base, concept):
     start, losses, end = run_ours(base, method, concept)
     layers = {}
     for name, module in list(plain.unet.named_modules()):
-        if name.endswith(TARGETS) and isinstance(module, torch.nn.Linear):
+        if name.endswith(("to_q", "to_k", "to_v", "to_out.0")) and isinstance(module, torch.nn.Linear):
             prefix = f"lora.{name}"
             lora = PlainLoRA(
                 module, start[f"{prefix}.lora_A.concept.weight"], start[f"{prefix}.lora_B.concept.weight"], 8 / 4

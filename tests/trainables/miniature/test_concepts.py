@@ -5,27 +5,27 @@ from PIL import Image
 
 from trainables.data.concept import load_concepts, write_concept
 from trainables.errors import InvalidInput
-from trainables.miniature import concepts
+from trainables.miniature import concepts, entries
 from trainables.miniature.world.colours import GAP, distance_to_names
 
 
 def test_48_to_test_and_8_to_tune_of_eight_classes():
-    assert len(concepts.TEST) == 48
-    assert len({concepts.ENTRIES[name].noun for name in concepts.TUNING}) == 8
-    assert not set(concepts.TEST) & set(concepts.TUNING)
-    assert set(concepts.FEW) <= set(concepts.ENTRIES)
+    assert len(entries.TEST) == 48
+    assert len({entries.ENTRIES[name].noun for name in entries.TUNING}) == 8
+    assert not set(entries.TEST) & set(entries.TUNING)
+    assert set(entries.FEW) <= set(entries.ENTRIES)
 
 
 def test_every_concept_has_four_to_six_views_and_colours_of_its_own():
-    toys = [concepts.toy(name) for name in concepts.ENTRIES]
+    toys = [concepts.toy(name) for name in entries.ENTRIES]
     assert len({toy.colours for toy in toys}) == len(toys)
     assert all(min(map(distance_to_names, toy.colours)) >= GAP for toy in toys)
-    assert {len(concepts.scenes(name)) for name in concepts.ENTRIES} == {4, 5, 6}
+    assert {len(concepts.scenes(name)) for name in entries.ENTRIES} == {4, 5, 6}
 
 
 def test_a_concept_is_the_same_every_time(toy_concepts):
     concepts._concept.cache_clear()
-    assert concepts.load(concepts.FEW) == toy_concepts
+    assert concepts.load(entries.FEW) == toy_concepts
 
 
 def test_validation_prompts_are_of_contexts_that_no_image_shows(toy_concepts):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from trainables.miniature import CARD, WEIGHTS, concepts, curves, evaluate, miniature_folder
+from trainables.miniature import CARD, WEIGHTS, curves, evaluate, miniature_folder
+from trainables.miniature.entries import FEW
 from trainables.miniature.recipes import RECIPES, Recipe
 from trainables.settings import QualitySettings
 
@@ -61,7 +62,7 @@ def test_every_method_goes_most_of_the_way(method):
     recipe = Recipe(RECIPES[method].settings | settings | {"batch_size": 4}, budget, budget)
     samples = QualitySettings(samples=4, inference_steps=6, guidance_scale=3.0)
     task = curves.Task(miniature_folder(), "cpu", method, recipe, samples)
-    (curve,) = curves.learn(task, [concepts.FEW[0]], workers=1)
+    (curve,) = curves.learn(task, [FEW[0]], workers=1)
     assert curve.covered > least
     assert curve.l_det[-1] < curve.l_det[0]
 

@@ -11,9 +11,11 @@ from trainables.miniature.models import TEXT_LENGTH, make_tokenizer
 from trainables.miniature.world import shapes, solids
 from trainables.miniature.world.captions import caption, full_caption, swapped_caption, vocabulary
 from trainables.miniature.world.colours import COLOURS, GAP, JITTER, distance_to_names
+from trainables.miniature.world.nouns import NOUNS
 from trainables.miniature.world.renderer import render, to_uint8
 from trainables.miniature.world.scenes import PLACES, make_scene, make_scenes
-from trainables.miniature.world.toys import MATERIALS, NOUNS, PATTERNS, SIZES, Toy, make_novel_toy, make_toy
+from trainables.miniature.world.shapes import BUILDERS
+from trainables.miniature.world.toys import MATERIALS, PATTERNS, SIZES, Toy, make_novel_toy, make_toy
 
 
 def test_sixteen_classes_at_least():
@@ -199,3 +201,7 @@ def test_the_tokenizer_has_a_token_for_every_word_and_room_for_every_caption():
     assert longest <= TEXT_LENGTH
     templates = [template.format("<robot-1>") for template in OBJECT_TEMPLATES]
     assert max(len(tokenizer(text)["input_ids"]) for text in templates) <= TEXT_LENGTH
+
+
+def test_every_noun_has_a_builder_in_the_order_that_seeds_count():
+    assert tuple(BUILDERS) == NOUNS

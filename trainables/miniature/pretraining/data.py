@@ -14,9 +14,10 @@ from torch import Tensor
 from trainables.data.randomness import derived_seed
 from trainables.miniature.models import TEXT_LENGTH, make_tokenizer
 from trainables.miniature.world.captions import caption, full_caption, swapped_caption
+from trainables.miniature.world.nouns import NOUNS
 from trainables.miniature.world.renderer import render, to_uint8
 from trainables.miniature.world.scenes import Scene, make_scene
-from trainables.miniature.world.toys import NOUNS, Toy, make_toy
+from trainables.miniature.world.toys import Toy, make_toy
 
 WORDINGS, SWAPPED = slice(0, 4), 4  # which of an image's captions are true, and which is false
 CHUNK = 256  # toys that one process describes, and one batch renders

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.miniature.world.colours import COLOURS
+from trainables.miniature.world.nouns import NOUNS
 from trainables.miniature.world.scenes import Place, Position, Scene
-from trainables.miniature.world.toys import MATERIALS, NOUNS, PATTERNS, SIZES, Toy
+from trainables.miniature.world.toys import MATERIALS, PATTERNS, SIZES, Toy
 
 PLACE_WORDS: dict[Place, str] = {
     "beach": "on the beach",

@@ -7,6 +7,7 @@ from typing import Literal
 from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.miniature.world.colours import COLOURS, Vector, jittered, unnamed
+from trainables.miniature.world.nouns import NOUNS
 from trainables.miniature.world.shapes import BUILDERS, Uniform
 from trainables.miniature.world.solids import Part
 
@@ -14,7 +15,6 @@ Pattern = Literal["plain", "striped", "dotted", "checkered"]
 Material = Literal["plastic", "matte", "shiny", "metal"]
 Size = Literal["small", "medium", "big"]
 
-NOUNS = tuple(BUILDERS)
 PATTERNS: tuple[Pattern, ...] = ("plain", "striped", "dotted", "checkered")
 MATERIALS: tuple[Material, ...] = ("plastic", "matte", "shiny", "metal")
 SIZES: dict[Size, tuple[float, float]] = {"small": (0.70, 0.76), "medium": (0.84, 0.90), "big": (0.98, 1.04)}

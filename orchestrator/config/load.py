@@ -1,0 +1,120 @@
+"""Makes an experiment of its layers: a preset, a YAML file, and single values."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from orchestrator import plugins
+from orchestrator.config import presets
+from orchestrator.config import yaml as plain_yaml
+from orchestrator.config.experiment import TEXTUAL_INVERSION, Experiment
+from trainables.errors import InvalidInput
+from trainables.settings import MINIATURE
+from trainables.text import did_you_mean
+
+
+def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, Any]]) -> Experiment:
+    """Make an experiment: a preset's values for the method, over them a YAML file's, over them single values.
+
+    Settings and recipe that were given for another method than the last one named are left out.
+
+    Args:
+        preset: a preset's name; None takes the file's `preset`, else "miniature".
+        file: YAML with any of the experiment's keys, nested as they are.
+        overrides: pairs of a dotted key ("quality.every") and a value.
+
+    Raises:
+        InvalidInput: a file, key or value is not understood; the message names it.
+    """
+    values = _read(file) if file else {}
+    layers = [values, *(_nested(key, value) for key, value in overrides)]
+    chosen = [_method(layer) for layer in layers]
+    method = next((one["name"] for one in reversed(chosen) if "name" in one), TEXTUAL_INVERSION)
+    meant = _for_method(layers, str(method))
+    recipe = next((one["recipe"] for one in reversed([_method(layer) for layer in meant]) if "recipe" in one), None)
+    named = next((layer["preset"] for layer in reversed(layers) if layer.get("preset")), MINIATURE)
+    name = preset or str(named)
+    try:
+        merged = presets.load(name, str(method), recipe).model_dump()
+        for layer in meant:
+            _merge(merged, layer)
+        merged["preset"] = name
+        made = Experiment.model_validate(merged)
+    except ValidationError as error:
+        raise InvalidInput(_explain(error, file)) from error
+    plugins.METHODS.spec(made.method.name)
+    return made
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = plain_yaml.load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"experiment file {file} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"experiment file {file} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise InvalidInput(f"experiment file {file} must hold keys such as 'budget: 300', got {values!r}")
+    return values
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _method(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    method = layer.get("method")
+    return method if isinstance(method, Mapping) else {}
+
+
+def _for_method(layers: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return the layers without what a later one replaces: another method's settings, and those under a new recipe."""
+    meant: list[dict[str, Any]] = []
+    named = TEXTUAL_INVERSION
+    for layer in layers:
+        named = _method(layer).get("name", named)
+        if named != name:
+            layer = {key: value for key, value in layer.items() if key != "method"}
+        if _method(layer).get("recipe"):
+            meant = [_without_settings(earlier) for earlier in meant]
+        meant.append(layer)
+    return meant
+
+
+def _without_settings(layer: dict[str, Any]) -> dict[str, Any]:
+    return layer | {"method": {key: value for key, value in _method(layer).items() if key != "settings"}}
+
+
+def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    lines = [_explain_one(item) for item in error.errors()]
+    return "\n".join([f"the experiment{f' in {file}' if file else ''} is not understood:", *lines])
+
+
+def _explain_one(item: Any) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join(path)
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"  unknown key {key!r}; {did_you_mean(path[-1], _keys_at(path[:-1]))}"
+    reason = str(item.get("ctx", {}).get("error", item["msg"]))
+    return f"  {key or 'experiment'}: {reason}, got {item['input']!r}"
+
+
+def _keys_at(path: Sequence[str]) -> list[str]:
+    values: Any = Experiment().model_dump()
+    for part in path:
+        values = values.get(part, {}) if isinstance(values, dict) else {}
+    return list(values) if isinstance(values, dict) else []

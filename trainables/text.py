@@ -1,0 +1,30 @@
+"""Words for messages: a hint at what was meant, and the line of an error that says most."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+#: More choices than these are not listed beside the one that was probably meant.
+FEW = 12
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return a hint at the choice that a mistyped name is near to, and the choices.
+
+    Example:
+        >>> did_you_mean("dvr", ["dvar", "ema", "hall"])
+        "did you mean 'dvar'? Available: dvar, ema, hall"
+        >>> did_you_mean("xyz", ["dvar", "ema"])
+        'available: dvar, ema'
+    """
+    choices = list(choices)
+    listed = ", ".join(choices) or "none"
+    near = get_close_matches(name, choices, n=1)
+    if not near:
+        return f"available: {listed}"
+    return f"did you mean {near[0]!r}?" + (f" Available: {listed}" if len(choices) <= FEW else "")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message that is not empty, or the error's kind where there is none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
