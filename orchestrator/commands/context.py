@@ -112,5 +112,4 @@ class CommandContext:
 
 
 def _default_best(experiment: Experiment) -> Path:
-    remote = "://" in experiment.storage
-    return Path(BEST_FILE) if remote else Path(runs.storage_folder(experiment, BEST_FILE))
+    return (runs.storage_of(experiment).path or Path()) / BEST_FILE

@@ -1,5 +1,7 @@
 """`dvar demo`: records, tunes, runs and compares on the embedded miniature, and explains each part in a line."""
 
+from pathlib import Path
+
 from rich.markup import escape
 
 from orchestrator import runs
@@ -46,7 +48,7 @@ def _draw(context: CommandContext, criterion: Criterion) -> None:
         runs.live_runs(experiment),
         runs.run_specs(experiment, concepts, criterion),
     )
-    target = PICTURE if "://" in experiment.storage else runs.storage_folder(experiment, PICTURE)
+    target = (runs.storage_of(experiment).path or Path()) / PICTURE
     picture.save(target)
     context.say(f"\npicture of the concepts, their samples at the stop and at the full budget: {escape(str(target))}")
 

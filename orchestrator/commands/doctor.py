@@ -19,6 +19,7 @@ from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import split_concepts
 from orchestrator.runs import cluster
+from orchestrator.storage.storage import Storage
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.models.files import resolve
@@ -116,13 +117,13 @@ def _base_model(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _storage(experiment: Experiment) -> Iterator[Finding]:
-    url = runs.storage_folder(experiment)
+    storage = runs.storage_of(experiment)
     runs.recordings(experiment).check_writable()
-    if "://" in url:
-        yield Finding("storage", "ok", f"{url} can be written")
+    if storage.path is None:
+        yield Finding("storage", "ok", f"{storage} can be written")
         return
-    free = shutil.disk_usage(_existing(Path(url))).free
-    text = f"{url} can be written, {free / 2**30:.1f} GiB free"
+    free = shutil.disk_usage(_existing(storage.path)).free
+    text = f"{storage} can be written, {free / 2**30:.1f} GiB free"
     yield Finding(
         "storage", "ok" if free > LITTLE_SPACE else "wrong", text + ("" if free > LITTLE_SPACE else "; make room")
     )
@@ -154,12 +155,12 @@ def _cluster(experiment: Experiment) -> Iterator[Finding]:
             yield Finding("trials", "note", f"{wanted} uses no GPU, and there are some: --gpus-per-trial 1")
         else:
             yield Finding("trials", "ok", f"{wanted} fits on {len(fitting)} of {len(nodes)} nodes")
-        yield from _nodes_agree(runs.storage_folder(experiment))
+        yield from _nodes_agree(runs.storage_of(experiment))
 
 
-def _nodes_agree(url: str) -> Iterator[Finding]:
+def _nodes_agree(storage: Storage) -> Iterator[Finding]:
     try:
-        problems = cluster.storage_problems(url)
+        problems = cluster.storage_problems(storage)
     except InvalidInput:
         return  # said already of this machine
     for node, problem in problems.items():

@@ -28,7 +28,7 @@ def make_recordings(context: CommandContext) -> bool:
     known = sum(not result.is_new for result in results)
     if known:
         context.say(f"{known} of {len(results)} were already complete and were not recorded again")
-    return say_results(context, results, runs.storage_folder(context.experiment, runs.RECORDINGS))
+    return say_results(context, results, runs.recordings(context.experiment).url)
 
 
 def say_results(context: CommandContext, results: Sequence[runs.RunResult], folder: str) -> bool:

@@ -11,7 +11,6 @@ from orchestrator.commands.record import say_results
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.report.console.progress import run_bars
-from orchestrator.storage.files import open_files
 from orchestrator.study import best as best_file
 from orchestrator.study.best import Best
 from trainables.data.concept import Concept
@@ -79,15 +78,16 @@ def run_live(context: CommandContext, concepts: Sequence[Concept], criterion: Cr
         if result.is_good:
             folder = escape(_export(context, result))
             context.say(f"{escape(result.spec.concept)}: {result.steps} steps, adapter in {folder}")
-    return say_results(context, results, runs.storage_folder(context.experiment, runs.LIVE))
+    return say_results(context, results, runs.live_runs(context.experiment).url)
 
 
 def _export(context: CommandContext, result: runs.RunResult) -> str:
     """Copy the adapter of a run to a folder that is easy to find, where the storage is local."""
     store = runs.live_runs(context.experiment)
-    if "://" in store.url:
+    storage = runs.storage_of(context.experiment)
+    if not storage.is_local:
         return store.folder(result.spec.identity)
     source = store.snapshot_folder(result.spec.key, result.steps)
-    adapters, name = runs.storage_folder(context.experiment, ADAPTERS), Path(store.folder(result.spec.identity)).name
-    open_files(adapters).put_folder(name, source)
-    return f"{adapters}/{name}"
+    adapter = storage.at(ADAPTERS, Path(store.folder(result.spec.identity)).name)
+    storage.at(ADAPTERS).files().put_folder(Path(adapter.url).name, source)
+    return adapter.url

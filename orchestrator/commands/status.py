@@ -3,15 +3,16 @@
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.recordings import RecordingStore, collection
+from orchestrator.recordings import RecordingStore
 from orchestrator.report.console.tables import status_table
+from orchestrator.storage.storage import Storage
 
 
 def status(storage: str) -> None:
     """Print what runs below a storage, what ended, and why; and where the tracebacks of failed runs are."""
     console = Console(highlight=False)
     kinds = {"recordings": "full length", "live": "live"}
-    rows = {title: RecordingStore(collection.below(storage, folder)).list() for folder, title in kinds.items()}
+    rows = {title: RecordingStore(Storage(storage).at(folder).url).list() for folder, title in kinds.items()}
     if not any(rows.values()):
         console.print(f"nothing was begun in {escape(storage)} yet", soft_wrap=True)
         return

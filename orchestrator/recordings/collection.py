@@ -10,6 +10,7 @@ from orchestrator.config.split import choose_tuning, meant_for_tuning
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.pack import read_pack
 from orchestrator.recordings.recording import Recording
+from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 from trainables.training.sinks import StepRow
 
@@ -21,14 +22,7 @@ FOLDER = "recordings"
 
 def open_store(place: str) -> RecordingStore:
     """Return the store of full-length recordings below a storage's folder or URL."""
-    return RecordingStore(below(place, FOLDER))
-
-
-def below(place: str, folder: str) -> str:
-    """Return a folder of a storage, as an absolute path or a URL."""
-    if "://" not in place:
-        place = str(Path(place).expanduser().resolve())
-    return f"{place.rstrip('/')}/{folder}"
+    return RecordingStore(Storage(place).at(FOLDER).url)
 
 
 def read_place(place: str) -> list[Recording]:
@@ -53,7 +47,8 @@ def read_place(place: str) -> list[Recording]:
 
 def is_packed(place: str) -> bool:
     """Whether a place is one or several packs rather than a storage."""
-    return place == BUILTIN or ("://" not in place and Path(place).expanduser().is_file())
+    path = Storage(place).path
+    return place == BUILTIN or (path is not None and path.is_file())
 
 
 def _builtin_packs() -> list[Path]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, Quality, Recording, Steps
+from orchestrator.storage.atomic import replacing
 from trainables.errors import InvalidInput
 from trainables.text import first_line
 
@@ -51,15 +52,13 @@ def write_pack(recordings: Sequence[Recording], path: Path, *, compact: bool = T
     about = {"format": FORMAT, "compact": compact, "sha256": _digest(table)}
     table = table.replace_schema_metadata({"pack": json.dumps(about)})
     lists = [f"{name}.list.element" for name in (*SERIES, "input_losses", *(() if compact else ("l_det",)))]
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        pq.write_table(
-            table, partial, compression="zstd", compression_level=19, use_dictionary=False,
-            column_encoding=dict.fromkeys(lists, "BYTE_STREAM_SPLIT"), write_page_checksum=True,
-        )  # fmt: skip
-        partial.replace(path)
+        with replacing(path) as file:
+            pq.write_table(
+                table, file, compression="zstd", compression_level=19, use_dictionary=False,
+                column_encoding=dict.fromkeys(lists, "BYTE_STREAM_SPLIT"), write_page_checksum=True,
+            )  # fmt: skip
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InvalidInput(f"{path} cannot be written: {error}") from error
 
 

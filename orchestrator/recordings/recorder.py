@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 
 from orchestrator.recordings import format as layout
+from orchestrator.recordings import reading
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import DONE, State
 from orchestrator.storage.files import Files
@@ -59,7 +60,7 @@ class Recorder:
         Raises:
             InvalidInput: the recording is complete, or damaged.
         """
-        found = layout.read_contents(self._files)
+        found = reading.read_contents(self._files)
         if found is not None:
             if found.status.state in DONE:
                 raise InvalidInput(f"{self._files.url} is {found.status.state} already and is never recorded twice")
@@ -80,7 +81,7 @@ class Recorder:
         Raises:
             InvalidInput: the checkpoint is damaged.
         """
-        checkpoint = layout.read_checkpoint(self._files)
+        checkpoint = reading.read_checkpoint(self._files)
         if checkpoint is None:
             return None
         return self._files.fetch(checkpoint.folder, checkpoint.files)
@@ -98,7 +99,7 @@ class Recorder:
             )
         self._rows = self._rows[:step]
         self._quality = [row for row in self._quality if row["step"] <= step]
-        checkpoint = layout.read_checkpoint(self._files)
+        checkpoint = reading.read_checkpoint(self._files)
         # The status comes before anything is taken away: a reader that sees less than it counts calls it damage.
         self._write_status()
         if checkpoint is not None and checkpoint.step > step:
@@ -215,6 +216,6 @@ class Recorder:
 
     def _check_owner(self) -> None:
         """Raise when somebody else took the recording over since this recorder first wrote its status."""
-        status = layout.read_status(self._files) if self._is_owner else None
+        status = reading.read_status(self._files) if self._is_owner else None
         if status is not None and status.writer != self._writer:
             raise RecordingConflict(f"another process is writing {self._files.url}; stop one of the two")

@@ -6,10 +6,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from orchestrator.recordings import format as layout
+from orchestrator.recordings import reading
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recorder import FLUSH_SECONDS, Recorder
 from orchestrator.recordings.recording import Recording, State
-from orchestrator.storage.files import Files, open_files
+from orchestrator.storage.files import Files
+from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 
 
@@ -66,7 +68,7 @@ class RecordingStore:
 
     def state(self, identity: RunIdentity) -> State | None:
         """Return the state of a run's recording, or None when there is none; cheap."""
-        status = layout.read_status(self._files().at(layout.folder_name(identity)))
+        status = reading.read_status(self._files().at(layout.folder_name(identity)))
         return status.state if status else None
 
     def find(self, identity: RunIdentity) -> Recording | None:
@@ -76,7 +78,7 @@ class RecordingStore:
             InvalidInput: it is damaged.
         """
         files = self._files().at(layout.folder_name(identity))
-        contents = layout.read_contents(files)
+        contents = reading.read_contents(files)
         if contents is None:
             return None
         recording = contents.recording()
@@ -94,7 +96,7 @@ class RecordingStore:
         Raises:
             InvalidInput: there is none, or it is damaged.
         """
-        contents = layout.read_contents(self._at(key))
+        contents = reading.read_contents(self._at(key))
         if contents is None:
             raise InvalidInput(f"recording {key!r} in {self.url} was never begun; record it again")
         return contents.recording()
@@ -110,10 +112,10 @@ class RecordingStore:
         return [row for row in rows if row is not None]
 
     def _summary(self, files: Files) -> RecordingSummary | None:
-        status = layout.read_status(files)
+        status = reading.read_status(files)
         if status is None:
             return None
-        identity = layout.read_identity(files)
+        identity = reading.read_identity(files)
         return RecordingSummary(
             key=identity.key,
             concept=identity.concept,
@@ -135,14 +137,14 @@ class RecordingStore:
             InvalidInput: there is no such snapshot, or a file of it is missing or damaged.
         """
         files = self._at(key)
-        contents = layout.read_contents(files)
+        contents = reading.read_contents(files)
         for row in contents.quality if contents else ():
             if row["step"] == step:
                 return files.fetch(layout.snapshot_name(step), layout.snapshot_files(row))
         raise InvalidInput(f"recording {key!r} in {self.url} has no snapshot of step {step}")
 
     def _files(self) -> Files:
-        return open_files(self.url)
+        return Storage(self.url).files()
 
     def _at(self, key: str) -> Files:
         files = self._files()

@@ -21,7 +21,7 @@ from orchestrator.runs.places import (
     recordings,
     run_result,
     run_specs,
-    storage_folder,
+    storage_of,
 )
 from orchestrator.runs.spec import Listener, RunResult, RunSource, RunSpec
 
@@ -43,6 +43,6 @@ __all__ = [
     "run_result",
     "run_specs",
     "stopped_runs",
-    "storage_folder",
+    "storage_of",
     "train",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from orchestrator.recordings import RecordingStore
-from orchestrator.storage.files import open_files
+from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 from trainables.text import first_line
 
@@ -98,48 +98,48 @@ def on_every_node(function: Callable[..., Any], *arguments: Any) -> dict[Node, A
     return answers
 
 
-def check_storage(url: str) -> None:
+def check_storage(storage: Storage) -> None:
     """Refuse a storage that is not one and the same on every node of a cluster of several.
 
     Args:
-        url: an absolute folder or a URL, writable from here.
+        storage: writable from here.
 
     Raises:
         InvalidInput: a node does not see what is written here, or cannot write; the message names it and the remedy.
     """
     if len(nodes()) < 2:
         return
-    problems = storage_problems(url)
+    problems = storage_problems(storage)
     if problems:
         listed = "; ".join(f"{node.address}: {problem}" for node, problem in problems.items())
         raise InvalidInput(
-            f"storage {url} is not shared by every node of the cluster ({listed}); give one that is with --storage: a "
-            "folder on a shared file system, or a URL such as s3://bucket/path"
+            f"storage {storage} is not shared by every node of the cluster ({listed}); give one that is with "
+            "--storage: a folder on a shared file system, or a URL such as s3://bucket/path"
         )
 
 
-def storage_problems(url: str) -> dict[Node, str]:
+def storage_problems(storage: Storage) -> dict[Node, str]:
     """Return what is wrong with a storage, as each node sees it: what is written here must be read there.
 
     Raises:
         InvalidInput: it cannot be written from here.
     """
-    RecordingStore(url).check_writable()
-    files, mark = open_files(url), f".probe-{uuid4().hex}"
+    RecordingStore(storage.url).check_writable()
+    files, mark = storage.files(), f".probe-{uuid4().hex}"
     files.write(mark, b"")
     try:
-        answers = on_every_node(_problem, url, mark)
+        answers = on_every_node(_problem, storage, mark)
     finally:
         files.remove(mark)
     return {node: first_line(one) if isinstance(one, Exception) else one for node, one in answers.items() if one}
 
 
-def _problem(url: str, mark: str) -> str:
+def _problem(storage: Storage, mark: str) -> str:
     """Return what is wrong with the storage as this process sees it; nothing where it is the writer's."""
-    if open_files(url).read(mark) is None:
+    if storage.files().read(mark) is None:
         return "what the driver writes is not there"
     try:
-        RecordingStore(url).check_writable()
+        RecordingStore(storage.url).check_writable()
     except InvalidInput as error:
         return str(error)
     return ""

@@ -12,7 +12,7 @@ from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.recording import DONE
 from orchestrator.runs import cluster, lease
-from orchestrator.runs.places import live_quality, live_runs, recordings, run_result, run_specs, storage_folder
+from orchestrator.runs.places import live_quality, live_runs, recordings, run_result, run_specs, storage_of
 from orchestrator.runs.spec import Listener, RunResult, RunSource, RunSpec
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
@@ -127,7 +127,7 @@ def _run(
     experiment, store = kind.experiment, kind.store
     store.check_writable()
     errors: dict[str, str] = {}
-    with lease.held(storage_folder(experiment), [spec.key for spec in specs]):
+    with lease.held(storage_of(experiment), [spec.key for spec in specs]):
         pending = [spec for spec in specs if store.state(spec.identity) not in DONE]
         if pending:
             for listener in listeners:
@@ -196,7 +196,7 @@ def train(
         from orchestrator.runs.stopper import StopEndedTrials
         from trainables.training.personalization import Personalization
 
-        cluster.check_storage(storage_folder(experiment))
+        cluster.check_storage(storage_of(experiment))
         resources = experiment.resources
         trainable = tune.with_parameters(
             Personalization,
@@ -218,7 +218,7 @@ def train(
             ),
             run_config=tune.RunConfig(
                 name=f"{Path(kind.store.url).name}-{time.strftime('%Y%m%d-%H%M%S')}",
-                storage_path=storage_folder(experiment, "ray"),
+                storage_path=storage_of(experiment).at("ray").url,
                 stop=StopEndedTrials(),
                 # The recording holds the checkpoints; Tune's own would be a second copy that nobody reads.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

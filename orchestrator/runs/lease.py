@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
-from orchestrator.storage.files import Files, open_files
+from orchestrator.storage.files import Files
 from orchestrator.storage.retry import StorageFailure
+from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 
 BEAT_SECONDS = 2.0
@@ -22,18 +23,18 @@ DEAD_SECONDS = 12.0
 
 
 @contextmanager
-def held(url: str, keys: Sequence[str]) -> Iterator[None]:
+def held(storage: Storage, keys: Sequence[str]) -> Iterator[None]:
     """Hold the lease of some recordings while the context lasts.
 
     Args:
-        url: a folder or URL, the same for every driver that may work on them.
+        storage: the same one for every driver that may work on them.
         keys: of the recordings.
 
     Raises:
         InvalidInput: another driver that is alive holds it; the message says where it runs.
     """
     name = f"drivers/{sha256(' '.join(sorted(keys)).encode()).hexdigest()[:16]}.json"
-    files, mine = open_files(url), uuid4().hex
+    files, mine = storage.files(), uuid4().hex
     _take(files, name, mine)
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(files, name, mine, ended), daemon=True)

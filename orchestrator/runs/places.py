@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from orchestrator.config.experiment import Experiment
@@ -11,6 +10,7 @@ from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.runs.spec import RunResult, RunSpec
+from orchestrator.storage.storage import Storage
 from trainables.data.concept import Concept
 from trainables.models.files import fingerprint, resolve
 from trainables.settings import BaseModelSettings, QualitySettings
@@ -18,22 +18,19 @@ from trainables.settings import BaseModelSettings, QualitySettings
 RECORDINGS, LIVE = "recordings", "live"
 
 
-def storage_folder(experiment: Experiment, *parts: str) -> str:
-    """Return a place below the experiment's storage, as an absolute path or a URL."""
-    storage = experiment.storage
-    if "://" not in storage:
-        storage = str(Path(storage).expanduser().resolve())
-    return "/".join([storage.rstrip("/"), *parts])
+def storage_of(experiment: Experiment) -> Storage:
+    """Return where an experiment keeps everything."""
+    return Storage(experiment.storage)
 
 
 def recordings(experiment: Experiment) -> RecordingStore:
     """Return the store of full-length recordings."""
-    return RecordingStore(storage_folder(experiment, RECORDINGS))
+    return RecordingStore(storage_of(experiment).at(RECORDINGS).url)
 
 
 def live_runs(experiment: Experiment) -> RecordingStore:
     """Return the store of runs that a criterion ended."""
-    return RecordingStore(storage_folder(experiment, LIVE))
+    return RecordingStore(storage_of(experiment).at(LIVE).url)
 
 
 def run_specs(experiment: Experiment, concepts: Sequence[Concept], criterion: Criterion | None = None) -> list[RunSpec]:

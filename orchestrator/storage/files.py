@@ -6,21 +6,18 @@ Storage that fails now and then is asked again, see `orchestrator.storage.retry`
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
-from uuid import uuid4
+from typing import Any
 
 import fsspec
 
+from orchestrator.storage.atomic import PARTIAL, replacing, write_atomically
 from orchestrator.storage.retry import retried
 from trainables.errors import InvalidInput
 from trainables.scratch import make_folder
 
-_PARTIAL = ".dvar-partial"
-_LOCAL_PROTOCOLS = ("file://", "local://")
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 # Object stores have no folders, and asking for one would create the bucket of a mistyped URL.
 _OBJECT_STORES = frozenset(_EXTRAS)
@@ -95,20 +92,6 @@ class Files(ABC):
         return sizes
 
 
-def open_files(url: str) -> Files:
-    """Return the files at an absolute folder path or an fsspec URL; touches nothing."""
-    path = local_path(url)
-    return RemoteFiles(url) if path is None else LocalFiles(path)
-
-
-def local_path(url: str) -> Path | None:
-    """Return the absolute folder that a path or a file:// URL names, or None for any other URL."""
-    for protocol in _LOCAL_PROTOCOLS:
-        if url.startswith(protocol):
-            return Path(os.path.abspath(url.removeprefix(protocol)))
-    return None if "://" in url else Path(os.path.abspath(os.path.expanduser(url)))
-
-
 def check_name(name: str) -> None:
     """Check that a relative file name stays inside its folder on every file system.
 
@@ -143,12 +126,11 @@ class LocalFiles(Files):
 
     @retried("written")
     def write(self, name: str, data: bytes) -> None:
-        with self._replacing(name) as file:
-            file.write(data)
+        write_atomically(self._with_folder(name), data)
 
     @retried("written")
     def put(self, name: str, source: Path) -> None:
-        with self._replacing(name) as file, source.open("rb") as original:
+        with replacing(self._with_folder(name)) as file, source.open("rb") as original:
             shutil.copyfileobj(original, file)
 
     @retried("listed")
@@ -172,7 +154,7 @@ class LocalFiles(Files):
 
     @retried("cleared of what writers left behind")
     def remove_leftovers(self) -> None:
-        for path in self.root.rglob(f".*{_PARTIAL}"):
+        for path in self.root.rglob(f".*{PARTIAL}"):
             path.unlink(missing_ok=True)
 
     def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
@@ -185,20 +167,11 @@ class LocalFiles(Files):
             _check_size(path, size)
         return root if sizes else make_folder()
 
-    @contextmanager
-    def _replacing(self, name: str) -> Iterator[BinaryIO]:
+    def _with_folder(self, name: str) -> Path:
+        """Return the path of a file, once the folders above it exist."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Two writers must not share a partial file: the first rename would publish the other's half.
-        partial = path.with_name(f".{uuid4().hex}{_PARTIAL}")
-        try:
-            with partial.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        return path
 
 
 @dataclass(frozen=True)

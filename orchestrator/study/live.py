@@ -122,10 +122,10 @@ class LiveStudy:
             SearchIncomplete: too many runs failed.
             InvalidInput: a storage or the cluster cannot be used, or another driver is at work on the same search.
         """
-        url, name = runs.storage_folder(self.experiment), self._study_name(pareto, storage)
+        place, name = runs.storage_of(self.experiment), self._study_name(pareto, storage)
         self._store.check_writable()
-        with lease.held(url, [name]), quiet_optuna():
-            backend = open_storage(storage) if storage else JournalStorage(FilesJournal(f"{url}/{STUDIES}/{name}"))
+        with lease.held(place, [name]), quiet_optuna():
+            backend = open_storage(storage) if storage else JournalStorage(FilesJournal(place.at(STUDIES, name).url))
             study = open_study(backend, name, seed, pareto, is_shared=False)
             queue = SuggestionQueue(self, study, trials, self._listeners, on_trial)
             if not queue.is_finished:
@@ -154,7 +154,7 @@ class LiveStudy:
     def _study_name(self, pareto: bool, storage: str | None) -> str:
         keys = sorted(spec.key for spec in runs.run_specs(self.experiment, self.concepts))
         # In a storage for many studies, this one belongs to its runs; beside them it moves with them.
-        where = {"live": runs.storage_folder(self.experiment) if storage else None, "keys": keys}
+        where = {"live": runs.storage_of(self.experiment).url if storage else None, "keys": keys}
         return f"live-{json_hash(where | self.space.identity() | self.objective.identity(pareto))[:8]}"
 
 

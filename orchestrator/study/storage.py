@@ -12,8 +12,8 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from orchestrator.storage.files import open_files
 from orchestrator.storage.passwords import without_password
+from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 
 JOURNAL, POSTGRESQL = "journal:", "postgresql://"
@@ -29,7 +29,7 @@ class FilesJournal(BaseJournalBackend):
     """
 
     def __init__(self, url: str) -> None:
-        self._files = open_files(url)
+        self._files = Storage(url).files()
         self._logs: list[dict[str, Any]] = []
         for name in self._files.children():
             if name.endswith(".json"):

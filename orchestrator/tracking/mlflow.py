@@ -13,8 +13,8 @@ from filelock import FileLock
 
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.identity import RunIdentity
-from orchestrator.runs.places import storage_folder
 from orchestrator.runs.spec import RunResult, RunSpec
+from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 from trainables.training.report import Report
 
@@ -34,8 +34,7 @@ def tracking_uri(experiment: Experiment) -> str:
 
 
 def _local_folder(experiment: Experiment) -> Path:
-    remote = "://" in experiment.storage
-    return Path("dvar-runs").resolve() if remote else Path(storage_folder(experiment))
+    return Storage(experiment.storage).path or Path("dvar-runs").resolve()
 
 
 class Tracker:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.replay.landscape import Landscape
+from orchestrator.storage.atomic import write_atomically
 
 TEMPLATE = "landscape.html"
 KEPT_DIGITS, STEPS_DIGITS = 6, 3
@@ -41,7 +42,7 @@ def write_landscape_page(
     template = (files("orchestrator.report.html") / TEMPLATE).read_text(encoding="utf-8")
     # One pass, so that a title which looks like a place to fill stays text.
     page = re.sub(r"@@(title|data)@@", lambda place: parts[place[1]], template)
-    path.write_text(page, encoding="utf-8")
+    write_atomically(path, page.encode())
 
 
 def _numbers(

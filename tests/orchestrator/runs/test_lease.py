@@ -9,12 +9,13 @@ import time
 import pytest
 
 from orchestrator.runs import lease
+from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 
 
 def hold(url, ready, end):
     try:
-        with lease.held(url, ["a", "b"]):
+        with lease.held(Storage(url), ["a", "b"]):
             ready.put("held")
             end.wait(60)
     except InvalidInput as error:
@@ -46,13 +47,13 @@ def test_a_second_driver_is_kept_off_and_told_why(holder, tmp_path):
     assert ready.get(timeout=30) == "held"
     begun = time.monotonic()
     with pytest.raises(InvalidInput, match=f"another driver works on these recordings in .*: process {process.pid} on"):
-        lease.held(str(tmp_path), ["b", "a"]).__enter__()
+        lease.held(Storage(str(tmp_path)), ["b", "a"]).__enter__()
     assert time.monotonic() - begun < lease.DEAD_SECONDS
-    with lease.held(str(tmp_path), ["a", "c"]):  # other recordings are another matter
+    with lease.held(Storage(str(tmp_path)), ["a", "c"]):  # other recordings are another matter
         pass
     end.set()
     process.join()
-    with lease.held(str(tmp_path), ["a", "b"]):
+    with lease.held(Storage(str(tmp_path)), ["a", "b"]):
         assert len(list((tmp_path / "drivers").iterdir())) == 1
     assert not list((tmp_path / "drivers").iterdir())
 
@@ -68,27 +69,27 @@ def test_a_dead_one_of_this_machine_keeps_nobody_off(holder, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     begun = time.monotonic()
-    with lease.held(str(tmp_path), ["a", "b"]):
+    with lease.held(Storage(str(tmp_path)), ["a", "b"]):
         assert time.monotonic() - begun < 5
 
 
 def test_a_silent_one_of_another_machine_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(lease, "DEAD_SECONDS", 1.5)
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.4)
-    with lease.held(str(tmp_path), ["a"]):
+    with lease.held(Storage(str(tmp_path)), ["a"]):
         (file,) = (tmp_path / "drivers").iterdir()
         content = json.loads(file.read_bytes()) | {"id": "x", "machine": "elsewhere", "host": "elsewhere"}
     file.write_text(json.dumps(content))
     begun = time.monotonic()
-    with lease.held(str(tmp_path), ["a"]):
+    with lease.held(Storage(str(tmp_path)), ["a"]):
         assert 1.5 <= time.monotonic() - begun < 10
     assert not file.exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
 def test_a_spoiled_lease_is_none(tmp_path, content):
-    with lease.held(str(tmp_path), ["a"]):
+    with lease.held(Storage(str(tmp_path)), ["a"]):
         (file,) = (tmp_path / "drivers").iterdir()
     file.write_text(content)
-    with lease.held(str(tmp_path), ["a"]):
+    with lease.held(Storage(str(tmp_path)), ["a"]):
         assert json.loads(file.read_bytes())["pid"] == os.getpid()

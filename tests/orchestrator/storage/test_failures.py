@@ -18,7 +18,7 @@ from orchestrator import runs
 from orchestrator.recordings import RecordingStore, StorageFailure, StorageFull
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.storage import retry as persistence
-from orchestrator.storage.files import open_files
+from orchestrator.storage.storage import Storage
 
 BUDGET, EVERY = 12, 4
 TESTS = count()
@@ -270,7 +270,7 @@ def test_a_full_disk_ends_the_run_and_what_was_stored_goes_on(small_disk, train,
 
 def test_a_disk_that_is_full_from_the_start_is_named(small_disk):
     (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
-    files = open_files(str(small_disk))
+    files = Storage(str(small_disk)).files()
     with pytest.raises(StorageFull, match=f"storage {small_disk} cannot be written .*free space there"):
         files.write("x", bytes(10_000))
     assert files.children() == ["filler"]
@@ -285,7 +285,7 @@ def test_a_disk_that_is_full_from_the_start_is_named(small_disk):
 )  # fmt: skip
 def test_only_what_may_pass_is_tried_again(tmp_path, monkeypatch, number, tries):
     monkeypatch.setattr(persistence, "PAUSES", (0.0, 0.0))
-    files, calls = open_files(str(tmp_path)), []
+    files, calls = Storage(str(tmp_path)).files(), []
     files.write("x", b"old")
 
     def sync(descriptor):
@@ -310,7 +310,7 @@ def test_a_network_file_system_that_stumbles_is_waited_for(tmp_path, monkeypatch
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", stumble)
-    files = open_files(str(tmp_path))
+    files = Storage(str(tmp_path)).files()
     files.write("deep/x", b"new")
     assert files.read("deep/x") == b"new"
     assert files.children("deep") == ["x"]

@@ -1,0 +1,60 @@
+"""Storage: however a place is written, it is one place."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli.app import app
+from orchestrator.commands.context import _default_best
+from orchestrator.config.load import build
+from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.collection import open_store
+from orchestrator.recordings.identity import RunIdentity
+from orchestrator.storage.files import LocalFiles, RemoteFiles
+from orchestrator.storage.storage import Storage
+from orchestrator.tracking.mlflow import tracking_uri
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home folder with a link in it, and a current folder below it."""
+    (tmp_path / "home" / "here").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "home" / "here")
+    return tmp_path / "home"
+
+
+def spellings(home):
+    return ["~/runs", "../runs", str(home / "runs"), f"file://{home}/runs", f"local://{home}/runs", f"{home}/runs/"]
+
+
+def test_every_spelling_of_a_folder_is_one_place(home):
+    assert {Storage(spelling).url for spelling in spellings(home)} == {str(home / "runs")}
+    assert {Storage(spelling).path for spelling in spellings(home)} == {home / "runs"}
+    assert Storage(f"file://{home}").at("a", "b").files() == LocalFiles(home / "a" / "b")
+
+
+def test_other_urls_are_remote():
+    bucket = Storage("s3://bucket/runs/")
+    assert (bucket.url, bucket.path, bucket.is_local) == ("s3://bucket/runs", None, False)
+    assert bucket.at("live", "x").files() == RemoteFiles("s3://bucket/runs/live/x")
+
+
+def test_commands_take_every_spelling(home):
+    identity = RunIdentity({"concept": {"name": "dog"}, "budget": 3, "seed": 0, "method": {"name": "svdiff"}})
+    recorder = RecordingStore(str(home / "runs" / "recordings")).recorder(identity)
+    recorder.started({})
+    recorder.ended("failed", "no light")
+    for spelling in spellings(home):
+        assert "no light" in CliRunner().invoke(app, ["status", spelling]).output
+        assert [row.key for row in open_store(spelling).list()] == [identity.key]
+        experiment = build(None, None, [("storage", spelling)])
+        assert _default_best(experiment) == home / "runs" / "best.yaml"
+        assert tracking_uri(experiment) == f"sqlite:///{home}/runs/mlflow.db"
+
+
+def test_what_belongs_beside_a_remote_storage_lies_in_the_current_folder(home):
+    experiment = build(None, None, [("storage", "s3://bucket/runs")])
+    assert _default_best(experiment) == Path("best.yaml")
+    assert tracking_uri(experiment) == f"sqlite:///{home}/here/dvar-runs/mlflow.db"
