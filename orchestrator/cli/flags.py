@@ -1,0 +1,236 @@
+"""The flags that commands share, and the experiment that they make."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from typer.models import OptionInfo
+
+from orchestrator.cli.errors import errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from orchestrator.config.experiment import Experiment
+
+_PANEL = "What to run"
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of several commands.
+
+    Attributes:
+        kind: of its value.
+        option: as typer shows it.
+        key: of the experiment's value that it overrides; None where it is no single one.
+        is_list: whether its text holds several values, with commas.
+    """
+
+    kind: object
+    option: OptionInfo
+    key: str | None = None
+    is_list: bool = False
+
+    def value(self, given: object) -> object:
+        """Return what the experiment gets: a list where the flag holds several, a number where that is a count."""
+        if not self.is_list or not isinstance(given, str):
+            return given
+        return int(given) if self.key == "concepts.tuning" and given.isdecimal() else split_names(given)
+
+
+def _shared(*names: str, help: str) -> OptionInfo:
+    option: OptionInfo = typer.Option(*names, help=help, rich_help_panel=_PANEL, show_default=False)
+    return option
+
+
+def _search(*names: str, help: str, show_default: bool = True) -> OptionInfo:
+    option: OptionInfo = typer.Option(*names, help=help, show_default=show_default)
+    return option
+
+
+#: What every command understands that works on an experiment.
+SHARED: Mapping[str, Flag] = {
+    "preset": Flag(
+        str | None,
+        _shared("--preset", "-p", help="Where values start: miniature (default), benchmark or sd15."),
+    ),
+    "file": Flag(Path | None, _shared("--experiment", "-e", help="YAML file with any of the keys of `dvar show`.")),
+    "concepts": Flag(
+        str | None,
+        _shared("--concepts", "-c", help="Folder of concept folders, one concept folder, or 'miniature'."),
+        "concepts.source",
+    ),
+    "only": Flag(
+        str | None, _shared("--only", help="Names of the concepts to use, with commas."), "concepts.only", is_list=True
+    ),
+    "tuning": Flag(
+        str | None,
+        _shared("--tuning", help="Concepts that tune: how many, or their names with commas. The others test."),
+        "concepts.tuning",
+        is_list=True,
+    ),
+    "base_model": Flag(
+        str | None,
+        _shared("--base-model", "-b", help="'miniature', a folder in diffusers' format, or a hub id."),
+        "base_model.id",
+    ),
+    "method": Flag(
+        str | None, _shared("--method", "-m", help="Personalization method, or module:Class."), "method.name"
+    ),
+    "recipe": Flag(
+        str | None, _shared("--recipe", help="A recipe of the method; `dvar methods` lists them."), "method.recipe"
+    ),
+    "budget": Flag(int | None, _shared("--budget", help="Optimizer steps of a full-length run."), "budget"),
+    "seed": Flag(int | None, _shared("--seed", help="Seed of training."), "seed"),
+    "seeds": Flag(
+        str | None,
+        _shared("--seeds", help="Several seeds, with commas: full-length runs of each; live runs take the first."),
+        "seeds",
+        is_list=True,
+    ),
+    "max_concurrent": Flag(
+        int | None,
+        _shared("--max-concurrent", help="Most concepts at once; default: as many as the cluster has room for."),
+        "resources.max_concurrent",
+    ),
+    "gpus_per_trial": Flag(
+        float | None,
+        _shared("--gpus-per-trial", help="GPUs of a concept's trial; 0.5 lets two share one."),
+        "resources.gpus_per_trial",
+    ),
+    "address": Flag(
+        str | None,
+        _shared(
+            "--address", help="A running Ray cluster: host:port, or auto; default: RAY_ADDRESS, else one of its own."
+        ),
+        "resources.address",
+    ),
+    "storage": Flag(
+        str | None, _shared("--storage", "-s", help="Folder or URL for everything that is kept."), "storage"
+    ),
+    "set": Flag(
+        list[str] | None,
+        _shared("--set", help="Any other value: --set quality.every=50 (repeatable; keys as in `dvar show`)."),
+    ),
+}
+
+#: What a search understands beside these.
+SEARCH: Mapping[str, Flag] = {
+    "trials": Flag(
+        int | None, _search("--trials", help="Settings to try in all (default 200; 30 live)."), "study.trials"
+    ),
+    "live": Flag(
+        bool | None,
+        _search("--live/--replay", help="Train every setting, or replay recordings (default).", show_default=False),
+        "study.live",
+    ),
+    "keep": Flag(
+        float | None,
+        _search("--keep", help="Mean share of the best quality to keep (default 0.9)."),
+        "study.quality_kept",
+    ),
+    "criteria": Flag(
+        str | None,
+        _search("--criteria", help="Criteria to search, with commas (default dvar)."),
+        "study.criteria",
+        is_list=True,
+    ),
+    "measure": Flag(
+        str | None, _search("--measure", help="The quality that counts (default train_clip_image)."), "study.measure"
+    ),
+    "cost": Flag(str | None, _search("--cost", help="What is saved: iterations (default) or seconds."), "study.cost"),
+    "pareto": Flag(
+        bool | None,
+        _search("--pareto/--no-pareto", help="Search cost and quality as two objectives.", show_default=False),
+        "study.pareto",
+    ),
+    "recordings": Flag(
+        str | None,
+        _search("--recordings", help="Search on these: 'builtin', a pack's file, or another storage."),
+        "study.recordings",
+    ),
+    "study_storage": Flag(
+        str | None,
+        _search("--study-storage", help="Keep the study: journal:FILE, sqlite:///FILE or a database's URL."),
+        "study.storage",
+    ),
+}
+
+#: Those of them that a benchmark understands: the method and what is trained are the recordings'.
+BENCHMARK: Mapping[str, Flag] = {
+    name: {**SHARED, **SEARCH}[name]
+    for name in ("preset", "file", "tuning", "storage", "set", "trials", "keep", "measure", "cost", "recordings")
+}
+
+
+def with_experiment(function: F) -> F:
+    """Give a command the shared flags; it gets the experiment that they make as its first argument."""
+    return _with_flags(function, SHARED)
+
+
+def with_search(function: F) -> F:
+    """Give a command the shared flags and those of a search; see `with_experiment`."""
+    return _with_flags(function, {**SHARED, **SEARCH})
+
+
+def with_benchmark(function: F) -> F:
+    """Give a command the flags of a benchmark; see `with_experiment`."""
+    return _with_flags(function, BENCHMARK)
+
+
+def _with_flags(function: F, flags: Mapping[str, Flag]) -> F:
+    own = list(inspect.signature(function).parameters.values())[1:]
+    shared = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[flag.kind, flag.option]
+        )
+        for name, flag in flags.items()
+    ]
+
+    @functools.wraps(function)
+    def command(**values: object) -> None:
+        with errors_as_exit_codes():
+            given = {name: values.pop(name) for name in flags}
+            function(_experiment(given, flags), **values)
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command  # type: ignore[return-value]
+
+
+def _experiment(given: Mapping[str, object], flags: Mapping[str, Flag]) -> "Experiment":
+    from orchestrator.config.load import build
+
+    overrides = [
+        (flag.key, flag.value(given[name])) for name, flag in flags.items() if flag.key and given[name] is not None
+    ]
+    texts = given["set"]
+    overrides += [_assignment(text) for text in (texts if isinstance(texts, list) else ())]
+    preset, file = given["preset"], given["file"]
+    return build(str(preset) if preset else None, file if isinstance(file, Path) else None, overrides)
+
+
+def _assignment(text: str) -> tuple[str, object]:
+    import yaml
+
+    from orchestrator.config import yaml as plain_yaml
+    from trainables.errors import InvalidInput
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InvalidInput(f"--set takes KEY=VALUE such as quality.every=50, got {text!r}")
+    try:
+        return key, plain_yaml.load(value)
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"--set {key}: {value!r} is not understood: {error}") from error
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Return the names in a text, which commas separate; None for no text."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
