@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from search_spaces.defaults import MethodDefaults
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ def published(method: str) -> Published:
     return PAPER.get(method, PAPER["textual_inversion"])
 
 
-def default_window(method: str, defaults: Mapping[str, Any] | None) -> tuple[int, int, float]:
-    """Return the usual budget, window and threshold of DVAR for a method.
+def method_defaults(method: str, defaults: MethodDefaults | None) -> MethodDefaults:
+    """Return where the search of DVAR begins: at the paper's setting, or at the method's where the paper lacks it.
 
     Args:
         method: a personalization method's name.
-        defaults: "budget", "window" and "threshold" as a method that the paper lacks states them itself.
+        defaults: as the method itself states them; None takes the paper's for Textual Inversion.
     """
     if method not in PAPER and defaults:
-        return defaults["budget"], defaults["window"], defaults["threshold"]
+        return defaults
     paper = published(method)
-    return paper.budget, paper.window, paper.threshold
+    return MethodDefaults(paper.budget, paper.window, paper.threshold)

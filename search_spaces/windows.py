@@ -5,7 +5,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from search_spaces.paper import default_window
+from search_spaces.defaults import MethodDefaults
+from search_spaces.paper import method_defaults
 
 MIN_BUDGET = 4
 MIN_WINDOW = 8  # what fewer values say of a course is mostly noise
@@ -59,11 +60,11 @@ def windowed_space(budget: int, thresholds: tuple[float, float]) -> dict[str, Ba
 
 
 def windowed_setting(
-    method: str, budget: int, defaults: Mapping[str, Any] | None, threshold: float
+    method: str, budget: int, defaults: MethodDefaults | None, threshold: float
 ) -> dict[str, float | int]:
     """Return DVAR's usual window for a method, scaled to the budget, with a threshold.
 
     See `search_spaces.dvar.default_params` for the arguments and errors.
     """
-    usual_budget, window, _ = default_window(method, defaults)
-    return {"window": scaled(window, usual_budget, budget), "threshold": threshold}
+    start = method_defaults(method, defaults)
+    return {"window": scaled(start.window, start.budget, budget), "threshold": threshold}

@@ -14,7 +14,7 @@ from orchestrator.recordings.collection import BUILTIN, by_method, read_place, s
 from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
 from orchestrator.report.console.progress import bars
 from orchestrator.study.benchmark import DVAR, Benchmark, BenchmarkRow, SearchConfig, run_benchmark, transfers
-from orchestrator.study.spaces import searchable
+from orchestrator.study.search_space import searchable
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.settings import OF_THE_MINIATURE

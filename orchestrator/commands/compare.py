@@ -77,7 +77,7 @@ def _measure(context: CommandContext, concepts: Sequence[Concept], tuned: Criter
 
 def _strategies(context: CommandContext, recording: Recording, tuned: Criterion) -> dict[str, Criterion]:
     method = context.experiment.method.name
-    params = dvar_space.default_params(method, context.experiment.budget, recording.defaults)
+    params = dvar_space.default_params(method, context.experiment.budget, recording.method_defaults)
     whose = "paper" if method in PAPER else "method"
     return {
         "full budget": Never(),

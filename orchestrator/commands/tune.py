@@ -1,6 +1,6 @@
 """`dvar tune`: searches the best setting, by replay or live, and prints how far it can be trusted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from orchestrator.study.search import Search
 from orchestrator.study.search_space import SearchSpace
 from orchestrator.study.storage import open_storage
 from orchestrator.tracking.mlflow import ParentRun
+from search_spaces.defaults import MethodDefaults
 from trainables.errors import InvalidInput
 from trainables.settings import OF_THE_MINIATURE, SAMPLES_OF
 
@@ -87,7 +88,7 @@ def search_live(context: CommandContext) -> StudyResult | None:
                 experiment,
                 context.concepts,
                 recordings,
-                space=_space(experiment, recordings[0].defaults),
+                space=_space(experiment, recordings[0].method_defaults),
                 objective=Objective(settings.quality_kept, settings.measure, settings.cost),
                 listeners=[parent, bar],
             )
@@ -115,7 +116,7 @@ def _search(study: Search, settings: StudySettings, bar: StudyBar) -> StudyResul
     )
 
 
-def _space(experiment: Experiment, defaults: Mapping[str, float] | None) -> SearchSpace:
+def _space(experiment: Experiment, defaults: MethodDefaults | None) -> SearchSpace:
     settings = experiment.study
     return SearchSpace(
         settings.criteria, experiment.budget, method=experiment.method.name, defaults=defaults, fixed=settings.fixed

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.recordings.identity import RunIdentity
+from search_spaces.defaults import MethodDefaults
 from trainables.settings import MINIATURE, SAMPLES_OF
 
 State = Literal["running", "complete", "stopped", "failed"]
@@ -103,7 +104,6 @@ class Recording:
         return self.identity.budget
 
     @property
-    def defaults(self) -> Mapping[str, Any] | None:
-        """DVAR's "window" and "threshold" as the method states them, and their "budget"; None where it did not."""
-        defaults = self.facts.get("usual")
-        return defaults if isinstance(defaults, Mapping) else None
+    def method_defaults(self) -> MethodDefaults | None:
+        """DVAR's setting as the method states it; None where it did not."""
+        return MethodDefaults.from_json(self.facts.get("usual"))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from orchestrator.criteria.dvar import first_stops
 from orchestrator.recordings.recording import Floats, Recording
+from orchestrator.replay.aggregate import over_seeds
 from orchestrator.replay.replay import check_replayable
 from search_spaces.dvar import THRESHOLDS
 from search_spaces.windows import windows as window_space
@@ -61,17 +62,20 @@ def survey(recordings: Sequence[Recording], measure: str) -> Landscape:
     space = window_space(budget)
     windows = np.unique(np.geomspace(space.low, space.high, WINDOWS).round().astype(np.int64))
     thresholds = np.arange(round(100 * THRESHOLDS[0]), round(100 * THRESHOLDS[1]) + 1) / 100
-    by_concept: dict[str, list[tuple[Floats, Floats]]] = {}
+    planes: list[Floats] = []
     for recording in recordings:
         check_replayable(recording, measure)
         stops = first_stops(recording.steps.l_det[:budget], windows.tolist(), thresholds.tolist())
         stops = np.where(stops == 0, budget, stops)
-        by_concept.setdefault(recording.concept, []).append(
-            (stops.astype(np.float64), _kept(recording, measure, stops))
-        )
-    concepts = [tuple(np.mean(values, axis=0) for values in zip(*found, strict=True)) for found in by_concept.values()]
-    iterations, kept = (np.mean(values, axis=0) for values in zip(*concepts, strict=True))
+        planes.append(np.stack([stops.astype(np.float64), _kept(recording, measure, stops)]))
+    names = [recording.concept for recording in recordings]
+    iterations, kept = np.mean(list(over_seeds(names, planes, _mean).values()), axis=0)
     return Landscape(windows, thresholds, iterations, kept, budget, measure)
+
+
+def _mean(planes: list[Floats]) -> Floats:
+    mean: Floats = np.mean(planes, axis=0)
+    return mean
 
 
 def _kept(recording: Recording, measure: str, stops: NDArray[np.int64]) -> Floats:

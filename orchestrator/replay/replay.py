@@ -9,6 +9,7 @@ import numpy as np
 
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Floats, Quality, Recording
+from orchestrator.replay.aggregate import over_seeds
 from orchestrator.replay.l_det import l_det_series
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
@@ -105,10 +106,7 @@ def _if_measured(names: Sequence[str], values: Sequence[float | None]) -> Spread
 
 
 def _over_concepts(names: Sequence[str], values: Sequence[float]) -> Spread:
-    by_concept: dict[str, list[float]] = {}
-    for name, value in zip(names, values, strict=True):
-        by_concept.setdefault(name, []).append(value)
-    means = [fmean(group) for group in by_concept.values()]
+    means = list(over_seeds(names, values).values())
     return Spread(fmean(means), stdev(means) if len(means) > 1 else None)
 
 

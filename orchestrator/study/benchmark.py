@@ -9,6 +9,7 @@ from statistics import fmean, median
 from orchestrator import criteria
 from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recordings.recording import Recording
+from orchestrator.replay.aggregate import over_seeds
 from orchestrator.replay.replay import Outcome, Summary, replay
 from orchestrator.study.replayed import Study
 from orchestrator.study.result import Objective, TrialResult
@@ -230,11 +231,9 @@ class Benchmark:
         return tuple(replay(criterion, one, self._objective.measure) for one in recordings)
 
     def _below(self, outcomes: Sequence[Outcome]) -> float:
-        by_concept: dict[str, list[float]] = {}
-        for one in outcomes:
-            assert one.quality_kept is not None
-            by_concept.setdefault(one.concept, []).append(one.quality_kept)
-        return fmean(fmean(kept) < self._objective.quality_kept for kept in by_concept.values())
+        kept = [outcome.quality_kept for outcome in outcomes if outcome.quality_kept is not None]
+        by_concept = over_seeds([outcome.concept for outcome in outcomes], kept)
+        return fmean(mean < self._objective.quality_kept for mean in by_concept.values())
 
 
 def transfers(benchmarks: Sequence[Benchmark], name: str) -> list[Transfer]:

@@ -56,7 +56,7 @@ class Study:
         self._name = name
         self._objective = Objective(quality_kept, measure, cost)
         self._recordings, self.budget = tuple(recordings), common_budget(recordings)
-        self.space = SearchSpace(names, self.budget, method=method, defaults=recordings[0].defaults, fixed=fixed)
+        self.space = SearchSpace(names, self.budget, method=method, defaults=recordings[0].method_defaults, fixed=fixed)
 
     def evaluate(self, name: str, params: Params) -> TrialResult:
         """Replay one setting of a criterion over every recording.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.replay.aggregate import over_seeds
 from orchestrator.replay.replay import Outcome
 from orchestrator.study.result import Cost, StudyResult, TrialResult
 
@@ -120,14 +121,18 @@ def _tables(result: StudyResult) -> tuple[list[str], Floats, Floats]:
 
 
 def _by_concept(outcomes: Sequence[Outcome], names: Sequence[str], cost: Cost | None) -> list[float]:
-    found: dict[str, list[float]] = {name: [] for name in names}
-    for outcome in outcomes:
-        value = outcome.quality_kept
-        if cost is not None:
-            value = outcome.stop_step if cost == "iterations" else outcome.seconds
-        assert value is not None
-        found[outcome.concept].append(value)
-    return [float(np.mean(found[name])) for name in names]
+    values = [_value(outcome, cost) for outcome in outcomes]
+    means = over_seeds([outcome.concept for outcome in outcomes], values)
+    return [means[name] for name in names]
+
+
+def _value(outcome: Outcome, cost: Cost | None) -> float:
+    """Return what an outcome costs, or the quality that it kept where no cost is named."""
+    value = outcome.quality_kept
+    if cost is not None:
+        value = outcome.stop_step if cost == "iterations" else outcome.seconds
+    assert value is not None
+    return value
 
 
 def _interval(values: Floats, drawn: NDArray[np.int64]) -> Interval:

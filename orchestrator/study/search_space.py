@@ -1,16 +1,18 @@
 """What a study searches: each criterion's ranges, what of it is fixed, and the setting that is tried first."""
 
-import inspect
+import importlib
+import importlib.util
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from orchestrator import criteria
+from orchestrator import criteria, plugins
 from orchestrator.criteria import Criterion
-from orchestrator.study.spaces import space_of
+from search_spaces.defaults import MethodDefaults
 from trainables.errors import InvalidInput
 
 Params = Mapping[str, Any]
@@ -18,6 +20,85 @@ Params = Mapping[str, Any]
 NEIGHBOUR_STEP = 0.1
 #: Attribute of an enqueued Optuna trial: whose setting it is.
 CRITERION = "criterion"
+#: Attribute of an enqueued Optuna trial: its setting, by the names of Optuna's parameters.
+CHOSEN = "chosen"
+#: Entry point group in which other distributions announce the module with a criterion's `space` and `default_params`.
+GROUP = "dvar_tune.search_spaces"
+
+
+@runtime_checkable
+class SpaceModule(Protocol):
+    """The module with the ranges of a criterion's settings: ours are in `search_spaces`."""
+
+    def space(self, budget: int, fixed: Params | None = None) -> dict[str, BaseDistribution]:
+        """Return the ranges, as distributions of Optuna.
+
+        Args:
+            budget: optimizer steps of a full-length run.
+            fixed: settings that are not searched, on which ranges may depend.
+
+        Raises:
+            ValueError: there is nothing to search in.
+        """
+
+    def default_params(
+        self, method: str, budget: int, defaults: MethodDefaults | None = None
+    ) -> Mapping[str, float | int]:
+        """Return the setting that is tried first: the paper's for a method, or the method's own, scaled."""
+
+
+class NoSpace(InvalidInput):
+    """A criterion has no search space: its settings can be given, not searched."""
+
+
+def space_of(name: str) -> SpaceModule:
+    """Return the module of a criterion's ranges: one of ours, what another distribution announces, or its own.
+
+    Args:
+        name: of a criterion, or "module:Class", whose module holds the two functions itself.
+
+    Raises:
+        NoSpace: the criterion has no ranges.
+        InvalidInput: there is no such criterion, or the module cannot be imported, or lacks a function.
+    """
+    plugins.CRITERIA.spec(name)
+    if ":" in name:
+        return _checked(name, name.partition(":")[0])
+    if importlib.util.find_spec(f"search_spaces.{name}" if name.isidentifier() else "search_spaces.-"):
+        return _checked(name, f"search_spaces.{name}")
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return _checked(name, point.module)
+    raise NoSpace(
+        f"criterion {name!r} has no search space; add search_spaces/{name}.py, or an entry point of {GROUP!r}"
+    )
+
+
+def _checked(name: str, module: str) -> SpaceModule:
+    try:
+        imported = importlib.import_module(module)
+    except Exception as error:  # whatever a file of others raises
+        raise InvalidInput(f"the search space of {name!r}, {module!r}, cannot be imported: {error}") from error
+    if not isinstance(imported, SpaceModule):
+        raise NoSpace(
+            f"criterion {name!r} has no search space; {module!r} needs the functions space and default_params"
+        )
+    return imported
+
+
+def searchable() -> tuple[list[str], list[str]]:
+    """Return the criteria that have a search space, and a message for each whose space is broken."""
+    names, problems = [], []
+    for name in criteria.names():
+        try:
+            space_of(name)
+        except NoSpace:
+            continue
+        except InvalidInput as error:
+            problems.append(str(error))
+        else:
+            names.append(name)
+    return names, problems
 
 
 class SearchSpace:
@@ -27,7 +108,7 @@ class SearchSpace:
         names: of the criteria, whose ranges are in `search_spaces`.
         budget: optimizer steps of a full-length run, by which the ranges are scaled.
         method: personalization method, whose usual setting is tried first.
-        defaults: window, threshold and budget that the method itself brings, where the paper has none for it.
+        defaults: as the method itself states them, where the paper has none for it.
         fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
             tried first has them too.
 
@@ -42,7 +123,7 @@ class SearchSpace:
         budget: int,
         *,
         method: str = "textual_inversion",
-        defaults: Mapping[str, float] | None = None,
+        defaults: MethodDefaults | None = None,
         fixed: Mapping[str, Params] | None = None,
     ) -> None:
         if not names:
@@ -62,12 +143,11 @@ class SearchSpace:
             for name, module in modules.items()
         }
 
-    def _ranges(self, name: str, module: Any) -> dict[str, BaseDistribution]:
+    def _ranges(self, name: str, module: SpaceModule) -> dict[str, BaseDistribution]:
         """Return the ranges of what is searched of a criterion; some depend on what is fixed."""
         fixed = self.fixed.get(name, {})
-        known = inspect.signature(module.space).parameters
         try:
-            space = module.space(self.budget, **{key: value for key, value in fixed.items() if key in known})
+            space = module.space(self.budget, fixed)
         except ValueError as error:
             raise InvalidInput(f"{name}: {error}") from error
         found = {key: kind for key, kind in space.items() if key not in fixed}
@@ -91,7 +171,7 @@ class SearchSpace:
     def enqueue(self, study: optuna.Study, name: str, params: Params, attributes: Params | None = None) -> None:
         """Let a setting be the study's next suggestion; the trial gets the attributes."""
         chosen = {f"{name}.{key}": params[key] for key in self.ranges[name]}
-        study.enqueue_trial(chosen, user_attrs={CRITERION: name, **(attributes or {})})
+        study.enqueue_trial(chosen, user_attrs={CRITERION: name, CHOSEN: chosen, **(attributes or {})})
 
     def suggest(self, trial: optuna.Trial) -> tuple[str, Params]:
         """Let the sampler choose a setting, or take the one that was enqueued."""
@@ -104,7 +184,7 @@ class SearchSpace:
         Raises:
             KeyError: whoever chose it died before it was whole.
         """
-        chosen = trial.system_attrs.get("fixed_params") or trial.params
+        chosen = trial.user_attrs.get(CHOSEN) or trial.params
         name = next(iter(chosen), "").rpartition(".")[0]
         return name, {key: chosen[f"{name}.{key}"] for key in self.ranges[name]}
 

@@ -6,6 +6,7 @@ import optuna
 import pytest
 
 from orchestrator import criteria
+from search_spaces.defaults import MethodDefaults
 from search_spaces.paper import PAPER
 
 NAMES = [name for name in criteria.names() if name != "never"]
@@ -29,10 +30,13 @@ def test_every_suggestion_makes_a_criterion(name, budget):
 @pytest.mark.parametrize("method", [*PAPER, "mine:Method"])
 def test_the_first_setting_lies_inside(name, budget, method):
     ranges = module(name).space(budget)
-    for defaults in (None, *({"budget": 100, "window": 70, "threshold": alpha} for alpha in (0.2, 0.333, 0.97, 0.001))):
+    for defaults in (None, *(MethodDefaults(100, 70, alpha) for alpha in (0.2, 0.333, 0.97, 0.001))):
         setting = module(name).default_params(method, budget, defaults)
         assert setting.keys() == ranges.keys()
-        assert all(ranges[key]._contains(ranges[key].to_internal_repr(value)) for key, value in setting.items())
+        for key, value in setting.items():
+            low, step = ranges[key].low, ranges[key].step
+            assert low <= value <= ranges[key].high
+            assert step is None or (value - low) / step == pytest.approx(round((value - low) / step))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def live(recorded, make_experiment):
 
     def make(names=("dvar",), kept=0.5, concepts=concepts, listeners=(), **changes):
         made = make_experiment(**changes)
-        space = SearchSpace(names, made.budget, defaults=recordings[0].defaults)
+        space = SearchSpace(names, made.budget, defaults=recordings[0].method_defaults)
         full = recordings[: len(concepts)]
         return LiveStudy(made, concepts, full, space=space, objective=Objective(kept), listeners=listeners)
 

@@ -297,7 +297,7 @@ def test_the_space_of_another_distributions_criterion_is_found(recordings, tmp_p
     (tmp_path / "other_rule.py").write_text(
         "from optuna.distributions import IntDistribution\n"
         "from orchestrator.criteria.few_iterations import FewIterations as Objective\n"
-        "def space(budget): return {'steps': IntDistribution(1, budget)}\n"
+        "def space(budget, fixed=None): return {'steps': IntDistribution(1, budget)}\n"
         "def default_params(method, budget, defaults=None): return {'steps': 7}\n"
     )
     info = tmp_path / "rule-1.0.dist-info"
@@ -362,7 +362,7 @@ from optuna.distributions import IntDistribution
 class Mine(FewIterations):
     pass
 
-def space(budget):
+def space(budget, fixed=None):
     return {"steps": IntDistribution(1, budget)}
 
 def default_params(method, budget, defaults=None):
@@ -382,7 +382,7 @@ def test_a_rule_of_ones_own_brings_its_space_in_its_module(recordings, tmp_path,
 
 
 def test_a_broken_search_space_is_named_and_the_others_stay(recordings, tmp_path, monkeypatch):
-    from orchestrator.study.spaces import searchable
+    from orchestrator.study.search_space import searchable
 
     (tmp_path / "broken_space.py").write_text(OWN_RULE + "raise RuntimeError('no luck')")
     folder = tmp_path / "x-1.dist-info"
