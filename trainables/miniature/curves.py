@@ -1,4 +1,4 @@
-"""Courses: personalizations of the miniature over their whole budget, and what L_det tells of each."""
+"""TrainingCurve: a personalization of the miniature over its whole budget, and what L_det tells of it."""
 
 import functools
 import multiprocessing
@@ -10,24 +10,18 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
 from trainables.methods.base import Method
 from trainables.miniature import concepts
-from trainables.miniature.figures import Figure
 from trainables.miniature.recipes import Recipe
 from trainables.models.base import BaseModel
 from trainables.models.quiet import quiet_libraries
 from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer, QualityProbe
-from trainables.quality.pictures import PictureRow, figure
 from trainables.settings import TRAIN_IMAGE, BaseModelSettings, QualitySettings
 from trainables.training.training import Training
-
-WINDOW_SHARES = [0.01 * share for share in range(1, 45)]  # of the budget; the paper's are 0.05 to 0.44
-THRESHOLDS = [0.01 * hundredths for hundredths in range(1, 96)]
 
 
 @dataclass(frozen=True)
@@ -156,78 +150,3 @@ def personalize(
         real=real.item(),
         images=[measured.images for _, measured in snapshots],
     )
-
-
-def figures(curves: Sequence[TrainingCurve], method: str) -> Iterator[Figure]:
-    """Measure what L_det tells of a method's curves; the targets are those of the miniature's own check."""
-
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
-
-    yield Figure(f"{method}: share of the way to the real images' score", mean([c.covered for c in curves]), 0.8)
-    with_l_det = mean([c.correlation(c.l_det) for c in curves])
-    yield Figure(f"{method}: correlation of L_det with the score", with_l_det, -0.7, is_ceiling=True)
-    with_loss = abs(mean([c.correlation(c.train_loss) for c in curves]))
-    yield Figure(f"{method}: correlation of the training loss, absolute", with_loss, 0.3, is_ceiling=True)
-    window, threshold, share, kept = best_stop(curves)
-    name = f"{method}: DVAR(N={window}, alpha={threshold:g})"
-    yield Figure(f"{name}: share of the budget", share, 0.4, is_ceiling=True)
-    yield Figure(f"{name}: share of the best score", kept, 0.95)
-
-
-def best_stop(curves: Sequence[TrainingCurve]) -> tuple[int, float, float, float]:
-    """Return the earliest of many DVAR settings that keeps 95 % of the best score, else the one that keeps most.
-
-    Returns:
-        Window, threshold, mean share of the budget, mean share of the best score.
-    """
-    found = []
-    for window in sorted({max(2, round(share * len(curves[0].l_det))) for share in WINDOW_SHARES}):
-        ratios = [variance_ratios(curve.l_det, window) for curve in curves]
-        for threshold in THRESHOLDS:
-            stops = [first_stop(ratio, window, threshold) for ratio in ratios]
-            share = sum(stop / len(c.l_det) for stop, c in zip(stops, curves, strict=True)) / len(curves)
-            kept = sum(curve.kept(stop) for stop, curve in zip(stops, curves, strict=True)) / len(curves)
-            found.append((window, threshold, share, kept))
-    good = [one for one in found if one[3] >= 0.95]
-    return min(good, key=lambda one: one[2]) if good else max(found, key=lambda one: one[3])
-
-
-def variance_ratios(values: Tensor, window: int) -> Tensor:
-    """Return the variance of the last `window` values over that of all so far, for every step after the window."""
-    centred = values - values.mean()  # squares of values far from zero would cancel
-    sums = F.pad(torch.stack([centred, centred**2]).cumsum(dim=1), (1, 0))
-    steps = torch.arange(window + 1, len(values) + 1)
-
-    def variance(total: Tensor, count: Tensor | int) -> Tensor:
-        variances: Tensor = total[1] / count - (total[0] / count) ** 2
-        return variances
-
-    return variance(sums[:, steps] - sums[:, steps - window], window) / variance(sums[:, steps], steps)
-
-
-def first_stop(ratios: Tensor, window: int, threshold: float) -> int:
-    """Return the step at which DVAR stops, the last one if it never does (paper, equation 4)."""
-    fired = (ratios < threshold).nonzero()
-    return window + 1 + int(fired[0]) if len(fired) else window + len(ratios)
-
-
-def sheet(curves: Sequence[TrainingCurve]) -> Image.Image:
-    """Draw per concept its images, samples before, at DVAR's stop and at the end, and samples of validation prompts."""
-    window, threshold, _, _ = best_stop(curves)
-    columns = {"the concept": 4, "before": 3, "at the stop": 4, "at the full budget": 4, "new contexts, at the stop": 4}
-    rows = []
-    for curve in curves:
-        stop = first_stop(variance_ratios(curve.l_det, window), window, threshold)
-        index = curve.snapshot(stop)
-        half = len(curve.images[0]) // 2
-        groups = (
-            curve.concept.decode(),
-            curve.images[0],
-            curve.images[index],
-            curve.images[-1],
-            curve.images[index][half:],
-        )
-        notes = {"at the stop": f"step {stop}", "at the full budget": f"step {curve.steps[-1]}"}
-        rows.append(PictureRow(curve.concept.class_noun, dict(zip(columns, groups, strict=True)), notes))
-    return figure(rows, columns)

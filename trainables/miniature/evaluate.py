@@ -1,14 +1,8 @@
-"""Measures the miniature on held-out scenes, captions and concepts: python -m trainables.miniature.evaluate.
+"""Measures the miniature's networks on held-out scenes, captions and concepts."""
 
-Every figure is printed with its target; --parts chooses, --sheet draws what was learned.
-"""
-
-import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -17,17 +11,14 @@ from torch.nn import functional as F
 
 from trainables.data.framing import central_square
 from trainables.data.randomness import derived_seed
-from trainables.errors import InvalidInput
-from trainables.miniature import concepts, curves, miniature_folder
+from trainables.miniature import concepts
 from trainables.miniature.entries import TUNING
-from trainables.miniature.figures import Figure
-from trainables.miniature.recipes import RECIPES
+from trainables.miniature.metrics import Metric
 from trainables.miniature.world.captions import full_caption
 from trainables.miniature.world.colours import COLOURS
 from trainables.miniature.world.renderer import render_images
 from trainables.miniature.world.scenes import make_scene
 from trainables.miniature.world.toys import Toy, make_novel_toy, make_toy
-from trainables.models.quiet import quiet_libraries
 from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer, draw_samples
 from trainables.settings import BaseModelSettings, QualitySettings
@@ -36,7 +27,7 @@ SEED = 1  # of held-out toys, scenes and captions: the training world has stream
 COUNT = 256
 
 
-class Evaluation:
+class WeightsEvaluator:
     """Measures one folder of weights.
 
     Args:
@@ -57,11 +48,11 @@ class Evaluation:
         self._scenes = [make_scene(derived_seed(SEED, "held-out scene", str(i))) for i in range(count)]
         self._images = render_images(self._toys, self._scenes, device=device)
 
-    def vae(self) -> Iterator[Figure]:
+    def vae(self) -> Iterator[Metric]:
         """Peak signal-to-noise ratio of reconstructions, mean over images."""
-        yield Figure("VAE: PSNR of held-out images, dB", self._psnr(self._images), 32)
+        yield Metric("VAE: PSNR of held-out images, dB", self._psnr(self._images), 32)
         novel = [make_novel_toy(derived_seed(SEED, "novel", str(i))) for i in range(len(self._toys) // 4)]
-        yield Figure(
+        yield Metric(
             "VAE: PSNR of unseen colours, dB",
             self._psnr(render_images(novel, self._scenes[: len(novel)], device=self._device)),
             30,
@@ -76,10 +67,10 @@ class Evaluation:
             ratios.append(-10 * math.log10(((restored - pixels) / 2).square().mean().item()))
         return sum(ratios) / len(ratios)
 
-    def clip(self) -> Iterator[Figure]:
+    def clip(self) -> Iterator[Metric]:
         """Share of images for which the right one of all captions scores highest."""
         share, _ = self._retrieval(self._images)
-        yield Figure(f"CLIP: right caption among {len(self._images)}", share, 0.98)
+        yield Metric(f"CLIP: right caption among {len(self._images)}", share, 0.98)
 
     def _retrieval(self, images: list[Image.Image]) -> tuple[float, float]:
         """Return the share of images that find their own caption, and their mean score with it."""
@@ -91,7 +82,7 @@ class Evaluation:
         return right / len(images), scores.diagonal().mean().item()
 
     @torch.no_grad()
-    def identity(self) -> Iterator[Figure]:
+    def identity(self) -> Iterator[Metric]:
         """Share of concept images whose nearest other image, by the identity network, shows the same concept."""
         found = concepts.load(TUNING)
         images = [image for concept in found for image in concept.decode()]
@@ -99,21 +90,21 @@ class Evaluation:
         pixels = torch.stack([central_square(image, self._base.resolution) for image in images]).to(self._device)
         vectors = F.normalize(self._dino(pixel_values=pixels).last_hidden_state[:, 0], dim=-1).cpu()
         scores = (vectors @ vectors.T).fill_diagonal_(-2)
-        yield Figure(
+        yield Metric(
             "DINO: nearest image shows the same concept",
             (owners[scores.argmax(dim=1)] == owners).float().mean().item(),
             0.9,
         )
 
-    def text_to_image(self) -> Iterator[Figure]:
+    def text_to_image(self) -> Iterator[Metric]:
         """How well samples of held-out captions show what their captions say."""
         captions = [full_caption(toy, scene) for toy, scene in zip(self._toys, self._scenes, strict=True)]
         drawn = self.sample(captions)
         share, score = self._retrieval(drawn)
         _, real = self._retrieval(self._images)
-        yield Figure("samples: CLIP text score, share of the real renders'", score / real, 0.98)
-        yield Figure(f"samples: right caption among {len(drawn)}", share, 0.97)
-        yield Figure("samples: floor colour right", self._floors(drawn), 0.95)
+        yield Metric("samples: CLIP text score, share of the real renders'", score / real, 0.98)
+        yield Metric(f"samples: right caption among {len(drawn)}", share, 0.97)
+        yield Metric("samples: floor colour right", self._floors(drawn), 0.95)
 
     def sample(self, prompts: Sequence[str]) -> list[Image.Image]:
         """Draw one sample a prompt, each from noise of its own."""
@@ -147,77 +138,3 @@ def _floor(image: Image.Image) -> Tensor:
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3) / 255
     lower, side = image.height - image.height // 12, image.width // 8
     return torch.cat([pixels[lower:, :side].reshape(-1, 3), pixels[lower:, -side:].reshape(-1, 3)]).mean(dim=0)
-
-
-PARTS: dict[str, Callable[[Evaluation], Iterator[Figure]]] = {
-    "vae": Evaluation.vae,
-    "clip": Evaluation.clip,
-    "identity": Evaluation.identity,
-    "samples": Evaluation.text_to_image,
-}
-COURSES = "curves"
-
-
-def main() -> None:
-    """Parse the command line, and measure."""
-    parser = argparse.ArgumentParser(prog="python -m trainables.miniature.evaluate", description=__doc__)
-    parts = [*PARTS, COURSES]
-    parser.add_argument("--weights", type=Path, help="folder of weights (default: the embedded ones)")
-    parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="what to measure (default: all)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
-    parser.add_argument("--count", type=int, default=COUNT, help=f"held-out images (default {COUNT})")
-    parser.add_argument("--steps", type=int, default=10, help="DDIM steps of a sample (default 10)")
-    parser.add_argument("--guidance", type=float, default=3.0, help="classifier-free guidance of samples (default 3)")
-    parser.add_argument("--concepts", nargs="+", default=TUNING, help="to learn (default: the tuning ones)")
-    parser.add_argument("--method", nargs="+", choices=RECIPES, default=["textual_inversion"], help="that learns them")
-    parser.add_argument("--budget", type=int, help="steps of a curve (default: the method's)")
-    parser.add_argument("--workers", type=int, default=1, help="curves at once, a process each (default 1)")
-    parser.add_argument("--samples", type=int, default=12, help="samples of a snapshot (default 12)")
-    parser.add_argument("--sheet", type=Path, help="write a picture of what was learned here")
-    arguments = parser.parse_args()
-    if arguments.sheet and (COURSES not in arguments.parts or len(arguments.method) > 1):
-        parser.error("--sheet shows what --parts curves has learned by one method; add that part, name one method")
-    quiet_libraries()
-    try:
-        _report(arguments)
-    except InvalidInput as error:
-        parser.error(str(error))
-
-
-def _report(arguments: Any) -> None:
-    def say(line: object) -> None:
-        print(line, flush=True)
-
-    settings = QualitySettings(
-        samples=arguments.samples, inference_steps=arguments.steps, guidance_scale=arguments.guidance
-    )
-    folder = arguments.weights or miniature_folder()
-    parts = [part for part in PARTS if part in arguments.parts]
-    if parts:
-        evaluation = Evaluation(folder, torch.device(arguments.device), arguments.count, settings)
-        for part in parts:
-            for one in PARTS[part](evaluation):
-                say(one)
-    if COURSES in arguments.parts:
-        for method in arguments.method:
-            _report_courses(method, arguments, folder, settings)
-
-
-def _report_courses(method: str, arguments: Any, folder: Path, settings: QualitySettings) -> None:
-    recipe = RECIPES[method]
-    if arguments.budget:
-        recipe = replace(recipe, budget=arguments.budget)
-    task = curves.Task(folder, arguments.device, method, recipe, settings)
-    done = []
-    for curve in curves.learn(task, arguments.concepts, arguments.workers):
-        print(f"{method} {curve}", flush=True)
-        done.append(curve)
-    for one in curves.figures(done, method):
-        print(one, flush=True)
-    if arguments.sheet:
-        curves.sheet(done).save(arguments.sheet)
-        print(f"written to {arguments.sheet}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

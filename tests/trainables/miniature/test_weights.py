@@ -1,4 +1,4 @@
-"""The embedded weights: whole, small, and of use; `python -m trainables.miniature.evaluate` measures them at length."""
+"""The embedded weights: whole, small, and of use; `tests/benchmarks/evaluate_miniature.py` measures them at length."""
 
 import json
 
@@ -13,9 +13,9 @@ from trainables.settings import QualitySettings
 
 
 @pytest.fixture(scope="module")
-def evaluation():
+def evaluator():
     settings = QualitySettings(samples=4, inference_steps=6, guidance_scale=3.0)
-    return evaluate.Evaluation(miniature_folder(), torch.device("cpu"), 48, settings)
+    return evaluate.WeightsEvaluator(miniature_folder(), torch.device("cpu"), 48, settings)
 
 
 def test_the_weights_are_whole_and_the_card_lists_each_file():
@@ -35,10 +35,10 @@ def test_the_weights_are_small_halves():
 
 
 @pytest.mark.parametrize("part", ["vae", "clip", "identity", "text_to_image"])
-def test_the_networks_reach_their_targets(evaluation, part):
-    figures = [*getattr(evaluation, part)()]
-    assert figures
-    assert [str(one) for one in figures if not one.is_met] == []
+def test_the_networks_reach_their_targets(evaluator, part):
+    metrics = [*getattr(evaluator, part)()]
+    assert metrics
+    assert [str(metric) for metric in metrics if not metric.is_met] == []
 
 
 #: Of each method, a higher rate than its recipe's, at which few steps suffice, and how far they go at least.
@@ -65,17 +65,3 @@ def test_every_method_goes_most_of_the_way(method):
     (curve,) = curves.learn(task, [FEW[0]], workers=1)
     assert curve.covered > least
     assert curve.l_det[-1] < curve.l_det[0]
-
-
-def test_the_earliest_stop_is_that_of_the_definition():
-    """The ratio of variances from prefix sums, also for values far from zero, against `var` itself."""
-    steps = torch.arange(200, dtype=torch.float64)
-    values = 1e3 + torch.exp(-steps / 30) + 0.05 * torch.randn(200, generator=torch.Generator().manual_seed(0))
-    for window, threshold in ((10, 0.1), (40, 0.2), (150, 0.9), (20, 1e-4)):
-        by_hand = [
-            step
-            for step in range(window + 1, 201)
-            if values[step - window : step].var(correction=0) < threshold * values[:step].var(correction=0)
-        ]
-        ratios = curves.variance_ratios(values, window)
-        assert curves.first_stop(ratios, window, threshold) == (by_hand[0] if by_hand else 200)

@@ -123,7 +123,7 @@ def test_the_fingerprint_is_of_contents_alone(folder, tiny_path):
 def test_dtype_and_resolution(tiny_path):
     base = load(tiny_path, BaseModelSettings(dtype="bfloat16", resolution=32))
     assert base.dtype == torch.bfloat16
-    pixels = base.preprocess(Image.new("RGB", (100, 60), "white"))
+    pixels = central_square(Image.new("RGB", (100, 60), "white"), base.resolution)
     assert pixels.shape == (3, 32, 32)
     assert pixels.min() == pixels.max() == 1
     assert base.encode_images(pixels[None])[0].dtype == torch.float32

@@ -1,10 +1,10 @@
-"""Figure: what was measured of the miniature, with its target."""
+"""Metric: what was measured of the miniature, with its target."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """One measured value and what it should reach.
 
     Attributes:
