@@ -90,19 +90,19 @@ class Registry:
         if module.startswith(f"{self.package}."):
             return None
         try:
-            found = importlib.util.find_spec(module)
+            module_spec = importlib.util.find_spec(module)
         except (ImportError, ValueError) as error:
             raise InvalidInput(f"{self.kind} {name!r}: module {module!r} cannot be found: {error}") from error
-        if found is None:
+        if module_spec is None:
             raise InvalidInput(f"{self.kind} {name!r}: there is no module {module!r}; is its folder on PYTHONPATH?")
-        if not found.origin or not Path(found.origin).is_file():
+        if not module_spec.origin or not Path(module_spec.origin).is_file():
             return None
-        return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()[:20]
+        return hashlib.sha256(Path(module_spec.origin).read_bytes()).hexdigest()[:20]
 
     def _built_in(self) -> list[str]:
         # Not the package's own __path__: importing the package may import its plugins.
-        found = importlib.util.find_spec(self.package)
-        paths = found.submodule_search_locations if found else None
+        package_spec = importlib.util.find_spec(self.package)
+        paths = package_spec.submodule_search_locations if package_spec else None
         modules = (module.name for module in pkgutil.iter_modules(paths or []))
         return [name for name in modules if name != self.base and not name.startswith("_")]
 

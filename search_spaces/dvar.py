@@ -24,16 +24,16 @@ def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, B
     Raises:
         ValueError: the budget is too small to search in.
     """
-    found = windows(budget)
+    window = windows(budget)
     stride = (fixed or {}).get("stride", 1)
     if isinstance(stride, int) and stride > 1:
-        low = max(found.low, 2 * stride)
-        if low > found.high:
+        low = max(window.low, 2 * stride)
+        if low > window.high:
             raise ValueError(
                 f"a stride of {stride} steps leaves no window to search in {budget} steps; use a smaller one"
             )
-        found = IntDistribution(low, found.high, log=True)
-    return {"window": found, "threshold": FloatDistribution(*THRESHOLDS, step=0.01)}
+        window = IntDistribution(low, window.high, log=True)
+    return {"window": window, "threshold": FloatDistribution(*THRESHOLDS, step=0.01)}
 
 
 def default_params(method: str, budget: int, defaults: MethodDefaults | None = None) -> dict[str, float | int]:

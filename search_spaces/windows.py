@@ -38,12 +38,12 @@ def scaled(window: int, usual_budget: int, budget: int) -> int:
 
 def rescaled(params: Mapping[str, Any], usual_budget: int, budget: int) -> dict[str, Any]:
     """Return a criterion's setting for another budget: its "window" and "steps" in proportion."""
-    found = dict(params)
-    if "window" in found:
-        found["window"] = scaled(found["window"], usual_budget, budget)
-    if "steps" in found:
-        found["steps"] = min(max(1, round(found["steps"] * budget / usual_budget)), budget)
-    return found
+    scaled_params = dict(params)
+    if "window" in scaled_params:
+        scaled_params["window"] = scaled(scaled_params["window"], usual_budget, budget)
+    if "steps" in scaled_params:
+        scaled_params["steps"] = min(max(1, round(scaled_params["steps"] * budget / usual_budget)), budget)
+    return scaled_params
 
 
 def windowed_space(budget: int, thresholds: tuple[float, float]) -> dict[str, BaseDistribution]:

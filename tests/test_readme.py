@@ -36,11 +36,11 @@ def test_links_and_paths_exist(name):
 
 @pytest.mark.parametrize("name", list(TEXTS))
 def test_commands_and_flags_exist(name):
-    found = re.findall(r"^(?:`{0,1}|\| `)dvar ([a-z]+)([^`\n#>]*)", TEXTS[name], flags=re.M)
+    commands = re.findall(r"^(?:`{0,1}|\| `)dvar ([a-z]+)([^`\n#>]*)", TEXTS[name], flags=re.M)
     if name == "README.md":
-        assert {command for command, _ in found} >= {"record", "tune", "run", "compare", "show"}
-    for command, rest in found:
-        options = {option for one in COMMANDS[command].params for option in one.opts}
+        assert {command for command, _ in commands} >= {"record", "tune", "run", "compare", "show"}
+    for command, rest in commands:
+        options = {option for param in COMMANDS[command].params for option in param.opts}
         assert set(re.findall(r"--[\w-]+", rest)) <= options, (command, rest)
 
 

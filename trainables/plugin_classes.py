@@ -23,13 +23,13 @@ def load_class(label: str, spec: str, base_class: type) -> type[Any]:
     try:
         module = importlib.import_module(module_name)
         if attribute:
-            found = [operator.attrgetter(attribute)(module)]
+            candidates = [operator.attrgetter(attribute)(module)]
         else:
-            found = [value for value in vars(module).values() if getattr(value, "__module__", None) == module_name]
+            candidates = [value for value in vars(module).values() if getattr(value, "__module__", None) == module_name]
     except (Exception, SystemExit) as error:  # a plugin may raise anything, and some end the process
         reason = f"{type(error).__name__}: {error}"
         raise InvalidInput(f"{label} cannot be loaded from {spec!r}: {reason}") from error
-    plugins: list[type[Any]] = [value for value in found if _is_plugin(value, base_class)]
+    plugins: list[type[Any]] = [value for value in candidates if _is_plugin(value, base_class)]
     if len(plugins) != 1:
         needed = f"exactly one concrete subclass of {base_class.__module__}.{base_class.__qualname__}"
         raise InvalidInput(f"{label}: {spec!r} must name {needed}, found {len(plugins)}")

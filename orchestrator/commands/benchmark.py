@@ -40,7 +40,7 @@ def benchmark(
         _write([], target)  # a path that cannot be written is found before the search
     with console.status("reading recordings"):
         recordings = by_method(read_place(place), place, methods)
-        sides = {name: split(found, experiment.concepts.tuning, experiment.seed) for name, found in recordings.items()}
+        sides = {name: split(group, experiment.concepts.tuning, experiment.seed) for name, group in recordings.items()}
     known, problems = searchable()
     chosen = list(dict.fromkeys(known if names is None else names))
     if not sides or not chosen:
@@ -61,10 +61,10 @@ def benchmark(
             task = progress.add_task("searching", total=total, unit="searches", detail="")
             begun = itertools.count()
 
-            def told(method: str, name: str) -> None:
+            def show_progress(method: str, name: str) -> None:
                 progress.update(task, completed=next(begun), detail=f"{method}, {name}")
 
-            benchmarks, rows = run_benchmark(sides, chosen, objective, told)
+            benchmarks, rows = run_benchmark(sides, chosen, objective, show_progress)
         for row in rows:
             of_row = {"method": row.method, "criterion": repr(row.criterion), "setting": row.label}
             child = parent.child(f"{row.method}: {row.criterion}", of_row, {"dvar.kind": "proof"})
@@ -72,7 +72,7 @@ def benchmark(
     _print(console, benchmarks, rows, objective, chosen)
     for problem in problems:
         console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
-    if all(one.is_of_the_miniature for found in recordings.values() for one in found):
+    if all(recording.is_of_the_miniature for group in recordings.values() for recording in group):
         console.print(f"\n{OF_THE_MINIATURE}", soft_wrap=True)
     if target:
         _write(rows, target)
@@ -112,14 +112,14 @@ def _print(
 
 
 def _write(rows: Sequence[BenchmarkRow], target: Path) -> None:
-    figures = [row.metrics() for row in rows]
-    columns = list(dict.fromkeys(name for found in figures for name in found))
+    metrics = [row.metrics() for row in rows]
+    columns = list(dict.fromkeys(name for of_row in metrics for name in of_row))
     try:
         with target.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["method", "setting", "criterion", *columns])
-            for row, found in zip(rows, figures, strict=True):
-                values = [found.get(name, "") for name in columns]
+            for row, of_row in zip(rows, metrics, strict=True):
+                values = [of_row.get(name, "") for name in columns]
                 writer.writerow([row.method, row.label, repr(row.criterion), *values])
     except OSError as error:
         raise InvalidInput(f"{target} cannot be written: {error}") from error

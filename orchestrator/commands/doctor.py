@@ -46,10 +46,10 @@ def doctor(experiment: Experiment) -> bool:
     """Print what was found of everything that a run needs; return whether nothing is wrong."""
     console, is_good = Console(highlight=False), True
     styles = {"ok": "green", "note": "yellow", "wrong": "red"}
-    for found in examine(experiment):
-        is_good = is_good and found.verdict != "wrong"
-        head = f"[{styles[found.verdict]}]{found.verdict:>6}[/]  {found.about:<11}"
-        console.print(f"{head} {escape(found.text)}", soft_wrap=True)
+    for finding in examine(experiment):
+        is_good = is_good and finding.verdict != "wrong"
+        head = f"[{styles[finding.verdict]}]{finding.verdict:>6}[/]  {finding.about:<11}"
+        console.print(f"{head} {escape(finding.text)}", soft_wrap=True)
     return is_good
 
 
@@ -72,8 +72,8 @@ def examine(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
-    found = {name: version(name) for name in SHOWN}
-    listed = ", ".join(f"{name} {text}" for name, text in found.items())
+    installed = {name: version(name) for name in SHOWN}
+    listed = ", ".join(f"{name} {text}" for name, text in installed.items())
     yield Finding("versions", "ok", f"Python {platform.python_version()}, {listed}")
     for wanted in _requirements():
         with suppress(PackageNotFoundError):
@@ -89,7 +89,11 @@ def _requirements() -> list[Requirement]:
         listed = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:  # a plain checkout
         return []
-    return [one for one in listed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return [
+        requirement
+        for requirement in listed
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
 
 
 def _method(experiment: Experiment) -> Iterator[Finding]:

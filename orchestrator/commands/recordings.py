@@ -16,26 +16,26 @@ from trainables.errors import InvalidInput
 
 def list_recordings(place: str) -> None:
     """Print a line for every complete recording of a place."""
-    found = collection.read_place(place)
+    recordings = collection.read_place(place)
     console = Console(highlight=False)
-    console.print(recordings_table(found))
-    console.print(f"{len(found)} complete recordings in {escape(place)}", soft_wrap=True)
+    console.print(recordings_table(recordings))
+    console.print(f"{len(recordings)} complete recordings in {escape(place)}", soft_wrap=True)
 
 
 def show_recording(key: str, place: str) -> None:
     """Print what recordings were made with, and their course."""
     console = Console(highlight=False)
-    for one in collection.pick(collection.read_place(place), [key]):
-        about = {"key": one.key, **one.identity.to_json(), "made on": dict(one.facts)}
+    for recording in collection.pick(collection.read_place(place), [key]):
+        about = {"key": recording.key, **recording.identity.to_json(), "made on": dict(recording.facts)}
         about["concept"] = {name: value for name, value in about["concept"].items() if name != "images"}
         console.print(escape(yaml.safe_dump(about, sort_keys=False, allow_unicode=True)), soft_wrap=True)
-        console.print(course_table(one))
+        console.print(course_table(recording))
 
 
 def export_recordings(target: Path, place: str, only: Sequence[str] | None, whole: bool) -> None:
     """Pack recordings into a file."""
-    found = collection.read_place(place)
-    chosen = found if only is None else collection.pick(found, only)
+    recordings = collection.read_place(place)
+    chosen = recordings if only is None else collection.pick(recordings, only)
     write_pack(chosen, target, compact=not whole)
     size = target.stat().st_size / 1e6
     Console(highlight=False).print(f"{len(chosen)} recordings in {escape(str(target))}, {size:.2f} MB", soft_wrap=True)
@@ -43,9 +43,9 @@ def export_recordings(target: Path, place: str, only: Sequence[str] | None, whol
 
 def import_recordings(pack: str, storage: str) -> None:
     """Write a pack's recordings into a storage."""
-    found = collection.read_place(pack)
-    new = collection.take_in(found, storage)
-    text = f"{new} of {len(found)} recordings are new in {escape(collection.open_store(storage).url)}"
+    recordings = collection.read_place(pack)
+    new = collection.take_in(recordings, storage)
+    text = f"{new} of {len(recordings)} recordings are new in {escape(collection.open_store(storage).url)}"
     Console(highlight=False).print(text, soft_wrap=True)
 
 

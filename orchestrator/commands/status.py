@@ -16,6 +16,6 @@ def status(storage: str) -> None:
     if not any(rows.values()):
         console.print(f"nothing was begun in {escape(storage)} yet", soft_wrap=True)
         return
-    console.print(status_table([(title, one) for title, found in rows.items() for one in found]))
-    for one in (one for found in rows.values() for one in found if one.traceback):
-        console.print(f"traceback of {escape(one.concept)}: {escape(str(one.traceback))}", soft_wrap=True)
+    console.print(status_table([(title, summary) for title, summaries in rows.items() for summary in summaries]))
+    for summary in (summary for summaries in rows.values() for summary in summaries if summary.traceback):
+        console.print(f"traceback of {escape(summary.concept)}: {escape(str(summary.traceback))}", soft_wrap=True)

@@ -173,7 +173,7 @@ def _keep_result(
 
 def _draw_landscape(context: CommandContext, recordings: Sequence[Recording], result: StudyResult) -> _Landscape:
     """Draw DVAR's plane beside best.yaml, where the study searched DVAR."""
-    default = next((one for one in result.defaults if one.name == "dvar"), None)
+    default = next((default for default in result.defaults if default.name == "dvar"), None)
     if default is None or context.experiment.study.fixed.get("dvar"):
         return _Landscape()  # the plane is that of DVAR with nothing fixed
     landscape = survey(recordings, result.objective.measure)

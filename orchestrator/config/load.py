@@ -31,10 +31,11 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
     """
     values = _read(file) if file else {}
     layers = [values, *(_nested(key, value) for key, value in overrides)]
-    chosen = [_method(layer) for layer in layers]
-    method = next((one["name"] for one in reversed(chosen) if "name" in one), TEXTUAL_INVERSION)
+    methods = [_method(layer) for layer in layers]
+    method = next((chosen["name"] for chosen in reversed(methods) if "name" in chosen), TEXTUAL_INVERSION)
     meant = _for_method(layers, str(method))
-    recipe = next((one["recipe"] for one in reversed([_method(layer) for layer in meant]) if "recipe" in one), None)
+    methods = [_method(layer) for layer in meant]
+    recipe = next((chosen["recipe"] for chosen in reversed(methods) if "recipe" in chosen), None)
     named = next((layer["preset"] for layer in reversed(layers) if layer.get("preset")), MINIATURE)
     name = preset or str(named)
     try:
@@ -42,11 +43,11 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
         for layer in meant:
             _merge(merged, layer)
         merged["preset"] = name
-        made = Experiment.model_validate(merged)
+        experiment = Experiment.model_validate(merged)
     except ValidationError as error:
         raise InvalidInput(_explain(error, file)) from error
-    plugins.METHODS.spec(made.method.name)
-    return made
+    plugins.METHODS.spec(experiment.method.name)
+    return experiment
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -47,10 +47,10 @@ def _common(rules: Sequence[Criterion]) -> LDetSchedule:
     wanted = {rule.l_det_schedule: rule for rule in rules}
     if len(wanted) < 2:
         return next(iter(wanted), LDetSchedule())
-    if len({one.relative for one in wanted}) > 1 or any(one.inputs for one in wanted):
+    if len({schedule.relative for schedule in wanted}) > 1 or any(schedule.inputs for schedule in wanted):
         listed = " and ".join(repr(rule) for rule in wanted.values())
         raise ValueError(f"{listed} evaluate L_det in ways that do not go together")
-    every = math.gcd(*(one.every for one in wanted))
+    every = math.gcd(*(schedule.every for schedule in wanted))
     return LDetSchedule(every, relative=next(iter(wanted)).relative)
 
 

@@ -174,11 +174,11 @@ def distances(series: Floats) -> Floats:
         ValueError: one is more than `MAX_DISTANCE`.
     """
     with np.errstate(over="ignore"):  # an infinite distance is refused below
-        found = series - series[:1]
-    far = np.flatnonzero(np.abs(found) > MAX_DISTANCE)
+        relative = series - series[:1]
+    far = np.flatnonzero(np.abs(relative) > MAX_DISTANCE)
     if far.size:
         raise ValueError(_too_far(float(series[far[0]]), float(series[0]), int(far[0]) + 1))
-    return found
+    return relative
 
 
 def _too_far(value: float, first: float, position: int) -> str:

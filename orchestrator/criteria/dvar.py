@@ -88,12 +88,12 @@ class DVAR(Criterion):
         Raises:
             ValueError: a value lies more than 1e150 from the first one.
         """
-        found = np.zeros(len(values), dtype=bool)
+        held = np.zeros(len(values), dtype=bool)
         (ratios,) = variance_ratios(values[self.stride - 1 :: self.stride], [self.window_in_evaluations])
         # The first evaluation follows step `stride`; what one decides holds until the next.
         begin = (self.window_in_evaluations + 1) * self.stride - 1
-        found[begin:] = np.repeat(ratios < self.threshold, self.stride)[: max(0, len(values) - begin)]
-        return found
+        held[begin:] = np.repeat(ratios < self.threshold, self.stride)[: max(0, len(values) - begin)]
+        return held
 
     def condition(self) -> Condition:
         """Return a fresh `VarianceCondition`, every `stride`-th value of which counts."""
@@ -149,8 +149,8 @@ def first_stops(values: ArrayLike, windows: Sequence[int], thresholds: Sequence[
         _check_threshold(threshold)
     wanted, stops = np.asarray(thresholds, dtype=np.float64), np.zeros((len(windows), len(thresholds)), dtype=np.int64)
     for row, (window, ratios) in enumerate(zip(windows, variance_ratios(values, windows), strict=True)):
-        found = np.searchsorted(-np.minimum.accumulate(ratios), -wanted, side="right")
-        stops[row] = np.where(found < len(ratios), found + window + 1, 0)
+        index = np.searchsorted(-np.minimum.accumulate(ratios), -wanted, side="right")
+        stops[row] = np.where(index < len(ratios), index + window + 1, 0)
     return stops
 
 

@@ -53,11 +53,11 @@ class EMA(Criterion):
 
     def holds(self, values: Floats) -> Booleans:
         """Return where the average has hardly changed over the window."""
-        found = np.zeros(len(values), dtype=bool)
+        held = np.zeros(len(values), dtype=bool)
         averages = np.fromiter(_averages(values.tolist()), dtype=np.float64, count=len(values))
         then, now = averages[: -self.window], averages[self.window :]
-        found[self.window :] = np.abs(now - then) < self.threshold * np.abs(then)
-        return found
+        held[self.window :] = np.abs(now - then) < self.threshold * np.abs(then)
+        return held
 
     def condition(self) -> Condition:
         """Return a fresh `EMACondition`."""

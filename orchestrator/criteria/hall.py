@@ -53,15 +53,15 @@ class Hall(Criterion):
             ValueError: a value lies more than 1e150 from the first one.
         """
         window = self.window
-        found = np.zeros(len(values), dtype=bool)
+        held = np.zeros(len(values), dtype=bool)
         relative = distances(values)
         if len(values) <= window:
-            return found
+            return held
         highest, lowest = rolling_max(values, window)[1:], -rolling_max(-values, window)[1:]
         sums = np.cumsum(relative)
         means = values[0] + (sums[window:] - sums[:-window]) / window
-        found[window:] = highest - lowest < self.threshold * np.abs(means)
-        return found
+        held[window:] = highest - lowest < self.threshold * np.abs(means)
+        return held
 
     def condition(self) -> Condition:
         """Return a fresh `HallCondition`."""

@@ -54,7 +54,7 @@ class Trend(Criterion):
             ValueError: a value lies more than 1e150 from the first one.
         """
         window = self.window
-        found = np.zeros(len(values), dtype=bool)
+        held = np.zeros(len(values), dtype=bool)
         relative = distances(values)
         counts = np.arange(1.0, len(values) + 1)
         sums, products = np.cumsum(relative), np.cumsum(counts * relative)
@@ -62,8 +62,8 @@ class Trend(Criterion):
         total = sums[window:] - sums[:-window]
         product = products[window:] - products[:-window]
         middle = counts[window:] - (window - 1) / 2
-        found[window:] = np.abs(product - middle * total) < self.threshold * _spread(window)
-        return found
+        held[window:] = np.abs(product - middle * total) < self.threshold * _spread(window)
+        return held
 
     def condition(self) -> Condition:
         """Return a fresh `TrendCondition`."""

@@ -35,14 +35,14 @@ def read_place(place: str) -> list[Recording]:
         InvalidInput: there is none, or one is damaged.
     """
     if place == BUILTIN:
-        return [one for pack in _builtin_packs() for one in read_pack(pack)]
+        return [recording for pack in _builtin_packs() for recording in read_pack(pack)]
     if is_packed(place):
         return read_pack(Path(place).expanduser())
     store = open_store(place)
-    found = [store.read(row.key) for row in store.list() if row.state == "complete"]
-    if not found:
+    recordings = [store.read(row.key) for row in store.list() if row.state == "complete"]
+    if not recordings:
         raise InvalidInput(f"there is no complete recording in {store.url}; make some with `dvar record`")
-    return sorted(found, key=lambda one: (one.concept, one.key))
+    return sorted(recordings, key=lambda recording: (recording.concept, recording.key))
 
 
 def is_packed(place: str) -> bool:
@@ -65,13 +65,13 @@ def pick(recordings: Sequence[Recording], keys: Sequence[str]) -> list[Recording
     Raises:
         InvalidInput: a name fits none.
     """
-    found: dict[str, Recording] = {}
+    picked: dict[str, Recording] = {}
     for name in keys:
-        fitting = [one for one in recordings if one.concept == name or one.key.startswith(name)]
+        fitting = [recording for recording in recordings if recording.concept == name or recording.key.startswith(name)]
         if not fitting:
             raise InvalidInput(f"no recording has the key or concept {name!r}; `dvar recordings list` shows them")
-        found |= {one.key: one for one in fitting}
-    return list(found.values())
+        picked |= {recording.key: recording for recording in fitting}
+    return list(picked.values())
 
 
 def for_tuning(experiment: Experiment, place: str) -> list[Recording]:
@@ -83,12 +83,12 @@ def for_tuning(experiment: Experiment, place: str) -> list[Recording]:
     """
     method, base = experiment.method.name, experiment.base_model.id
     groups = by_method(read_place(place), place, [method])
-    found = groups.get(_label(method, base)) if len(groups) > 1 else next(iter(groups.values()))
-    if found is None:
+    group = groups.get(_label(method, base)) if len(groups) > 1 else next(iter(groups.values()))
+    if group is None:
         raise InvalidInput(
             f"{place} has recordings of {', '.join(groups)}, and not of {method} on {base}; choose with --base-model"
         )
-    return split(found, experiment.concepts.tuning, experiment.seed)[0]
+    return split(group, experiment.concepts.tuning, experiment.seed)[0]
 
 
 def by_method(recordings: Sequence[Recording], place: str, names: Sequence[str] | None = None) -> Recordings:
@@ -102,14 +102,16 @@ def by_method(recordings: Sequence[Recording], place: str, names: Sequence[str] 
     Raises:
         InvalidInput: there is none of a method.
     """
-    found: dict[str, dict[str, list[Recording]]] = {}
-    for one in recordings:
-        found.setdefault(one.identity.method, {}).setdefault(one.identity.base_model, []).append(one)
+    by_base: dict[str, dict[str, list[Recording]]] = {}
+    for recording in recordings:
+        by_base.setdefault(recording.identity.method, {}).setdefault(recording.identity.base_model, []).append(
+            recording
+        )
     groups: Recordings = {}
-    for name in sorted(found) if names is None else names:
-        if name not in found:
-            raise InvalidInput(f"{place} has no recording of the method {name!r}; it has: {', '.join(sorted(found))}")
-        bases = found[name]
+    for name in sorted(by_base) if names is None else names:
+        if name not in by_base:
+            raise InvalidInput(f"{place} has no recording of the method {name!r}; it has: {', '.join(sorted(by_base))}")
+        bases = by_base[name]
         groups |= {_label(name, base) if len(bases) > 1 else name: bases[base] for base in sorted(bases)}
     return groups
 
@@ -149,37 +151,39 @@ def take_in(recordings: Sequence[Recording], place: str) -> int:
     store = open_store(place)
     store.check_writable()
     new = 0
-    for one in recordings:
-        state = store.state(one.identity)
+    for recording in recordings:
+        state = store.state(recording.identity)
         if state == "complete":
             continue
         if state is not None:
-            raise InvalidInput(f"{store.folder(one.identity)} is {state}; finish it with `dvar record`, or delete it")
-        _write(store, one)
+            raise InvalidInput(
+                f"{store.folder(recording.identity)} is {state}; finish it with `dvar record`, or delete it"
+            )
+        _write(store, recording)
         new += 1
     return new
 
 
-def _write(store: RecordingStore, one: Recording) -> None:
-    steps, quality = one.steps, one.quality
-    recorder = store.recorder(one.identity)
-    recorder.started(one.facts)
-    taken = 0
+def _write(store: RecordingStore, recording: Recording) -> None:
+    steps, quality = recording.steps, recording.quality
+    recorder = store.recorder(recording.identity)
+    recorder.started(recording.facts)
+    written = 0
     with tempfile.TemporaryDirectory() as empty:
         for index in range(len(quality.steps)):
             until = int(quality.steps[index])
-            recorder.steps([_step_row(one, step) for step in range(taken + 1, until + 1)])
+            recorder.steps([_step_row(recording, step) for step in range(written + 1, until + 1)])
             scores = {name: float(values[index]) for name, values in quality.scores.items()}
             parts = quality.samples_seconds or {"all": quality.seconds}
             seconds = {name: float(values[index]) for name, values in parts.items()}
             recorder.snapshot(until, scores, seconds, Path(empty))
-            taken = until
-    recorder.steps([_step_row(one, step) for step in range(taken + 1, len(steps) + 1)])
-    recorder.ended("complete", one.reason)
+            written = until
+    recorder.steps([_step_row(recording, step) for step in range(written + 1, len(steps) + 1)])
+    recorder.ended("complete", recording.reason)
 
 
-def _step_row(one: Recording, step: int) -> StepRow:
-    table, row = one.steps, step - 1
+def _step_row(recording: Recording, step: int) -> StepRow:
+    table, row = recording.steps, step - 1
     return StepRow(
         step=step,
         l_det=float(table.l_det[row]),

@@ -48,7 +48,7 @@ def write_pack(recordings: Sequence[Recording], path: Path, *, compact: bool = T
     keys = [recording.key for recording in recordings]
     if len(set(keys)) < len(keys):
         raise InvalidInput(f"recording {max(keys, key=keys.count)!r} is given twice; each run goes into a pack once")
-    table = pa.Table.from_pylist([_row(one, compact) for one in recordings], schema=_schema(compact))
+    table = pa.Table.from_pylist([_row(recording, compact) for recording in recordings], schema=_schema(compact))
     about = {"format": FORMAT, "compact": compact, "sha256": _digest(table)}
     table = table.replace_schema_metadata({"pack": json.dumps(about)})
     lists = [f"{name}.list.element" for name in (*SERIES, "input_losses", *(() if compact else ("l_det",)))]
@@ -77,14 +77,14 @@ def read_pack(path: Path) -> list[Recording]:
             raise InvalidInput(
                 f"{path} is damaged: its content has another hash than the one that it states; get it anew"
             )
-        found = [_recording(row, path) for row in table.to_pylist()]
+        recordings = [_recording(row, path) for row in table.to_pylist()]
     except FileNotFoundError as error:
         raise InvalidInput(f"there is no pack of recordings at {path}") from error
     except InvalidInput:
         raise
     except Exception as error:  # Arrow raises many kinds; all of them mean: no pack, or a damaged one
         raise InvalidInput(f"{path} is no pack of recordings, or damaged ({first_line(error)}); get it anew") from error
-    return sorted(found, key=lambda one: (one.concept, one.key))
+    return sorted(recordings, key=lambda recording: (recording.concept, recording.key))
 
 
 def _schema(compact: bool) -> Any:

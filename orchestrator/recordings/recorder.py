@@ -60,11 +60,11 @@ class Recorder:
         Raises:
             InvalidInput: the recording is complete, or damaged.
         """
-        found = reading.read_contents(self._files)
-        if found is not None:
-            if found.status.state in DONE:
-                raise InvalidInput(f"{self._files.url} is {found.status.state} already and is never recorded twice")
-            self._rows, self._quality = found.values.tolist(), list(found.quality)
+        contents = reading.read_contents(self._files)
+        if contents is not None:
+            if contents.status.state in DONE:
+                raise InvalidInput(f"{self._files.url} is {contents.status.state} already and is never recorded twice")
+            self._rows, self._quality = contents.values.tolist(), list(contents.quality)
             self._flushed = len(self._rows)
             # A failed recording's status holds hashes: they go before any file changes, or a death here is damage.
             self._write_status()

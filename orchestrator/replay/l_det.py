@@ -40,10 +40,10 @@ def l_det_series(recording: Recording, l_det_schedule: LDetSchedule) -> Floats:
     return series
 
 
-def _latest(losses: Floats, initial: Floats, taken: int) -> Floats:
+def _latest(losses: Floats, initial: Floats, count_at_once: int) -> Floats:
     """Return each input's last loss when every evaluation takes the next inputs alone, shape (evaluations, inputs)."""
     count, inputs = losses.shape
     turns = np.arange(count)[:, None]
-    is_evaluated = (np.arange(inputs) - turns * taken) % inputs < taken
+    is_evaluated = (np.arange(inputs) - turns * count_at_once) % inputs < count_at_once
     last = np.maximum.accumulate(np.where(is_evaluated, turns, -1), axis=0)
     return np.where(last >= 0, losses[np.maximum(last, 0), np.arange(inputs)], initial)

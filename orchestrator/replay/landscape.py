@@ -80,8 +80,8 @@ def _mean(planes: list[Floats]) -> Floats:
 
 def _kept(recording: Recording, measure: str, stops: NDArray[np.int64]) -> Floats:
     quality = recording.quality
-    taken = int(np.searchsorted(quality.steps, recording.budget, side="right"))
-    scores = quality.scores[measure][:taken]
-    index = np.searchsorted(quality.steps[:taken], stops, side="right") - 1
+    count = int(np.searchsorted(quality.steps, recording.budget, side="right"))
+    scores = quality.scores[measure][:count]
+    index = np.searchsorted(quality.steps[:count], stops, side="right") - 1
     kept: Floats = scores[index] / scores.max()
     return kept

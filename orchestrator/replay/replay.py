@@ -122,13 +122,13 @@ def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAG
         InvalidInput: the recording is not complete, or does not hold what is asked; the message names it.
     """
     check_replayable(recording, measure)
-    found = _first_stop(criterion, recording)
-    stop = recording.budget if found is None else found
+    first_stop = _first_stop(criterion, recording)
+    stop = recording.budget if first_stop is None else first_stop
     return Outcome(
         concept=recording.concept,
         seed=recording.identity.seed,
         stop_step=stop,
-        stopped=found is not None,
+        stopped=first_stop is not None,
         budget=recording.budget,
         seconds=_seconds(criterion, recording, stop),
         quality_at_stop=_quality_kept(criterion, recording, measure, stop),
@@ -203,10 +203,10 @@ def _watched(criterion: Criterion, recording: Recording) -> Floats:
     if criterion.series not in recording.quality.scores:
         measures = ", ".join(recording.quality.scores) or "none"
         _refuse(recording, f"lacks the quality {criterion.series!r} that {criterion!r} watches; it has: {measures}")
-    taken = _snapshots_until(recording.quality, recording.budget)
-    if taken < 2:
-        _refuse(recording, f"has {taken} snapshots, too few for {criterion!r}; record it with a smaller quality.every")
-    return recording.quality.scores[criterion.series][:taken]
+    count = _snapshots_until(recording.quality, recording.budget)
+    if count < 2:
+        _refuse(recording, f"has {count} snapshots, too few for {criterion!r}; record it with a smaller quality.every")
+    return recording.quality.scores[criterion.series][:count]
 
 
 def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | None:
@@ -224,18 +224,18 @@ def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | N
 
 
 def _quality_kept(criterion: Criterion, recording: Recording, measure: str, stop: int) -> float:
-    taken = _snapshots_until(recording.quality, stop)
-    if taken == 0:
+    count = _snapshots_until(recording.quality, stop)
+    if count == 0:
         _refuse(recording, f"has no quality snapshot at or before step {stop}; record it anew with one at step 0")
-    kept = taken - 1
+    kept = count - 1
     if criterion.keeps_best:
-        kept = int(_watched(criterion, recording)[:taken].argmax())
+        kept = int(_watched(criterion, recording)[:count].argmax())
     return float(recording.quality.scores[measure][kept])
 
 
 def _best_quality(recording: Recording, measure: str) -> float:
-    taken = _snapshots_until(recording.quality, recording.budget)
-    best = float(recording.quality.scores[measure][:taken].max())
+    count = _snapshots_until(recording.quality, recording.budget)
+    best = float(recording.quality.scores[measure][:count].max())
     if not 0 < best < float("inf"):
         _refuse(recording, f"has {best:g} as its best {measure}; a share of it has no meaning, use another measure")
     return best

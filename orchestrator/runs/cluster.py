@@ -71,12 +71,14 @@ def nodes() -> list[Node]:
     """Return the nodes that are alive, by address."""
     import ray
 
-    found = [
-        Node(one["NodeID"], one["NodeManagerAddress"], one["Resources"].get("CPU", 0), one["Resources"].get("GPU", 0))
-        for one in ray.nodes()
-        if one["Alive"]
+    alive = [
+        Node(
+            node["NodeID"], node["NodeManagerAddress"], node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)
+        )
+        for node in ray.nodes()
+        if node["Alive"]
     ]
-    return sorted(found, key=lambda node: node.address)
+    return sorted(alive, key=lambda node: node.address)
 
 
 def on_every_node(function: Callable[..., Any], *arguments: Any) -> dict[Node, Any]:
@@ -131,7 +133,11 @@ def storage_problems(storage: Storage) -> dict[Node, str]:
         answers = on_every_node(_problem, storage, mark)
     finally:
         files.remove(mark)
-    return {node: first_line(one) if isinstance(one, Exception) else one for node, one in answers.items() if one}
+    return {
+        node: first_line(answer) if isinstance(answer, Exception) else answer
+        for node, answer in answers.items()
+        if answer
+    }
 
 
 def _problem(storage: Storage, mark: str) -> str:

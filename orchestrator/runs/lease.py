@@ -51,15 +51,15 @@ def held(storage: Storage, keys: Sequence[str]) -> Iterator[None]:
 
 def _take(files: Files, name: str, mine: str) -> None:
     """Write our name where nobody else alive has written his."""
-    found = _read(files, name)
-    if found is not None and not _is_gone(found):
+    holder = _read(files, name)
+    if holder is not None and not _is_gone(holder):
         deadline = time.monotonic() + DEAD_SECONDS
         while time.monotonic() < deadline:
             time.sleep(BEAT_SECONDS / 4)
             now = _read(files, name)
             if now is None:
                 break
-            if now != found:
+            if now != holder:
                 _refuse(files, now)
     _write(files, name, mine, 0)
     time.sleep(BEAT_SECONDS / 4)  # whoever began in the same moment has written by now, and the last one holds it
@@ -75,12 +75,12 @@ def _refuse(files: Files, other: dict[str, Any]) -> NoReturn:
     )
 
 
-def _is_gone(found: dict[str, Any]) -> bool:
+def _is_gone(holder: dict[str, Any]) -> bool:
     """Whether it was a process of this machine that is no more; of other machines only silence can tell."""
-    if found["machine"] != _machine():
+    if holder["machine"] != _machine():
         return False
     try:
-        os.kill(found["pid"], 0)
+        os.kill(holder["pid"], 0)
     except ProcessLookupError:
         return True
     except PermissionError:
@@ -104,8 +104,8 @@ def _beat(files: Files, name: str, mine: str, ended: threading.Event) -> None:
     while not ended.wait(BEAT_SECONDS):
         count += 1
         try:
-            found = _read(files, name)
-            if found is None or found["id"] == mine:
+            holder = _read(files, name)
+            if holder is None or holder["id"] == mine:
                 _write(files, name, mine, count)
         except Exception:  # noqa: BLE001 - a storage that fails now and then must not end the driver's heart
             continue
@@ -119,7 +119,7 @@ def _write(files: Files, name: str, mine: str, count: int) -> None:
 def _read(files: Files, name: str) -> dict[str, Any] | None:
     data = files.read(name)
     try:
-        found = None if data is None else json.loads(data)
-        return found if isinstance(found, dict) and {"id", "pid", "host", "machine"} <= found.keys() else None
+        fields = None if data is None else json.loads(data)
+        return fields if isinstance(fields, dict) and {"id", "pid", "host", "machine"} <= fields.keys() else None
     except ValueError:
         return None

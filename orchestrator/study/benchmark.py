@@ -63,16 +63,16 @@ class BenchmarkRow:
 
     def metrics(self) -> dict[str, float]:
         """Return what was measured, by name."""
-        found = {"below": self.below}
+        metrics = {"below": self.below}
         for part, summary in (("tuning", self.tuning), ("test", self.test)):
             spreads = {name: getattr(summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
-            found |= {f"{part}_{name}": one.mean for name, one in spreads.items() if one}
+            metrics |= {f"{part}_{name}": spread.mean for name, spread in spreads.items() if spread}
         if self.robustness and self.robustness.left_out:
-            found |= {
+            metrics |= {
                 "left_out_cost": self.robustness.left_out_cost,
                 "left_out_quality": self.robustness.left_out_quality,
             }
-        return found
+        return metrics
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class Cheaper:
 
     Attributes:
         l_det_schedule: of L_det.
-        taken: inputs that an evaluation takes.
+        inputs_at_once: inputs that an evaluation takes.
         cost: losses that are evaluated, as a share of those of every input after every step.
         moved: median over the test concepts of how far the stop moves, as a share of the full evaluation's step.
     """
 
     l_det_schedule: LDetSchedule
-    taken: int
+    inputs_at_once: int
     cost: float
     moved: float
 
@@ -124,10 +124,10 @@ class Benchmark:
                 f"{method}: every concept serves to tune, so none is left to prove a setting on; name those that tune, "
                 "or how many, with --tuning"
             )
-        both = {one.concept for one in tuning} & {one.concept for one in test}
+        both = {recording.concept for recording in tuning} & {recording.concept for recording in test}
         if both:
             raise InvalidInput(f"{method}: {', '.join(sorted(both))} would both tune and test")
-        budgets = {one.budget for one in (*tuning, *test)}
+        budgets = {recording.budget for recording in (*tuning, *test)}
         if len(budgets) > 1:
             raise InvalidInput(
                 f"{method}: the recordings have different budgets ({', '.join(map(str, sorted(budgets)))})"
@@ -174,7 +174,7 @@ class Benchmark:
     @property
     def knows_the_start(self) -> bool:
         """Whether every recording has the fixed inputs' losses before the first step, as those of old versions lack."""
-        return all(one.facts.get("initial_losses") for one in (*self._tuning, *self._test))
+        return all(recording.facts.get("initial_losses") for recording in (*self._tuning, *self._test))
 
     def of_dvar(self) -> tuple[criteria.DVAR, criteria.DVAR]:
         """Return DVAR's usual setting and the tuned one.
@@ -189,19 +189,21 @@ class Benchmark:
 
     def cheaper(self, dvar: criteria.DVAR) -> list[Cheaper]:
         """Return what cheaper evaluations of L_det make of a DVAR, and the full one, the cheapest first."""
-        inputs = min(one.steps.input_losses.shape[1] for one in self._test)
+        inputs = min(recording.steps.input_losses.shape[1] for recording in self._test)
         in_part = tuple(n for n in TAKEN if n < inputs) if self.knows_the_start else ()
         full = [outcome.stop_step for outcome in self._outcomes(dvar, self._test)]
-        found = []
-        for stride, taken in itertools.product(STRIDES, (inputs, *in_part)):
+        options = []
+        for stride, inputs_at_once in itertools.product(STRIDES, (inputs, *in_part)):
             if 2 * stride > dvar.window:
                 continue
-            cheaper = dataclasses.replace(dvar, stride=stride, inputs=taken if taken < inputs else None)
+            cheaper = dataclasses.replace(
+                dvar, stride=stride, inputs=inputs_at_once if inputs_at_once < inputs else None
+            )
             outcomes = self._outcomes(cheaper, self._test)
-            moved = median(abs(one.stop_step - stop) / stop for one, stop in zip(outcomes, full, strict=True))
-            cost = taken / inputs / stride
-            found.append(Cheaper(cheaper.l_det_schedule, taken, cost, moved))
-        return sorted(found, key=lambda one: one.cost)
+            moved = median(abs(outcome.stop_step - stop) / stop for outcome, stop in zip(outcomes, full, strict=True))
+            cost = inputs_at_once / inputs / stride
+            options.append(Cheaper(cheaper.l_det_schedule, inputs_at_once, cost, moved))
+        return sorted(options, key=lambda option: option.cost)
 
     def _study(self, name: str, fixed: Params | None = None) -> Study:
         objective = self._objective
@@ -228,7 +230,7 @@ class Benchmark:
         )
 
     def _outcomes(self, criterion: Criterion, recordings: Sequence[Recording]) -> tuple[Outcome, ...]:
-        return tuple(replay(criterion, one, self._objective.measure) for one in recordings)
+        return tuple(replay(criterion, recording, self._objective.measure) for recording in recordings)
 
     def _below(self, outcomes: Sequence[Outcome]) -> float:
         kept = [outcome.quality_kept for outcome in outcomes if outcome.quality_kept is not None]
@@ -248,7 +250,7 @@ def run_benchmark(
     methods: Mapping[str, tuple[Sequence[Recording], Sequence[Recording]]],
     names: Sequence[str],
     objective: SearchConfig,
-    told: ProgressCallback = lambda method, name: None,
+    on_search: ProgressCallback = lambda method, name: None,
 ) -> tuple[list[Benchmark], list[BenchmarkRow]]:
     """Prove criteria on every method.
 
@@ -256,14 +258,14 @@ def run_benchmark(
         methods: each with the recordings that tune and those that test.
         names: of the criteria.
         objective: by which settings are chosen.
-        told: called with method and criterion before each criterion is searched.
+        on_search: called with method and criterion before each criterion is searched.
     """
     benchmarks, rows = [], []
     for method, (tuning, test) in methods.items():
         benchmark = Benchmark(method, tuning, test, objective)
         rows += benchmark.references()
         for name in names:
-            told(method, name)
+            on_search(method, name)
             rows.append(benchmark.tuned(name))
             if name == DVAR and benchmark.knows_the_start and "relative" not in objective.fixed.get(DVAR, {}):
                 rows.append(benchmark.tuned(name, {"relative": True}))

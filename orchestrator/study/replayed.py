@@ -111,8 +111,8 @@ class Study:
                 if on_trial:
                     on_trial(count + 1, tried.best)
             self._take_in(study, tried)  # what others tried meanwhile
-        for one in [one for name in self.space.ranges for one in tried.best_of(name, CLIMBS)]:
-            self._climb(one, tried)
+        for start in [result for name in self.space.ranges for result in tried.best_of(name, CLIMBS)]:
+            self._climb(start, tried)
         return StudyResult(
             objective=self._objective,
             budget=self.budget,
@@ -150,15 +150,15 @@ class Study:
         """Move to the best neighbour as long as one is better: the sampler seldom hits the edge of the constraint."""
         while True:
             neighbours = self._neighbours(best)
-            for one in neighbours:
-                tried.add(one)
-            better = min(neighbours, key=lambda one: one.rank, default=best)
+            for neighbour in neighbours:
+                tried.add(neighbour)
+            better = min(neighbours, key=lambda neighbour: neighbour.rank, default=best)
             if better.rank >= best.rank:
                 return
             best = better
 
-    def _neighbours(self, one: TrialResult) -> list[TrialResult]:
-        return [self.evaluate(one.name, params) for params in self.space.around(one.name, one.params)]
+    def _neighbours(self, result: TrialResult) -> list[TrialResult]:
+        return [self.evaluate(result.name, params) for params in self.space.around(result.name, result.params)]
 
 
 def common_budget(recordings: Sequence[Recording]) -> int:

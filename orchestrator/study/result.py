@@ -134,16 +134,19 @@ class StudyResult:
 
     def best_of_each(self) -> tuple[TrialResult, ...]:
         """Return the best setting of every criterion, the best criterion first."""
-        names = dict.fromkeys(one.name for one in self.tried)
-        found = [min((one for one in self.tried if one.name == name), key=lambda one: one.rank) for name in names]
-        return tuple(sorted(found, key=lambda one: one.rank))
+        names = dict.fromkeys(result.name for result in self.tried)
+        best = [
+            min((result for result in self.tried if result.name == name), key=lambda result: result.rank)
+            for name in names
+        ]
+        return tuple(sorted(best, key=lambda result: result.rank))
 
     def front(self) -> tuple[TrialResult, ...]:
         """Return the settings that no other one beats in cost and quality, the cheapest first."""
         front: list[TrialResult] = []
-        for one in sorted(self.tried, key=lambda one: (one.cost, -one.quality_kept)):
-            if not front or one.quality_kept > front[-1].quality_kept:
-                front.append(one)
+        for result in sorted(self.tried, key=lambda result: (result.cost, -result.quality_kept)):
+            if not front or result.quality_kept > front[-1].quality_kept:
+                front.append(result)
         return tuple(front)
 
 
@@ -154,14 +157,14 @@ class Tried:
         self._found: dict[tuple[str, Criterion], TrialResult] = {}
         self._best: TrialResult | None = None
         self.trials: set[int] = set()
-        for one in evaluated:
-            self.add(one)
+        for result in evaluated:
+            self.add(result)
 
-    def add(self, one: TrialResult) -> None:
+    def add(self, result: TrialResult) -> None:
         """Take in a setting."""
-        self._found.setdefault((one.name, one.criterion), one)
-        if self._best is None or one.rank < self._best.rank:
-            self._best = one
+        self._found.setdefault((result.name, result.criterion), result)
+        if self._best is None or result.rank < self._best.rank:
+            self._best = result
 
     @property
     def best(self) -> TrialResult:
@@ -171,7 +174,9 @@ class Tried:
 
     def best_of(self, name: str, count: int) -> list[TrialResult]:
         """Return the best settings of a criterion."""
-        return sorted((one for one in self._found.values() if one.name == name), key=lambda one: one.rank)[:count]
+        return sorted(
+            (result for result in self._found.values() if result.name == name), key=lambda result: result.rank
+        )[:count]
 
     @property
     def all(self) -> tuple[TrialResult, ...]:

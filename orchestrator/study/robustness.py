@@ -70,12 +70,12 @@ class Robustness:
     @property
     def left_out_cost(self) -> float:
         """Mean cost of the concepts that were left out."""
-        return float(np.mean([one.cost for one in self.left_out]))
+        return float(np.mean([case.cost for case in self.left_out]))
 
     @property
     def left_out_quality(self) -> float:
         """Mean quality that they keep."""
-        return float(np.mean([one.quality_kept for one in self.left_out]))
+        return float(np.mean([case.quality_kept for case in self.left_out]))
 
     @property
     def is_inconclusive(self) -> bool:
@@ -94,11 +94,13 @@ def assess(result: StudyResult, seed: int = 0) -> Robustness:
         seed: of the resampling.
     """
     names, costs, kept = _tables(result)
-    best = next(index for index, one in enumerate(result.tried) if one is result.best or one == result.best)
+    best = next(index for index, trial in enumerate(result.tried) if trial is result.best or trial == result.best)
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(names), size=(RESAMPLES, len(names)))
     limit = NEAR * result.best.cost if result.best.is_feasible else -1.0
-    near = [one for one in result.tried if one.is_feasible and one.cost <= limit and one.name == result.best.name]
+    near = [
+        trial for trial in result.tried if trial.is_feasible and trial.cost <= limit and trial.name == result.best.name
+    ]
     return Robustness(
         cost=_interval(costs[best], drawn),
         quality_kept=_interval(kept[best], drawn),
@@ -106,7 +108,7 @@ def assess(result: StudyResult, seed: int = 0) -> Robustness:
         risk=float(np.mean(kept[best][drawn].mean(axis=1) < result.objective.quality_kept)),
         left_out=tuple(_left_out(result, names, costs, kept)),
         near_ranges={
-            key: (min(one.params[key] for one in near), max(one.params[key] for one in near))
+            key: (min(result.params[key] for result in near), max(result.params[key] for result in near))
             for key in (result.best.params if near else ())
         },
     )
@@ -115,8 +117,8 @@ def assess(result: StudyResult, seed: int = 0) -> Robustness:
 def _tables(result: StudyResult) -> tuple[list[str], Floats, Floats]:
     """Return the concepts, and costs and qualities kept, shape (settings, concepts) each, averaged over seeds."""
     names = sorted({outcome.concept for outcome in result.best.outcomes})
-    costs = np.array([_by_concept(one.outcomes, names, result.objective.cost) for one in result.tried])
-    kept = np.array([_by_concept(one.outcomes, names, None) for one in result.tried])
+    costs = np.array([_by_concept(trial.outcomes, names, result.objective.cost) for trial in result.tried])
+    kept = np.array([_by_concept(trial.outcomes, names, None) for trial in result.tried])
     return names, costs, kept
 
 
@@ -143,7 +145,7 @@ def _interval(values: Floats, drawn: NDArray[np.int64]) -> Interval:
 def _left_out(result: StudyResult, names: Sequence[str], costs: Floats, kept: Floats) -> list[LeftOut]:
     if len(names) < 2:
         return []
-    found = []
+    cases = []
     for index, name in enumerate(names):
         others = [other for other in range(len(names)) if other != index]
         cost, quality = costs[:, others].mean(axis=1), kept[:, others].mean(axis=1)
@@ -151,5 +153,5 @@ def _left_out(result: StudyResult, names: Sequence[str], costs: Floats, kept: Fl
         # As the study ranks: feasible first, then the lower cost, then more quality; else the one that keeps most.
         order = np.lexsort((-quality, np.where(feasible, cost, 0), np.where(feasible, 0, -quality), ~feasible))
         chosen = int(order[0])
-        found.append(LeftOut(name, result.tried[chosen], float(costs[chosen, index]), float(kept[chosen, index])))
-    return found
+        cases.append(LeftOut(name, result.tried[chosen], float(costs[chosen, index]), float(kept[chosen, index])))
+    return cases

@@ -150,18 +150,18 @@ class SearchSpace:
             space = module.space(self.budget, fixed)
         except ValueError as error:
             raise InvalidInput(f"{name}: {error}") from error
-        found = {key: kind for key, kind in space.items() if key not in fixed}
-        if not found:
+        ranges = {key: kind for key, kind in space.items() if key not in fixed}
+        if not ranges:
             raise InvalidInput(f"every setting of {name!r} is fixed; nothing is left to search")
-        return found
+        return ranges
 
     def _inside(self, name: str, params: Params) -> Params:
         """Return a setting's searched part, moved into the ranges."""
-        found = {}
+        inside = {}
         for key, kind in self.ranges[name].items():
             assert isinstance(kind, IntDistribution | FloatDistribution)
-            found[key] = min(max(params[key], kind.low), kind.high)
-        return found
+            inside[key] = min(max(params[key], kind.low), kind.high)
+        return inside
 
     def criterion(self, name: str, params: Params) -> tuple[Params, Criterion]:
         """Return a setting as it is used, with what is fixed, and its criterion."""

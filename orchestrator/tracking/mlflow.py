@@ -98,8 +98,8 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
         with alone:
             client = MlflowClient(uri)
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment.name
-            found = client.get_experiment_by_name(name)
-            return client, found.experiment_id if found else client.create_experiment(name, artifacts)
+            existing = client.get_experiment_by_name(name)
+            return client, existing.experiment_id if existing else client.create_experiment(name, artifacts)
     except (MlflowException, OSError) as error:
         raise InvalidInput(f"MLflow at {uri} cannot be used ({error}); check MLFLOW_TRACKING_URI") from error
 
@@ -148,11 +148,11 @@ class ParentRun:
     def _close_forsaken(self, key: str) -> None:
         """End what a killed driver left RUNNING; its recording goes on in the new run."""
         query = f"tags.`dvar.key` = '{key}' and attributes.status = 'RUNNING'"
-        for found in self._client.search_runs([self._experiment_id], query):
-            parent = self._client.get_run(found.data.tags["mlflow.parentRunId"])
+        for child in self._client.search_runs([self._experiment_id], query):
+            parent = self._client.get_run(child.data.tags["mlflow.parentRunId"])
             if parent.info.run_id == self.run_id:
                 continue  # a run that failed, and is trained again
-            for run in (found, parent):
+            for run in (child, parent):
                 if run.info.status == "RUNNING":
                     self._client.set_terminated(run.info.run_id, "KILLED")
 

@@ -113,16 +113,16 @@ class ByHand(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         sums = {concept.name: self._train(concept) for concept in self._concepts}
-        iterations = fmean(one.steps_done for one in sums.values())
-        kept = fmean(one.scores[TRAIN_IMAGE] / self._best[name] for name, one in sums.items())
+        iterations = fmean(share.steps_done for share in sums.values())
+        kept = fmean(share.scores[TRAIN_IMAGE] / self._best[name] for name, share in sums.items())
         lacks = self._kept - kept
         return {
             "objective": iterations if lacks <= 0 else self._plan.budget * (1 + lacks),
             "iterations": iterations,
             "quality_kept": kept,
-            "steps": sum(one.steps_done for one in sums.values()),
-            "training": sum(one.training for one in sums.values()),
-            "sampling": sum(one.sampling for one in sums.values()),
+            "steps": sum(share.steps_done for share in sums.values()),
+            "training": sum(share.training for share in sums.values()),
+            "sampling": sum(share.sampling for share in sums.values()),
             "window": self._rule.window,
             "threshold": self._rule.threshold,
             "done": True,
@@ -197,14 +197,16 @@ def record_and_replay(experiment: Experiment, concepts: Sequence[Concept]) -> tu
     study = Study(recordings, method=experiment.method.name, quality_kept=settings.quality_kept)
     result = study.search(settings.trials_wanted, seed=SEED)
     ended = time.perf_counter()
-    feasible = sum(one.is_feasible for one in result.tried)
+    feasible = sum(trial.is_feasible for trial in result.tried)
     side = Side(
         name="replay",
         suggestions=result.trials,
         feasible=f"{feasible} of {len(result.tried)} settings, neighbours included, keep enough",
-        steps=sum(len(one.steps) for one in recordings),
-        training=sum(float((one.steps.seconds + one.steps.l_det_seconds).sum()) for one in recordings),
-        sampling=sum(float(one.quality.seconds.sum()) for one in recordings),
+        steps=sum(len(recording.steps) for recording in recordings),
+        training=sum(
+            float((recording.steps.seconds + recording.steps.l_det_seconds).sum()) for recording in recordings
+        ),
+        sampling=sum(float(recording.quality.seconds.sum()) for recording in recordings),
         searching=ended - recorded,
         wall=ended - begun,
         best=result.best.criterion,
@@ -217,10 +219,10 @@ def record_and_replay(experiment: Experiment, concepts: Sequence[Concept]) -> tu
 def record(experiment: Experiment, concepts: Sequence[Concept]) -> list[Recording]:
     """Make the full-length recordings and read them."""
     ended = runs.record(experiment, concepts)
-    if failed := [one for one in ended if not one.is_good]:
+    if failed := [result for result in ended if not result.is_good]:
         raise RuntimeError(f"{failed[0].spec.concept}: {failed[0].reason}")
     store = runs.recordings(experiment)
-    return [recording for one in ended if (recording := store.find(one.spec.identity))]
+    return [recording for result in ended if (recording := store.find(result.spec.identity))]
 
 
 def by_hand(experiment: Experiment, concepts: Sequence[Concept], best: Mapping[str, float], trials: int) -> Side:
@@ -271,16 +273,16 @@ def plan_by_hand(experiment: Experiment) -> RunConfig:
 
 
 def side_by_hand(tried: Sequence[Mapping[str, Any]], wall: float, kept: float) -> Side:
-    best = min(tried, key=lambda one: (one["objective"], -one["quality_kept"]))
-    settings = {(one["window"], one["threshold"]) for one in tried}
-    feasible = {(one["window"], one["threshold"]) for one in tried if one["quality_kept"] >= kept}
+    best = min(tried, key=lambda result: (result["objective"], -result["quality_kept"]))
+    settings = {(result["window"], result["threshold"]) for result in tried}
+    feasible = {(result["window"], result["threshold"]) for result in tried if result["quality_kept"] >= kept}
     return Side(
         name="by hand",
         suggestions=len(tried),
         feasible=f"{len(feasible)} of {len(settings)} settings keep enough",
-        steps=sum(one["steps"] for one in tried),
-        training=sum(one["training"] for one in tried),
-        sampling=sum(one["sampling"] for one in tried),
+        steps=sum(result["steps"] for result in tried),
+        training=sum(result["training"] for result in tried),
+        sampling=sum(result["sampling"] for result in tried),
         searching=0.0,
         wall=wall,
         best=DVAR(best["window"], best["threshold"]),
@@ -319,7 +321,7 @@ def report(hand: Side, replayed: Side) -> None:
 def report_both_ways(name: str, rule: DVAR, study: Study, live: Summary) -> None:
     """Print a setting replayed on the recordings, and trained for real: only like with like tells which is better."""
     again = study.evaluate("dvar", {"window": rule.window, "threshold": rule.threshold})
-    stops = ", ".join(f"{one.concept} {one.stop_step}" for one in again.outcomes)
+    stops = ", ".join(f"{outcome.concept} {outcome.stop_step}" for outcome in again.outcomes)
     print(
         f"  {name:8s} {rule!r:34s} replayed {again.iterations:6.1f} {again.quality_kept:7.1%}   "
         f"live {live.iterations.mean:6.1f} {live.quality_kept.mean:7.1%}   ({stops})"
@@ -330,8 +332,8 @@ def prove(experiment: Experiment, concepts: Sequence[Concept], rule: DVAR, full:
     """Train the concepts under a setting, as `dvar run` does."""
     ended = runs.live(experiment, concepts, rule)
     store = runs.live_runs(experiment)
-    found = [run for one in ended if (run := store.find(one.spec.identity))]
-    return Summary.of([live_outcome(run, recording) for run, recording in zip(found, full, strict=True)])
+    stopped = [run for result in ended if (run := store.find(result.spec.identity))]
+    return Summary.of([live_outcome(run, recording) for run, recording in zip(stopped, full, strict=True)])
 
 
 def main() -> None:
@@ -354,7 +356,7 @@ def main() -> None:
         say_what_is_compared(experiment, concepts)
         replayed, recordings, study = record_and_replay(experiment, concepts)
         # The search by hand cannot know what a full run reaches; it is given what the recordings say.
-        best = {one.concept: float(one.quality.scores[TRAIN_IMAGE].max()) for one in recordings}
+        best = {recording.concept: float(recording.quality.scores[TRAIN_IMAGE].max()) for recording in recordings}
         hand = by_hand(experiment, concepts, best, options.trials)
         report(hand, replayed)
         print("both best settings on equal terms, the live runs of which are not counted above:", flush=True)

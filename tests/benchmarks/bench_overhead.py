@@ -208,11 +208,11 @@ class Side:
         """Return where the core seconds went."""
         since = [trial.first_step for trial in self.trials[:WORKERS]] + [0.0] * len(self.trials[WORKERS:])
         pairs = list(zip(self.trials, since, strict=True))
-        found = {what: sum(trial.seconds(what, at, self._until) for trial, at in pairs) for what in PARTS}
-        found[BETWEEN] = sum(self.gaps(lambda trial: trial.begun))
+        seconds = {what: sum(trial.seconds(what, at, self._until) for trial, at in pairs) for what in PARTS}
+        seconds[BETWEEN] = sum(self.gaps(lambda trial: trial.begun))
         idle = (max(0.0, self._until - trial.ended) for trial in self._by_end()[-WORKERS:])
-        found[IDLE] = sum(idle)
-        return found | {OTHER: self.core_seconds - sum(found.values())}
+        seconds[IDLE] = sum(idle)
+        return seconds | {OTHER: self.core_seconds - sum(seconds.values())}
 
     def gaps(self, until: Callable[[Trial], float]) -> list[float]:
         """Return the times from a trial's end to a moment of the one that follows it."""
@@ -254,7 +254,7 @@ def orchestrated(experiment: Experiment, concepts: Sequence[Concept], folder: Pa
         run_bars(Console(file=nowhere, force_terminal=True), "recording") as shown,
     ):
         ended = runs.record(experiment, concepts, [parent, shown])
-    if failed := [one for one in ended if not one.is_good]:
+    if failed := [result for result in ended if not result.is_good]:
         raise RuntimeError(f"{failed[0].spec.concept}: {failed[0].reason}")
     return Side(ledgers)
 
@@ -303,8 +303,8 @@ def report(ours: Side, plain: Side) -> None:
     parts = {name: side.parts() for name, side in sides.items()}
     print(f"{'seconds of the workers':44s}" + "".join(f"{name:>22s}" for name in sides))
     for what in PARTS:
-        taken = [(parts[name][what], side.core_seconds) for name, side in sides.items()]
-        print(f"  {what:42s}" + "".join(f"{part:>13.1f} {part / whole:>8.1%}" for part, whole in taken))
+        columns = [(parts[name][what], side.core_seconds) for name, side in sides.items()]
+        print(f"  {what:42s}" + "".join(f"{part:>13.1f} {part / whole:>8.1%}" for part, whole in columns))
     print(f"  {'all':42s}" + (" " * 9).join(f"{side.core_seconds:>13.1f}" for side in sides.values()))
     inside, samples = parts["orchestration"][STEP], parts["orchestration"][SAMPLES]
     print(

@@ -37,14 +37,14 @@ def main() -> None:
         first_stops(series, windows, thresholds)
     peak = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
-    taken = 0.0
+    seconds = 0.0
     for _ in range(SAMPLE):
         which, row, column = rng.integers(SERIES), rng.integers(SIDE), rng.integers(SIDE)
         start = time.perf_counter()
         expected = naive(table[which], windows[row], thresholds[column])
-        taken += time.perf_counter() - start
+        seconds += time.perf_counter() - start
         assert stops[which, row, column] == expected, (which, windows[row], thresholds[column])
-    loop = taken / SAMPLE * SERIES * SIDE * SIDE
+    loop = seconds / SAMPLE * SERIES * SIDE * SIDE
     settings = len(windows) * len(thresholds)
     print(f"{settings:,} settings on {SERIES} series of {STEPS:,} steps: {grid:.2f} s, {peak:.0f} MiB of arrays")
     print(f"calling var at every step: {loop / 3600:,.1f} h, extrapolated from {SAMPLE}; ratio {loop / grid:,.0f}")

@@ -44,12 +44,12 @@ def test_the_best_stop_is_the_earliest_of_all_that_keeps_enough():
 
     def by_hand(window, threshold):
         shares, keeps = [], []
-        for one in curves:
-            values = one.l_det.numpy()
+        for curve in curves:
+            values = curve.l_det.numpy()
             steps = range(window + 1, 201)
             stop = next((s for s in steps if values[s - window : s].var() < threshold * values[:s].var()), 200)
             shares.append(stop / 200)
-            keeps.append((one.scores[stop // 10] / one.scores.max()).item())
+            keeps.append((curve.scores[stop // 10] / curve.scores.max()).item())
         return np.mean(shares), np.mean(keeps)
 
     assert (share, kept) == pytest.approx(by_hand(window, threshold))

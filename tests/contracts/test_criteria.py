@@ -130,11 +130,16 @@ def test_a_pickled_online_criterion_goes_on(criterion):
 
 @pytest.mark.parametrize("name", sorted(vars(criteria)["__all__"]))
 def test_the_examples_run(name):
-    found = getattr(criteria, name)
-    tests = doctest.DocTestFinder(recurse=False).find(found, name, globs={name: found})
+    example = getattr(criteria, name)
+    tests = doctest.DocTestFinder(recurse=False).find(example, name, globs={name: example})
     results = [doctest.DocTestRunner().run(test) for test in tests]
     assert not sum(result.failed for result in results)
-    if inspect.isclass(found) and issubclass(found, Criterion) and not inspect.isabstract(found) and found is not Never:
+    if (
+        inspect.isclass(example)
+        and issubclass(example, Criterion)
+        and not inspect.isabstract(example)
+        and example is not Never
+    ):
         assert sum(result.attempted for result in results)
 
 

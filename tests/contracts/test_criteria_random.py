@@ -43,8 +43,8 @@ RULES = st.recursive(
     lambda rules: st.one_of(
         st.builds(Patient, rules, st.integers(1, 5)),
         st.builds(NotBefore, rules, st.integers(1, 40)),
-        st.lists(rules, min_size=1, max_size=3).map(lambda found: All(*found)),
-        st.lists(rules, min_size=1, max_size=3).map(lambda found: Any(*found)),
+        st.lists(rules, min_size=1, max_size=3).map(lambda joined: All(*joined)),
+        st.lists(rules, min_size=1, max_size=3).map(lambda joined: Any(*joined)),
     ),
     max_leaves=4,
 )

@@ -332,9 +332,9 @@ def test_dreambooths_export_is_read_by_the_libraries_own_loaders(base, concept, 
         trained = training.method.state_dict()
     unet = UNet2DConditionModel.from_pretrained(tmp_path / "unet")
     text_encoder = CLIPTextModel.from_pretrained(tmp_path / "text_encoder")
-    found = {f"unet.{name}/value": value for name, value in unet.state_dict().items()}
-    found |= {f"text_encoder.{name}/value": value for name, value in text_encoder.state_dict().items()}
-    assert all(torch.equal(found[name], value) for name, value in trained.items())
+    loaded_weights = {f"unet.{name}/value": value for name, value in unet.state_dict().items()}
+    loaded_weights |= {f"text_encoder.{name}/value": value for name, value in text_encoder.state_dict().items()}
+    assert all(torch.equal(loaded_weights[name], value) for name, value in trained.items())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

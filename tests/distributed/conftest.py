@@ -133,15 +133,15 @@ class Node:
             namespace = os.readlink(f"/proc/{self._init}/ns/pid")
         except (IndexError, OSError):
             return []  # the node is about to start
-        found = []
+        pids = []
         for folder in Path("/proc").iterdir():
             try:
                 is_here = folder.name.isdecimal() and os.readlink(folder / "ns" / "pid") == namespace
                 if is_here and pattern in (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode():
-                    found.append(int(folder.name))
+                    pids.append(int(folder.name))
             except OSError:
                 continue  # it ended meanwhile
-        return found
+        return commands
 
     def lose(self) -> None:
         """Kill every process of the node at once."""
@@ -239,14 +239,14 @@ class Cluster:
 
     def processes(self) -> list[str]:
         """Command lines of the processes, on whatever node, that were started with the cluster's environment."""
-        found, mark = [], self.environment["RAY_AUTH_TOKEN"].encode()
+        commands, mark = [], self.environment["RAY_AUTH_TOKEN"].encode()
         for folder in Path("/proc").iterdir():
             try:
                 if folder.name.isdecimal() and mark in (folder / "environ").read_bytes():
-                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    commands.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
             except OSError:
                 continue  # it ended meanwhile
-        return found
+        return commands
 
 
 @pytest.fixture(scope="session")

@@ -75,12 +75,17 @@ class Command:
 
     def results(self):
         """Series, stop and exported weights of every concept."""
-        found = {}
+        results = {}
         for row in self.store.list():
-            one = self.store.read(row.key)
-            adapter = self.store.snapshot_folder(row.key, len(one.steps)) / "learned_embeds.safetensors"
-            found[row.concept] = (one.state, one.steps.l_det, one.steps.train_loss, adapter.read_bytes())
-        return found
+            recording = self.store.read(row.key)
+            adapter = self.store.snapshot_folder(row.key, len(recording.steps)) / "learned_embeds.safetensors"
+            results[row.concept] = (
+                recording.state,
+                recording.steps.l_det,
+                recording.steps.train_loss,
+                adapter.read_bytes(),
+            )
+        return results
 
     def repeated(self):
         """Count the steps that were trained again, and return it with how long before a death they were trained first.
@@ -200,9 +205,9 @@ def test_every_run_ends_as_if_nothing_had_happened(nodes, undisturbed, tmp_path,
         struck += 1
     assert struck >= len(events) // 2
     command.finish()
-    found = command.results()
-    assert found.keys() == undisturbed.keys() == set(CONCEPTS)
-    for name, (state, l_det, train_loss, adapter) in found.items():
+    results = command.results()
+    assert results.keys() == undisturbed.keys() == set(CONCEPTS)
+    for name, (state, l_det, train_loss, adapter) in results.items():
         expected = undisturbed[name]
         assert state == expected[0]
         assert np.array_equal(l_det, expected[1]), name
@@ -232,11 +237,11 @@ def test_a_live_search_goes_on_when_its_driver_or_a_worker_dies(nodes, tmp_path,
     # Neither a setting nor a run was forgotten: what was suggested before a death is what was judged in the end.
     (study,) = (tmp_path / "store" / "studies").iterdir()
     storage = optuna.storages.JournalStorage(FilesJournal(str(study)))
-    found = optuna.load_study(study_name=study.name, storage=storage)
-    complete = [trial for trial in found.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    optuna_study = optuna.load_study(study_name=study.name, storage=storage)
+    complete = [trial for trial in optuna_study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
     assert len(complete) == trials
-    assert not any(trial.state == optuna.trial.TrialState.RUNNING for trial in found.trials)
-    suggested = {tuple(trial.params.items()) for trial in found.trials}
+    assert not any(trial.state == optuna.trial.TrialState.RUNNING for trial in optuna_study.trials)
+    suggested = {tuple(trial.params.items()) for trial in optuna_study.trials}
     assert suggested == {tuple(trial.params.items()) for trial in complete}
     assert 2 <= len(live) <= 2 * trials
     for run in live:

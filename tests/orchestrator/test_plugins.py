@@ -123,8 +123,8 @@ def test_the_source_of_a_plugin_is_part_of_what_it_records(tmp_path, monkeypatch
     for rate in (1e-3, 0.5):
         file.write_text(f"RATE = {rate}")
         importlib.invalidate_caches()
-        made = build(None, None, [("method.name", "changing_method:X")])
-        keys.add(json_hash(made.identity(toy_concepts[0], "files")))
+        experiment = build(None, None, [("method.name", "changing_method:X")])
+        keys.add(json_hash(experiment.identity(toy_concepts[0], "files")))
     assert len(keys) == 2
     assert plugins.METHODS.source("svdiff") is None
     with pytest.raises(InvalidInput, match="there is no module 'nowhere_at_all'"):

@@ -43,5 +43,5 @@ class MethodSpec:
         for name in self.settings:
             if name not in known:
                 raise InvalidInput(f"{method.__name__} has no setting {name!r}; available: {', '.join(known)}")
-        made: Method = method(**{**recipe, **self.settings})
-        return made
+        instance: Method = method(**{**recipe, **self.settings})
+        return instance

@@ -47,15 +47,15 @@ class TrainedWeights:
         except BaseException:
             self.remove()
             raise
-        self.parameters = [p for one in self._substitutes.values() for p in one.parameters()]
+        self.parameters = [p for substitute in self._substitutes.values() for p in substitute.parameters()]
 
     def _replace(self, name: str, substitute: Callable[[Tensor], nn.Module]) -> None:
         module, attribute = self._owner(name)
         frozen = getattr(module, attribute)
-        self._device, one = frozen.device, substitute(frozen)
-        parametrize.register_parametrization(module, attribute, one)
-        self._substitutes[name] = one
-        if not getattr(one, "reads_frozen", True):
+        self._device, stand_in = frozen.device, substitute(frozen)
+        parametrize.register_parametrization(module, attribute, stand_in)
+        self._substitutes[name] = stand_in
+        if not getattr(stand_in, "reads_frozen", True):
             self._move_frozen(name, torch.device("cpu"))
 
     def _owner(self, name: str) -> tuple[nn.Module, str]:
@@ -81,7 +81,9 @@ class TrainedWeights:
     def state_dict(self) -> dict[str, Tensor]:
         """Return every parameter, exactly."""
         return {
-            f"{name}/{key}": p.detach() for name, one in self._substitutes.items() for key, p in one.named_parameters()
+            f"{name}/{key}": p.detach()
+            for name, stand_in in self._substitutes.items()
+            for key, p in stand_in.named_parameters()
         }
 
     @torch.no_grad()
@@ -91,6 +93,6 @@ class TrainedWeights:
         Raises:
             KeyError: one is missing.
         """
-        for name, one in self._substitutes.items():
-            for key, parameter in one.named_parameters():
+        for name, stand_in in self._substitutes.items():
+            for key, parameter in stand_in.named_parameters():
                 parameter.copy_(state[f"{name}/{key}"])

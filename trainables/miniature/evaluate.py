@@ -78,15 +78,15 @@ class WeightsEvaluator:
         scores = self._scorer.embed_images(images) @ self._scorer.embed_texts(captions).T
         # Two scenes may have the same caption by chance: either is right.
         best = [captions[i] for i in scores.argmax(dim=1).tolist()]
-        right = sum(found == own for found, own in zip(best, captions, strict=True))
+        right = sum(nearest == own for nearest, own in zip(best, captions, strict=True))
         return right / len(images), scores.diagonal().mean().item()
 
     @torch.no_grad()
     def identity(self) -> Iterator[Metric]:
         """Share of concept images whose nearest other image, by the identity network, shows the same concept."""
-        found = concepts.load(TUNING)
-        images = [image for concept in found for image in concept.decode()]
-        owners = torch.tensor([index for index, concept in enumerate(found) for _ in concept.images])
+        tuning = concepts.load(TUNING)
+        images = [image for concept in tuning for image in concept.decode()]
+        owners = torch.tensor([index for index, concept in enumerate(tuning) for _ in concept.images])
         pixels = torch.stack([central_square(image, self._base.resolution) for image in images]).to(self._device)
         vectors = F.normalize(self._dino(pixel_values=pixels).last_hidden_state[:, 0], dim=-1).cpu()
         scores = (vectors @ vectors.T).fill_diagonal_(-2)

@@ -91,8 +91,8 @@ class LDetEvaluator:
 
     def _rows(self, turn: int) -> list[int]:
         count = len(self.latest)
-        taken = self._settings.inputs or count
-        return [(turn * taken + index) % count for index in range(taken)]
+        at_once = self._settings.inputs or count
+        return [(turn * at_once + index) % count for index in range(at_once)]
 
 
 def _timesteps(source: InputSource, settings: FixedBatchSettings, streams: Streams) -> Tensor:

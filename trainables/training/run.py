@@ -237,8 +237,8 @@ class TrainingRun:
         self._checkpoint()
         self._last_checkpoint = time.monotonic()
         if self._config.checkpoint_seconds:
-            taken = self._last_checkpoint - begun
-            self._checkpoint_wait = max(self._config.checkpoint_seconds, CHECKPOINT_PATIENCE * taken)
+            duration = self._last_checkpoint - begun
+            self._checkpoint_wait = max(self._config.checkpoint_seconds, CHECKPOINT_PATIENCE * duration)
 
     def _checkpoint(self) -> None:
         with scratch_folder() as folder:
@@ -275,8 +275,8 @@ class TrainingRun:
 
 def _versions(*names: str) -> dict[str, str]:
     """Return the versions of the distributions that are installed; the packages also run from a plain checkout."""
-    found = {}
+    versions = {}
     for name in names:
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions

@@ -86,36 +86,36 @@ def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for benchmark in benchmarks:
         for criterion in benchmark.of_dvar():
-            fitting = [one for one in benchmark.cheaper(criterion) if one.moved < limit]
-            seldom = next(one for one in fitting if one.l_det_schedule.inputs is None)
-            in_part = next(one for one in fitting if one.l_det_schedule.every == 1)
+            fitting = [option for option in benchmark.cheaper(criterion) if option.moved < limit]
+            seldom = next(option for option in fitting if option.l_det_schedule.inputs is None)
+            in_part = next(option for option in fitting if option.l_det_schedule.every == 1)
             cells = (
                 f"{seldom.l_det_schedule.every} ({_cost(seldom)})",
-                f"{in_part.taken} ({_cost(in_part)})",
-                f"{fitting[0].l_det_schedule.every}, {fitting[0].taken} ({_cost(fitting[0])})",
+                f"{in_part.inputs_at_once} ({_cost(in_part)})",
+                f"{fitting[0].l_det_schedule.every}, {fitting[0].inputs_at_once} ({_cost(fitting[0])})",
             )
             table.add_row(benchmark.method, _short(criterion), *cells)
     return table
 
 
-def _cost(one: Cheaper) -> str:
-    return f"{100 * one.cost:.{0 if one.cost >= 0.1 else 1}f} %"
+def _cost(option: Cheaper) -> str:
+    return f"{100 * option.cost:.{0 if option.cost >= 0.1 else 1}f} %"
 
 
 def transfer_table(carried: Sequence[Transfer], wanted: float) -> Table:
     """Return settings tuned on the method of a row and used on that of a column: budget used, quality kept."""
-    targets = list(dict.fromkeys(one.target for one in carried))
+    targets = list(dict.fromkeys(transfer.target for transfer in carried))
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, show_edge=False)
     table.add_column("tuned on", no_wrap=True)
     for target in targets:
         table.add_column(target.replace("_", "\n"), justify="right")
-    for source in dict.fromkeys(one.source for one in carried):
-        cells = {one.target: one for one in carried if one.source == source}
+    for source in dict.fromkeys(transfer.source for transfer in carried):
+        cells = {transfer.target: transfer for transfer in carried if transfer.source == source}
         table.add_row(source, *(_carried_cell(cells[target], wanted) for target in targets))
     return table
 
 
-def _carried_cell(one: Transfer, wanted: float) -> Text:
-    kept = _percent(one.test.quality_kept)
-    own = "bold " if one.source == one.target else ""
-    return Text(f"{100 * one.test.share.mean:.0f}/{kept:.1f}", own + ("green" if kept >= 100 * wanted else ""))
+def _carried_cell(transfer: Transfer, wanted: float) -> Text:
+    kept = _percent(transfer.test.quality_kept)
+    own = "bold " if transfer.source == transfer.target else ""
+    return Text(f"{100 * transfer.test.share.mean:.0f}/{kept:.1f}", own + ("green" if kept >= 100 * wanted else ""))

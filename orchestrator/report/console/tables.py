@@ -28,8 +28,10 @@ class Row:
     def metrics(self) -> dict[str, float]:
         """Return what was measured, by name: means, and standard deviations where there are several concepts."""
         spreads = {name: getattr(self.summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
-        means = {name: one.mean for name, one in spreads.items() if one}
-        deviations = {f"{name}_std": one.std for name, one in spreads.items() if one and one.std is not None}
+        means = {name: spread.mean for name, spread in spreads.items() if spread}
+        deviations = {
+            f"{name}_std": spread.std for name, spread in spreads.items() if spread and spread.std is not None
+        }
         return means | deviations | {"concepts": float(self.summary.concepts)}
 
 
@@ -56,7 +58,7 @@ def _cells(summary: Summary, unit: tuple[str, float]) -> list[str]:
 
 def time_unit(spreads: Sequence[Spread | None]) -> tuple[str, float]:
     """Return the unit that suits the longest time, and its seconds: minutes, or seconds below two minutes."""
-    longest = max((one.mean for one in spreads if one), default=0.0)
+    longest = max((spread.mean for spread in spreads if spread), default=0.0)
     return ("minutes", 60.0) if longest >= 120 else ("seconds", 1.0)
 
 
@@ -72,13 +74,13 @@ def study_table(result: StudyResult) -> Table:
     """Return the best setting, those near it, the best of the other criteria and those tried first."""
     table = _settings_table(result)
     _add(table, result, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
-    for one in result.neighbours:
-        _add(table, result, "near", one, "")
-    for one in result.best_of_each():
-        if one.name != result.best.name:
-            _add(table, result, "other", one, "")
-    for one in result.defaults:
-        _add(table, result, "first", one, "cyan")
+    for neighbour in result.neighbours:
+        _add(table, result, "near", neighbour, "")
+    for other in result.best_of_each():
+        if other.name != result.best.name:
+            _add(table, result, "other", other, "")
+    for default in result.defaults:
+        _add(table, result, "first", default, "cyan")
     others = len(result.best_of_each()) > 1
     parts = ["near: a tenth down and up"] * bool(result.neighbours) + ["other: best of each other criterion"] * others
     table.caption = "; ".join([*parts, "first: tried first"])
@@ -105,11 +107,11 @@ def _settings_table(result: StudyResult) -> Table:
     return table
 
 
-def _add(table: Table, result: StudyResult, label: str, one: TrialResult, style: str) -> None:
-    seconds = [f"{one.cost:.1f}"] if result.objective.cost == "seconds" else []
-    note = "" if one.is_feasible else "low"
-    figures = [f"{one.iterations:.1f}", *seconds, f"{100 * one.quality_kept:.1f}"]
-    table.add_row(label, Text(str(one.criterion)), *figures, note, style=style)
+def _add(table: Table, result: StudyResult, label: str, trial: TrialResult, style: str) -> None:
+    seconds = [f"{trial.cost:.1f}"] if result.objective.cost == "seconds" else []
+    note = "" if trial.is_feasible else "low"
+    figures = [f"{trial.iterations:.1f}", *seconds, f"{100 * trial.quality_kept:.1f}"]
+    table.add_row(label, Text(str(trial.criterion)), *figures, note, style=style)
 
 
 def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:
@@ -142,13 +144,20 @@ def recordings_table(recordings: Sequence[Recording]) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("seed", "budget", "quality first", "best", "at step"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in recordings:
-        measure = next(iter(one.quality.scores), None)
+    for recording in recordings:
+        measure = next(iter(recording.quality.scores), None)
         figures = ["", "", ""]
-        if measure is not None and len(one.quality.steps):
-            values = one.quality.scores[measure]
-            figures = [f"{values[0]:.3f}", f"{values.max():.3f}", str(int(one.quality.steps[values.argmax()]))]
-        table.add_row(one.key[:8], one.concept, one.identity.method, _seed(one), str(one.budget), *figures)
+        if measure is not None and len(recording.quality.steps):
+            values = recording.quality.scores[measure]
+            figures = [f"{values[0]:.3f}", f"{values.max():.3f}", str(int(recording.quality.steps[values.argmax()]))]
+        table.add_row(
+            recording.key[:8],
+            recording.concept,
+            recording.identity.method,
+            _seed(recording),
+            str(recording.budget),
+            *figures,
+        )
     return table
 
 
@@ -165,11 +174,11 @@ def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> Table:
     table.add_column("steps", justify="right", no_wrap=True)
     table.add_column("why")
     colours = {"running": "cyan", "failed": "red", "complete": "green", "stopped": "green"}
-    for kind, one in rows:
-        name = one.concept if not one.seed else f"{one.concept}, seed {one.seed}"
-        why = one.reason if one.state != "running" else f"last written {_ago(one.age)} ago"
-        state = Text(one.state, style=colours[one.state])
-        table.add_row(kind, Text(name), one.method, state, f"{one.steps}/{one.budget}", Text(why))
+    for kind, summary in rows:
+        name = summary.concept if not summary.seed else f"{summary.concept}, seed {summary.seed}"
+        why = summary.reason if summary.state != "running" else f"last written {_ago(summary.age)} ago"
+        state = Text(summary.state, style=colours[summary.state])
+        table.add_row(kind, Text(name), summary.method, state, f"{summary.steps}/{summary.budget}", Text(why))
     return table
 
 

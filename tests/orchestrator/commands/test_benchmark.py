@@ -22,8 +22,8 @@ RULE = SearchConfig(trials=20, quality_kept=0.9)
 @pytest.fixture
 def sides(make_recording):
     def make(budget=200, rates=(10, 14, 18, 40, 12, 30)):
-        found = [make_recording(f"c{i}", budget, rate=rate, seed=i) for i, rate in enumerate(rates)]
-        return found[:3], found[3:]
+        recordings = [make_recording(f"c{i}", budget, rate=rate, seed=i) for i, rate in enumerate(rates)]
+        return recordings[:3], recordings[3:]
 
     return make
 
@@ -33,12 +33,12 @@ def test_a_tuned_setting_is_the_studys_and_its_figures_are_the_replays(sides):
     proved = Benchmark("svdiff", tuning, test, RULE).tuned("dvar")
     study = Study(tuning, names=["dvar"], method="svdiff").search(20)
     assert proved.criterion == study.best.criterion
-    outcomes = [replay(proved.criterion, one) for one in test]
-    assert proved.test.iterations.mean == pytest.approx(fmean(one.stop_step for one in outcomes))
-    assert proved.test.quality_kept.mean == pytest.approx(fmean(one.quality_kept for one in outcomes))
-    assert proved.below == fmean(one.quality_kept < 0.9 for one in outcomes) > 0
+    outcomes = [replay(proved.criterion, recording) for recording in test]
+    assert proved.test.iterations.mean == pytest.approx(fmean(outcome.stop_step for outcome in outcomes))
+    assert proved.test.quality_kept.mean == pytest.approx(fmean(outcome.quality_kept for outcome in outcomes))
+    assert proved.below == fmean(outcome.quality_kept < 0.9 for outcome in outcomes) > 0
     assert proved.tuning.iterations.mean == study.best.iterations
-    assert proved.metrics()["test_seconds"] == pytest.approx(fmean(one.seconds for one in outcomes))
+    assert proved.metrics()["test_seconds"] == pytest.approx(fmean(outcome.seconds for outcome in outcomes))
 
 
 def test_a_concept_of_several_seeds_counts_once(make_recording, sides):
@@ -55,19 +55,19 @@ def test_references(sides):
     full, dvar, clip_s, mean, most = benchmark.references()
     assert full.criterion == Never()
     assert dvar.criterion == DVAR(**Study(tuning, method="svdiff").defaults("dvar").params)
-    stops = [replay(clip_s.criterion, one).stop_step for one in tuning]
+    stops = [replay(clip_s.criterion, recording).stop_step for recording in tuning]
     assert (mean.criterion, most.criterion) == (FewIterations(round(fmean(stops))), FewIterations(max(stops)))
 
 
 def test_settings_are_carried_in_proportion_to_the_budget(sides):
     benchmarks = [Benchmark("a", *sides(200), RULE), Benchmark("b", *sides(400), RULE)]
     tuned = [benchmark.tuned("dvar").criterion for benchmark in benchmarks]
-    carried = {(one.source, one.target): one for one in transfers(benchmarks, "dvar")}
+    carried = {(transfer.source, transfer.target): transfer for transfer in transfers(benchmarks, "dvar")}
     assert carried["a", "a"].criterion == tuned[0]
     there = carried["a", "b"].criterion
     assert (there.window, there.threshold) == (2 * tuned[0].window, tuned[0].threshold)
     assert carried["b", "a"].test.iterations.mean == fmean(
-        replay(carried["b", "a"].criterion, one).stop_step for one in sides(200)[1]
+        replay(carried["b", "a"].criterion, recording).stop_step for recording in sides(200)[1]
     )
     assert rescaled({"steps": 30, "patience": 3}, 100, 50) == {"steps": 15, "patience": 3}
     with pytest.raises(KeyError):
@@ -78,14 +78,16 @@ def test_cheaper_evaluations_are_measured_against_the_full_one(sides):
     benchmark = Benchmark("svdiff", *sides(), RULE)
     benchmark.tuned("dvar")
     usual, tuned = benchmark.of_dvar()
-    found = {(one.l_det_schedule.every, one.taken): one for one in benchmark.cheaper(tuned)}
-    assert (found[1, 2].cost, found[1, 2].moved) == (1, 0)
-    assert found[4, 2].cost == 0.25
-    full = [replay(tuned, one).stop_step for one in sides()[1]]
-    seldom = [replay(dataclasses.replace(tuned, stride=4), one).stop_step for one in sides()[1]]
-    assert found[4, 2].moved == median(abs(a - b) / b for a, b in zip(seldom, full, strict=True))
-    assert all(2 * every <= tuned.window for every, _ in found)
-    assert [one.cost for one in benchmark.cheaper(usual)] == sorted(one.cost for one in benchmark.cheaper(usual))
+    options = {(option.l_det_schedule.every, option.inputs_at_once): option for option in benchmark.cheaper(tuned)}
+    assert (options[1, 2].cost, options[1, 2].moved) == (1, 0)
+    assert options[4, 2].cost == 0.25
+    full = [replay(tuned, recording).stop_step for recording in sides()[1]]
+    seldom = [replay(dataclasses.replace(tuned, stride=4), recording).stop_step for recording in sides()[1]]
+    assert options[4, 2].moved == median(abs(a - b) / b for a, b in zip(seldom, full, strict=True))
+    assert all(2 * every <= tuned.window for every, _ in options)
+    assert [option.cost for option in benchmark.cheaper(usual)] == sorted(
+        option.cost for option in benchmark.cheaper(usual)
+    )
 
 
 def test_a_relative_dvar_is_searched_and_not_carried(sides):
@@ -99,10 +101,10 @@ def test_a_relative_dvar_is_searched_and_not_carried(sides):
 def test_recordings_of_an_earlier_version_are_proved_without_what_they_lack(sides):
     from orchestrator.study.benchmark import run_benchmark
 
-    old = [[dataclasses.replace(one, facts={}) for one in side] for side in sides()]
+    old = [[dataclasses.replace(recording, facts={}) for recording in side] for side in sides()]
     benchmarks, rows = run_benchmark({"svdiff": old}, ["dvar"], RULE)
     assert [row.criterion.relative for row in rows if row.label == "tuned"] == [False]
-    assert {one.taken for one in benchmarks[0].cheaper(benchmarks[0].of_dvar()[0])} == {2}
+    assert {option.inputs_at_once for option in benchmarks[0].cheaper(benchmarks[0].of_dvar()[0])} == {2}
 
 
 def test_what_is_fixed_stays(sides):
@@ -127,12 +129,12 @@ def of_method(recording, method):
 def test_the_command(sides, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
-    found = []
+    recordings = []
     for method, budget in (("svdiff", 200), ("p_plus", 100)):
-        for one in (of_method(one, method) for side in sides(budget) for one in side):
-            facts = dict(one.facts) | {"usual": {"budget": budget, "window": 40, "threshold": 0.2}}
-            found.append(dataclasses.replace(one, facts=facts))
-    write_pack(found, tmp_path / "x.parquet", compact=True)
+        for recording in (of_method(recording, method) for side in sides(budget) for recording in side):
+            facts = dict(recording.facts) | {"usual": {"budget": budget, "window": 40, "threshold": 0.2}}
+            recordings.append(dataclasses.replace(recording, facts=facts))
+    write_pack(recordings, tmp_path / "x.parquet", compact=True)
     command = ["benchmark", "--recordings", "x.parquet", "--trials", "8", "--tuning", "3", "--csv", "out.csv"]
     done = CliRunner().invoke(app, [*command, "--criteria", "dvar,few_iterations"], env={"COLUMNS": "80"})
     assert done.exit_code == 0, done.output

@@ -76,7 +76,7 @@ def test_several_seeds(commands, folder, small):
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'dvar-runs' / 'mlflow.db'}")
     (experiment,) = client.search_experiments(filter_string="name != 'Default'")
     outcomes = client.search_runs([experiment.experiment_id], "tags.`dvar.kind` = 'outcome'")
-    parents = [one.data.tags["mlflow.parentRunId"] for one in outcomes]
+    parents = [outcome.data.tags["mlflow.parentRunId"] for outcome in outcomes]
     assert parents.count(parents[0]) == 2  # the newest: one concept with two seeds
     code, printed = dvar(folder, "tune", *flags, "--seeds", "1,2")
     assert code == 2
@@ -114,14 +114,16 @@ def test_compare_shows_all_strategies_and_that_live_agrees(commands):
 
 def test_mlflow_has_a_parent_a_command_and_a_child_a_concept(commands, folder):
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'dvar-runs' / 'mlflow.db'}")
-    (experiment,) = [one for one in client.search_experiments() if one.name == "miniature-textual-inversion"]
-    found = client.search_runs([experiment.experiment_id], max_results=100)
-    parents = {one.data.tags["dvar.kind"]: one for one in found if "mlflow.parentRunId" not in one.data.tags}
+    (experiment,) = [
+        experiment for experiment in client.search_experiments() if experiment.name == "miniature-textual-inversion"
+    ]
+    all_runs = client.search_runs([experiment.experiment_id], max_results=100)
+    parents = {run.data.tags["dvar.kind"]: run for run in all_runs if "mlflow.parentRunId" not in run.data.tags}
     assert set(parents) == {"record", "tune", "run", "compare"}
-    children = [one for one in found if one.data.tags.get("mlflow.parentRunId") == parents["run"].info.run_id]
+    children = [run for run in all_runs if run.data.tags.get("mlflow.parentRunId") == parents["run"].info.run_id]
     assert len(children) == 2
-    assert {one.info.status for one in found} == {"FINISHED"}
-    (outcome,) = [one for one in found if one.data.tags.get("mlflow.parentRunId") == parents["tune"].info.run_id]
+    assert {run.info.status for run in all_runs} == {"FINISHED"}
+    (outcome,) = [run for run in all_runs if run.data.tags.get("mlflow.parentRunId") == parents["tune"].info.run_id]
     assert outcome.data.metrics["quality_kept"] > 0
     for child in children:
         history = client.get_metric_history(child.info.run_id, "l_det")

@@ -55,9 +55,9 @@ def squeezed(text):
 
 @pytest.mark.usefixtures("cluster")
 def test_doctor_finds_nothing_wrong(make_experiment):
-    found = list(doctor.examine(make_experiment()))
-    assert {one.verdict for one in found} == {"ok"}, found
-    text = squeezed(" ".join(one.text for one in found))
+    findings = list(doctor.examine(make_experiment()))
+    assert {finding.verdict for finding in findings} == {"ok"}, findings
+    text = squeezed(" ".join(finding.text for finding in findings))
     for wanted in (
         version("ray"),
         "3 to tune on, 3 to test on",
@@ -88,6 +88,8 @@ def test_doctor_names_what_is_wrong_and_goes_on(make_experiment, change, about, 
             old = getattr(experiment, part)
             inner = {part: type(old)(**(vars(old) | inner))}
         experiment = experiment.model_copy(update=inner)
-    found = list(doctor.examine(experiment))
-    assert any(one.about == about and text in one.text for one in found if one.verdict == "wrong"), found
-    assert {one.about for one in found} >= {"versions", "node", "trials"}
+    findings = list(doctor.examine(experiment))
+    assert any(finding.about == about and text in finding.text for finding in findings if finding.verdict == "wrong"), (
+        findings
+    )
+    assert {finding.about for finding in findings} >= {"versions", "node", "trials"}

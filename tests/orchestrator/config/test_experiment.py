@@ -23,9 +23,9 @@ def concepts():
 def test_flags_override_the_file_and_the_file_the_preset(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("preset: sd15\nbudget: 200\nquality: {samples: 3}\n")
-    made = build(None, file, [("quality.every", 7), ("budget", 300)])
-    assert (made.preset, made.base_model.resolution) == ("sd15", 512)
-    assert (made.budget, made.quality.samples, made.quality.every) == (300, 3, 7)
+    experiment = build(None, file, [("quality.every", 7), ("budget", 300)])
+    assert (experiment.preset, experiment.base_model.resolution) == ("sd15", 512)
+    assert (experiment.budget, experiment.quality.samples, experiment.quality.every) == (300, 3, 7)
 
 
 def test_another_method_does_not_get_the_settings_of_the_presets_own(tmp_path):
@@ -40,8 +40,13 @@ def test_another_method_does_not_get_the_settings_of_the_presets_own(tmp_path):
 
 
 def test_a_preset_suits_the_method():
-    made = build("sd15", None, [("method.name", "custom_diffusion")])
-    assert (made.budget, made.quality.every, made.quality.guidance_scale, made.method.settings) == (500, 100, 6.0, {})
+    experiment = build("sd15", None, [("method.name", "custom_diffusion")])
+    assert (
+        experiment.budget,
+        experiment.quality.every,
+        experiment.quality.guidance_scale,
+        experiment.method.settings,
+    ) == (500, 100, 6.0, {})
     assert build("sd15", None, [("method.name", "p_plus")]).budget == 500
     assert build("sd15", None, [("method.name", "svdiff"), ("budget", 70)]).budget == 70
     small = build("miniature", None, [("method.name", "svdiff")])
@@ -51,25 +56,30 @@ def test_a_preset_suits_the_method():
 def test_a_named_recipe_stands_in_for_the_presets_settings(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("method: {recipe: diffusers, settings: {batch_size: 3}}\n")
-    for made in (
+    for experiment in (
         build("miniature", file, []),
         build("miniature", None, [("method.recipe", "diffusers"), ("method.settings.batch_size", 3)]),
     ):
-        assert (made.method.recipe, made.method.settings) == ("diffusers", {"batch_size": 3})
+        assert (experiment.method.recipe, experiment.method.settings) == ("diffusers", {"batch_size": 3})
 
 
 def test_a_recipe_that_is_named_later_replaces_settings_that_were_named_before(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text(yaml.safe_dump(build("miniature", None, []).model_dump(mode="json")))
-    made = build(None, file, [("method.recipe", "paper"), ("method.settings.batch_size", 7)])
-    assert (made.method.recipe, made.method.settings) == ("paper", {"batch_size": 7})
+    experiment = build(None, file, [("method.recipe", "paper"), ("method.settings.batch_size", 7)])
+    assert (experiment.method.recipe, experiment.method.settings) == ("paper", {"batch_size": 7})
 
 
 def test_a_recipe_of_another_method_is_left_out(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("method: {name: dreambooth, recipe: prior, settings: {batch_size: 3}}\nbudget: 77\n")
-    made = build("sd15", file, [("method.name", "svdiff")])
-    assert (made.method.name, made.method.recipe, made.method.settings, made.budget) == ("svdiff", None, {}, 77)
+    experiment = build("sd15", file, [("method.name", "svdiff")])
+    assert (experiment.method.name, experiment.method.recipe, experiment.method.settings, experiment.budget) == (
+        "svdiff",
+        None,
+        {},
+        77,
+    )
 
 
 def test_a_method_that_cannot_be_loaded_is_named_where_its_budget_is_needed():
@@ -79,18 +89,18 @@ def test_a_method_that_cannot_be_loaded_is_named_where_its_budget_is_needed():
 
 @pytest.mark.parametrize("name", list(presets.PRESETS))
 def test_what_show_prints_is_read_back_as_it_was(tmp_path, name):
-    made = presets.load(name)
+    experiment = presets.load(name)
     file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump(made.model_dump(mode="json")))
-    assert build(None, file, []) == made
+    file.write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
+    assert build(None, file, []) == experiment
 
 
 @pytest.mark.parametrize("text", ["1e5", "12e5", "1e-3", "0.5", "true", "null", "7", "1_000", "2026-01-01"])
 def test_texts_that_look_like_something_else_survive(tmp_path, text):
-    made = build(None, None, [("name", text), ("concepts.source", text)])
+    experiment = build(None, None, [("name", text), ("concepts.source", text)])
     file = tmp_path / "x.yaml"
-    file.write_text(plain_yaml.dump(made.model_dump(mode="json")))
-    assert build(None, file, []) == made
+    file.write_text(plain_yaml.dump(experiment.model_dump(mode="json")))
+    assert build(None, file, []) == experiment
 
 
 def test_a_preset_is_a_key_like_any_other(tmp_path):
@@ -188,7 +198,7 @@ def test_impossible_splits(concepts, tuning, message):
 def test_the_key_depends_on_what_determines_the_run_alone(concepts, key, value, is_same):
     plain = build(None, None, [])
     changed = build(None, None, [(key, value)])
-    keys = {json_hash(one.identity(concepts[0], "f")) for one in (plain, changed)}
+    keys = {json_hash(changed_experiment.identity(concepts[0], "f")) for changed_experiment in (plain, changed)}
     assert (len(keys) == 1) is is_same
 
 

@@ -17,9 +17,9 @@ from orchestrator.config import yaml as plain_yaml
     ],
 )  # fmt: skip
 def test_numbers(text, value):
-    found = plain_yaml.load(text)
-    assert found == value
-    assert type(found) is type(value)
+    loaded = plain_yaml.load(text)
+    assert loaded == value
+    assert type(loaded) is type(value)
 
 
 def test_nothing_is_constructed():

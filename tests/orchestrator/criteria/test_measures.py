@@ -17,8 +17,8 @@ def values(request):
 
 def measures(values, window, measure):
     """The measure after each value; infinite before there are window + 1."""
-    found = [np.inf] * window
-    return np.array(found + [measure(values[: count + 1]) for count in range(window, len(values))])
+    unset = [np.inf] * window
+    return np.array(unset + [measure(values[: count + 1]) for count in range(window, len(values))])
 
 
 def check(make, window, expected):

@@ -20,8 +20,8 @@ def recordings():
 
 
 def test_every_method_on_every_concept(recordings):
-    found = Counter((one.identity.method, one.concept) for one in recordings)
-    assert found == Counter((method, concept) for method in RECIPES for concept in ENTRIES)
+    counts = Counter((recording.identity.method, recording.concept) for recording in recordings)
+    assert counts == Counter((method, concept) for method in RECIPES for concept in ENTRIES)
     packs = [path.stat().st_size for path in (files("orchestrator") / "builtin").iterdir()]
     assert sum(packs) <= 12_000_000
 
@@ -33,7 +33,7 @@ def without_hashes(identity):
 @pytest.mark.parametrize("method", RECIPES)
 def test_the_preset_makes_the_same_runs(recordings, method):
     """`dvar record --preset benchmark` records what the packs hold; rendered pixels may differ by rounding."""
-    of_method = {one.concept: one for one in recordings if one.identity.method == method}
+    of_method = {recording.concept: recording for recording in recordings if recording.identity.method == method}
     experiment = presets.benchmark(method)
     for concept in load(["duck_2", "robot_4"]):
         recorded = of_method[concept.name].identity.to_json()
@@ -43,13 +43,13 @@ def test_the_preset_makes_the_same_runs(recordings, method):
 
 @pytest.mark.parametrize("method", RECIPES)
 def test_quality_rises_and_l_det_tells_of_it(recordings, method):
-    of_method = [one for one in recordings if one.identity.method == method]
+    of_method = [recording for recording in recordings if recording.identity.method == method]
     correlations, rises = [], []
-    for one in of_method:
-        scores, at = one.quality.scores[TRAIN_IMAGE], one.quality.steps
-        correlations.append(np.corrcoef(one.steps.l_det[at[1:] - 1], scores[1:])[0, 1])
+    for recording in of_method:
+        scores, at = recording.quality.scores[TRAIN_IMAGE], recording.quality.steps
+        correlations.append(np.corrcoef(recording.steps.l_det[at[1:] - 1], scores[1:])[0, 1])
         rises.append(scores[-1] > scores[0])
-        assert len(one.facts["initial_losses"]) == one.steps.input_losses.shape[1]
-        assert one.quality.samples_seconds.keys() == {"train", "val"}
+        assert len(recording.facts["initial_losses"]) == recording.steps.input_losses.shape[1]
+        assert recording.quality.samples_seconds.keys() == {"train", "val"}
     assert np.mean(correlations) < -0.7
     assert np.mean(rises) > 0.95

@@ -16,12 +16,12 @@ from trainables.errors import InvalidInput
 
 @pytest.fixture
 def recordings(make_recording):
-    made = []
+    all_recordings = []
     for index, (name, method) in enumerate([("cat_3", "svdiff"), ("car_1", "svdiff"), ("cat_3", "p_plus")]):
-        one = make_recording(name, 200, rate=20 + 5 * index, seed=index)
-        identity = one.identity.with_fields(method={"name": method})
-        made.append(dataclasses.replace(one, identity=identity, facts={"device": "CPU"}))
-    return made
+        recording = make_recording(name, 200, rate=20 + 5 * index, seed=index)
+        identity = recording.identity.with_fields(method={"name": method})
+        all_recordings.append(dataclasses.replace(recording, identity=identity, facts={"device": "CPU"}))
+    return all_recordings
 
 
 @pytest.fixture
@@ -47,12 +47,14 @@ def test_what_is_imported_is_what_was_packed(dvar, pack, recordings, tmp_path):
     assert dvar("recordings", "import", pack, tmp_path / "there")[1].startswith("0 of 3 recordings are new")
     store = RecordingStore(str(tmp_path / "there" / "recordings"))
     for original in recordings:
-        found = store.find(original.identity)
-        assert found.state == "complete"
-        assert np.array_equal(found.steps.l_det, original.steps.l_det)
-        assert np.array_equal(found.steps.input_losses, original.steps.input_losses)
-        assert np.array_equal(found.quality.steps, original.quality.steps)
-        assert found.quality.scores["train_clip_image"].tolist() == original.quality.scores["train_clip_image"].tolist()
+        imported = store.find(original.identity)
+        assert imported.state == "complete"
+        assert np.array_equal(imported.steps.l_det, original.steps.l_det)
+        assert np.array_equal(imported.steps.input_losses, original.steps.input_losses)
+        assert np.array_equal(imported.quality.steps, original.quality.steps)
+        assert (
+            imported.quality.scores["train_clip_image"].tolist() == original.quality.scores["train_clip_image"].tolist()
+        )
     code, printed = dvar(
         "recordings", "export", tmp_path / "again.parquet", tmp_path / "there", "--whole", "--only", "car_1"
     )
@@ -117,23 +119,23 @@ def test_a_method_on_two_base_models_is_two_groups(recordings):
     def on(recording, base):
         return dataclasses.replace(recording, identity=recording.identity.with_fields(base_model={"id": base}))
 
-    one, other = (on(recordings[0], base) for base in ("sd15", "miniature"))
+    of_sd15, of_miniature = (on(recordings[0], base) for base in ("sd15", "miniature"))
     method = recordings[0].identity.method
-    assert library.by_method([one, on(recordings[1], "sd15")], "x", [method]).keys() == {method}
-    groups = library.by_method([one, other], "x")
-    assert groups == {f"{method} on miniature": [other], f"{method} on sd15": [one]}
+    assert library.by_method([of_sd15, on(recordings[1], "sd15")], "x", [method]).keys() == {method}
+    groups = library.by_method([of_sd15, of_miniature], "x")
+    assert groups == {f"{method} on miniature": [of_miniature], f"{method} on sd15": [of_sd15]}
 
 
 def test_tuning_takes_the_experiments_base_model(recordings, tmp_path):
     bases = ("elsewhere", "miniature")
     both = [
-        dataclasses.replace(one, identity=one.identity.with_fields(base_model={"id": base}))
-        for one in recordings
+        dataclasses.replace(recording, identity=recording.identity.with_fields(base_model={"id": base}))
+        for recording in recordings
         for base in bases
     ]
     write_pack(both, tmp_path / "both.parquet")
-    found = library.for_tuning(build(None, None, [("method.name", "svdiff")]), str(tmp_path / "both.parquet"))
-    assert {one.identity.base_model for one in found} == {"miniature"}
+    tuning = library.for_tuning(build(None, None, [("method.name", "svdiff")]), str(tmp_path / "both.parquet"))
+    assert {recording.identity.base_model for recording in tuning} == {"miniature"}
     other = build(None, None, [("method.name", "svdiff"), ("base_model.id", "third")])
     with pytest.raises(
         InvalidInput, match="svdiff on elsewhere, svdiff on miniature, and not of svdiff on third; choose"

@@ -29,10 +29,10 @@ def same(a, b):
 
 def test_a_whole_pack_is_exact_and_sorted(recordings, tmp_path):
     write_pack(recordings, tmp_path / "x.parquet", compact=False)
-    found = read_pack(tmp_path / "x.parquet")
-    assert [one.concept for one in found] == ["a", "b", "c"]
-    originals = {one.key: one for one in recordings}
-    assert all(same(one, originals[one.key]) for one in found)
+    unpacked = read_pack(tmp_path / "x.parquet")
+    assert [recording.concept for recording in unpacked] == ["a", "b", "c"]
+    originals = {recording.key: recording for recording in recordings}
+    assert all(same(recording, originals[recording.key]) for recording in unpacked)
     assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
 
 
@@ -40,12 +40,12 @@ def test_a_compact_pack_is_small_and_stops_at_the_same_steps(recordings, tmp_pat
     for name, compact in (("small", True), ("whole", False)):
         write_pack(recordings, tmp_path / name, compact=compact)
     assert (tmp_path / "small").stat().st_size < 0.6 * (tmp_path / "whole").stat().st_size
-    originals = {one.key: one for one in recordings}
-    for one in read_pack(tmp_path / "small"):
-        original = originals[one.key]
-        assert np.allclose(one.steps.l_det, original.steps.l_det, rtol=1e-7)
+    originals = {recording.key: recording for recording in recordings}
+    for recording in read_pack(tmp_path / "small"):
+        original = originals[recording.key]
+        assert np.allclose(recording.steps.l_det, original.steps.l_det, rtol=1e-7)
         grid = [8, 20, 60, 200], [0.05, 0.15, 0.5, 0.9]
-        assert np.array_equal(first_stops(one.steps.l_det, *grid), first_stops(original.steps.l_det, *grid))
+        assert np.array_equal(first_stops(recording.steps.l_det, *grid), first_stops(original.steps.l_det, *grid))
 
 
 def test_what_cannot_be_packed(recordings, tmp_path):
@@ -71,11 +71,11 @@ def test_damage_is_named_wherever_it_changes_anything(recordings, tmp_path):
         damaged[position] ^= 0xFF
         path.write_bytes(damaged)
         try:
-            found = read_pack(path)
+            unpacked = read_pack(path)
         except InvalidInput as error:
             messages.append(str(error))
         else:
-            assert all(same(a, b) for a, b in zip(found, originals, strict=True))
+            assert all(same(a, b) for a, b in zip(unpacked, originals, strict=True))
     assert len(messages) > 20
     assert all("x.parquet is" in message and "damaged" in message for message in messages)
 
@@ -101,10 +101,10 @@ def test_a_pack_of_an_earlier_version(recordings, tmp_path, monkeypatch):
     row = pack._row
 
     def older(recording, compact):
-        found = row(recording, compact)
-        quality = json.loads(found["quality"])
+        fields = row(recording, compact)
+        quality = json.loads(fields["quality"])
         del quality["samples_seconds"]
-        return found | {"quality": json.dumps(quality)}
+        return fields | {"quality": json.dumps(quality)}
 
     monkeypatch.setattr(pack, "_row", older)
     write_pack(recordings, tmp_path / "old.parquet")

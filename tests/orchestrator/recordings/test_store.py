@@ -80,8 +80,8 @@ def test_what_is_written_is_read_back_bit_for_bit(store, adapter):
     assert recording.facts == {"device": "CPU"}
     assert recording.identity == identity()
     for name in ("l_det", "train_loss", "grad_norm", "seconds", "l_det_seconds"):
-        assert getattr(recording.steps, name).tolist() == [getattr(one, name) for one in expected]
-    assert recording.steps.input_losses.tolist() == [list(one.input_losses) for one in expected]
+        assert getattr(recording.steps, name).tolist() == [getattr(expected_row, name) for expected_row in expected]
+    assert recording.steps.input_losses.tolist() == [list(expected_row.input_losses) for expected_row in expected]
     assert recording.quality.steps.tolist() == [0, 6]
     assert recording.quality.scores["train_clip_image"].tolist() == [0.5, 0.75]
     assert recording.quality.seconds.tolist() == [1.0, 2.0]
@@ -101,10 +101,10 @@ def test_nothing_is_there_before_it_is_begun(store):
 def test_listing_and_reading_by_key(store, adapter):
     complete(store, adapter)
     begun(store, name="cat").steps(rows(1, 2))
-    found = {one.concept: one for one in store.list()}
-    assert (found["dog"].state, found["dog"].steps, found["dog"].budget) == ("complete", 6, 30)
-    assert (found["cat"].state, found["cat"].steps) == ("running", 2)
-    assert store.read(found["dog"].key).concept == "dog"
+    summaries = {summary.concept: summary for summary in store.list()}
+    assert (summaries["dog"].state, summaries["dog"].steps, summaries["dog"].budget) == ("complete", 6, 30)
+    assert (summaries["cat"].state, summaries["cat"].steps) == ("running", 2)
+    assert store.read(summaries["dog"].key).concept == "dog"
     with pytest.raises(InvalidInput, match="there is no recording 'abc'"):
         store.read("abc")
 
@@ -127,7 +127,7 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(store, adapter):
     assert len(store.find(identity()).steps) == 4
     second.steps(rows(5, 9))
     second.ended("complete", "")
-    assert store.find(identity()).steps.l_det.tolist() == [one.l_det for one in rows(1, 9)]
+    assert store.find(identity()).steps.l_det.tolist() == [row.l_det for row in rows(1, 9)]
 
 
 def test_a_checkpoint_that_cannot_be_removed_does_not_spoil_a_complete_recording(local, adapter, monkeypatch):
@@ -234,10 +234,10 @@ def test_a_row_without_l_det_is_kept_as_nan(local):
     nothing = (float("nan"),) * len(row.input_losses)
     recorder.steps([dataclasses.replace(row, l_det=None, input_losses=nothing)])
     recorder.ended("stopped", "")
-    found = local.find(identity()).steps
-    assert np.isnan(found.l_det).all()
-    assert np.isnan(found.input_losses).all()
-    assert found.train_loss.tolist() == [row.train_loss]
+    steps = local.find(identity()).steps
+    assert np.isnan(steps.l_det).all()
+    assert np.isnan(steps.input_losses).all()
+    assert steps.train_loss.tolist() == [row.train_loss]
 
 
 def test_a_checkpoint_ahead_of_the_rows_is_refused(local, adapter):
@@ -331,7 +331,7 @@ def test_a_reader_sees_a_growing_prefix_and_never_half(local):
         while not is_done.is_set():
             try:
                 series = local.find(identity()).steps.l_det
-                assert series.tolist() == [one.l_det for one in rows(1, len(series))]
+                assert series.tolist() == [row.l_det for row in rows(1, len(series))]
                 lengths.append(len(series))
             except Exception as error:  # noqa: BLE001 - shown by the assertion below
                 errors.append(error)
@@ -395,6 +395,6 @@ def test_kills_at_random_moments_lose_nothing_and_spoil_nothing(local, tmp_path)
             kills += 1
         recording = local.find(identity(budget=400))
         series = recording.steps.l_det.tolist()
-        assert series == [one.l_det for one in rows(1, len(series))]
+        assert series == [row.l_det for row in rows(1, len(series))]
     assert kills >= 3
     assert len(series) == 400

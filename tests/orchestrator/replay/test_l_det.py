@@ -54,7 +54,7 @@ def test_the_series_is_the_slow_loops(recording, settings):
     )
 
 
-@pytest.mark.parametrize("settings", [one for one in SETTINGS if one.every < 7], ids=str)
+@pytest.mark.parametrize("settings", [schedule for schedule in SETTINGS if schedule.every < 7], ids=str)
 def test_live_and_replayed_values_agree(recording, settings, base, toy_concepts):
     """The same steps, once evaluated in full and once as the settings say; a smaller batch rounds differently."""
     method = functools.partial(TextualInversion, learning_rate=0.02)
@@ -76,8 +76,8 @@ def test_live_and_replayed_values_agree(recording, settings, base, toy_concepts)
         ),
         facts={"initial_losses": initial},
     )
-    found = [np.nan if row.l_det is None else row.l_det for row in values]
-    np.testing.assert_allclose(found, l_det_series(full, settings)[:9], rtol=1e-5)
+    live_values = [np.nan if row.l_det is None else row.l_det for row in values]
+    np.testing.assert_allclose(live_values, l_det_series(full, settings)[:9], rtol=1e-5)
     evaluated = np.isfinite([row.input_losses for row in values]).sum(axis=1)
     due = np.arange(1, 10) % settings.every == 0
     assert evaluated.tolist() == np.where(due, settings.inputs or 8, 0).tolist()

@@ -25,9 +25,9 @@ def test_every_point_is_what_a_replay_says(recordings):
     for _ in range(40):
         row, column = rng.integers(len(landscape.windows)), rng.integers(95)
         params = {"window": int(landscape.windows[row]), "threshold": float(landscape.thresholds[column])}
-        one = study.evaluate("dvar", params)
-        assert landscape.iterations[row, column] == pytest.approx(one.iterations)
-        assert landscape.quality_kept[row, column] == pytest.approx(one.quality_kept)
+        trial = study.evaluate("dvar", params)
+        assert landscape.iterations[row, column] == pytest.approx(trial.iterations)
+        assert landscape.quality_kept[row, column] == pytest.approx(trial.quality_kept)
 
 
 def test_the_front_is_not_beaten(recordings):

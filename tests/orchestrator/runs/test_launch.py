@@ -14,10 +14,10 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def test_recordings_hold_all_steps_and_snapshots(recorded, toy_concepts):
-    made, concepts, recordings = recorded
+    experiment, concepts, recordings = recorded
     for concept, recording in zip(concepts, recordings, strict=True):
         assert recording.concept == concept.name
-        assert len(recording.steps) == made.budget
+        assert len(recording.steps) == experiment.budget
         assert recording.quality.steps.tolist() == [0, 20, 40]
         assert np.isfinite(recording.steps.l_det).all()
         assert np.array_equal(recording.steps.l_det, recording.steps.input_losses.mean(axis=1))
@@ -25,26 +25,26 @@ def test_recordings_hold_all_steps_and_snapshots(recorded, toy_concepts):
 
 
 def test_what_is_complete_is_not_recorded_again(recorded, listener):
-    made, concepts, _ = recorded
-    ended = runs.record(made, concepts, [listener])
+    experiment, concepts, _ = recorded
+    ended = runs.record(experiment, concepts, [listener])
     assert not listener.started
-    assert [one.is_new for one in ended] == [False, False]
+    assert [result.is_new for result in ended] == [False, False]
 
 
 @pytest.mark.parametrize("report_steps", [1, 7, 50])
 def test_the_live_stop_is_the_replayed_one_for_every_report_batch(recorded, make_experiment, listener, report_steps):
-    made, concepts, recordings = recorded
+    experiment, concepts, recordings = recorded
     criterion = DVAR(window=6, threshold=0.3)
     expected = [replay(criterion, recording).stop_step for recording in recordings]
-    assert all(step < made.budget for step in expected)
+    assert all(step < experiment.budget for step in expected)
     live = make_experiment(resources__report_steps=report_steps)
     ended = runs.live(live, concepts, criterion, [listener])
-    assert [one.state for one in ended] == ["stopped", "stopped"]
-    assert [one.steps for one in ended] == expected
-    for one, full in zip(ended, recordings, strict=True):
-        name = one.spec.concept
-        series = full.steps.l_det[: one.steps].tolist()
-        assert runs.live_runs(live).find(one.spec.identity).steps.l_det.tolist() == series
+    assert [result.state for result in ended] == ["stopped", "stopped"]
+    assert [result.steps for result in ended] == expected
+    for result, full in zip(ended, recordings, strict=True):
+        name = result.spec.concept
+        series = full.steps.l_det[: result.steps].tolist()
+        assert runs.live_runs(live).find(result.spec.identity).steps.l_det.tolist() == series
         assert listener.l_det(name) == series
         assert max(len(report.l_det) for report in listener.reports[name]) <= report_steps
 
@@ -54,13 +54,13 @@ def test_a_live_run_evaluates_no_more_than_its_criterion_needs(recorded, make_ex
     _, concepts, recordings = recorded
     live = make_experiment(resources__report_steps=5)
     ended = runs.live(live, concepts, criterion)
-    assert [one.steps for one in ended] == [replay(criterion, one).stop_step for one in recordings]
-    for one, full in zip(ended, recordings, strict=True):
-        found = runs.live_runs(live).find(one.spec.identity).steps.l_det
-        evaluated = np.flatnonzero(np.isfinite(found))
-        every = np.arange(2, one.steps, 3) if criterion.needs_l_det else np.arange(0)
+    assert [result.steps for result in ended] == [replay(criterion, recording).stop_step for recording in recordings]
+    for result, full in zip(ended, recordings, strict=True):
+        l_det = runs.live_runs(live).find(result.spec.identity).steps.l_det
+        evaluated = np.flatnonzero(np.isfinite(l_det))
+        every = np.arange(2, result.steps, 3) if criterion.needs_l_det else np.arange(0)
         assert evaluated.tolist() == every.tolist()
-        assert np.array_equal(found[evaluated], full.steps.l_det[evaluated])
+        assert np.array_equal(l_det[evaluated], full.steps.l_det[evaluated])
 
 
 def test_a_live_run_exports_what_it_learned(recorded, make_experiment):
@@ -75,14 +75,14 @@ def test_a_live_run_exports_what_it_learned(recorded, make_experiment):
 def test_nan_fails_its_trial_alone_and_keeps_what_was_recorded(make_experiment, toy_concepts, listener):
     robot = next(concept for concept in toy_concepts if concept.name.startswith("robot"))
     other = next(concept for concept in toy_concepts if concept is not robot)
-    made = make_experiment(method__name="exploding_method:Exploding", budget=8)
-    ended = {one.spec.concept: one for one in runs.record(made, [robot, other], [listener])}
+    experiment = make_experiment(method__name="exploding_method:Exploding", budget=8)
+    ended = {result.spec.concept: result for result in runs.record(experiment, [robot, other], [listener])}
     assert ended[other.name].state == "complete"
     failed = ended[robot.name]
     assert (failed.state, failed.steps, failed.is_good) == ("failed", 4, False)
     assert robot.name in failed.reason
     assert "at step 5" in failed.reason
-    assert {one.spec.concept for one in listener.results} == set(ended)
+    assert {result.spec.concept for result in listener.results} == set(ended)
 
 
 def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_experiment, toy_concepts, listener):
@@ -94,17 +94,24 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_exp
     from trainables.training.run import Models, TrainingRun
 
     _, concepts, recordings = recorded
-    made = make_experiment()
-    (spec,) = runs.run_specs(made, concepts[:1])
-    method = MethodSpec("trainables.methods.textual_inversion", made.method.settings)
-    plan = RunConfig(made.base_model, method, made.budget, quality=made.quality, report_steps=9, checkpoint_seconds=0)
+    experiment = make_experiment()
+    (spec,) = runs.run_specs(experiment, concepts[:1])
+    method = MethodSpec("trainables.methods.textual_inversion", experiment.method.settings)
+    config = RunConfig(
+        experiment.base_model,
+        method,
+        experiment.budget,
+        quality=experiment.quality,
+        report_steps=9,
+        checkpoint_seconds=0,
+    )
     torch.set_num_threads(1)  # as on the workers: sums are split by threads
-    session = TrainingRun(Models.load(plan), plan, concepts[0], runs.recordings(made).recorder(spec.identity))
-    session.advance()
-    session.close()
-    (ended,) = runs.record(made, concepts[:1], [listener])
-    assert (ended.state, ended.steps) == ("complete", made.budget)
-    resumed = runs.recordings(made).find(spec.identity)
+    run = TrainingRun(Models.load(config), config, concepts[0], runs.recordings(experiment).recorder(spec.identity))
+    run.advance()
+    run.close()
+    (ended,) = runs.record(experiment, concepts[:1], [listener])
+    assert (ended.state, ended.steps) == ("complete", experiment.budget)
+    resumed = runs.recordings(experiment).find(spec.identity)
     assert np.array_equal(resumed.steps.l_det, recordings[0].steps.l_det)
     # What the checkpoint held was not trained again: its measured times are still those of the first session.
     assert listener.reports[concepts[0].name][0].first_step == 1
@@ -120,9 +127,9 @@ def test_a_criterion_that_watches_samples_does_not_run_live(make_experiment, toy
 
 def test_storage_that_cannot_be_written(make_experiment, tmp_path, toy_concepts):
     (tmp_path / "file").write_text("")
-    made = make_experiment(storage=str(tmp_path / "file" / "below"))
+    experiment = make_experiment(storage=str(tmp_path / "file" / "below"))
     with pytest.raises(InvalidInput, match="cannot be written"):
-        runs.record(made, toy_concepts[:1])
+        runs.record(experiment, toy_concepts[:1])
 
 
 def test_an_unknown_method_and_setting_are_found_before_anything_trains(make_experiment, toy_concepts):
@@ -133,12 +140,12 @@ def test_an_unknown_method_and_setting_are_found_before_anything_trains(make_exp
 
 
 def test_the_picture_shows_samples_at_the_stop_and_at_the_full_budget(recorded, make_experiment):
-    made, concepts, recordings = recorded
+    experiment, concepts, recordings = recorded
     criterion, live = DVAR(window=6, threshold=0.3), make_experiment()
     runs.live(live, concepts, criterion)
     places = (
-        runs.recordings(made),
-        runs.run_specs(made, concepts),
+        runs.recordings(experiment),
+        runs.run_specs(experiment, concepts),
         runs.live_runs(live),
         runs.run_specs(live, concepts, criterion),
     )

@@ -179,11 +179,11 @@ def test_one_refusal_in_five_changes_nothing(server, s3, short_pauses, train, na
     store = RecordingStore(s3, flush_seconds=0)
     server.share, before = 0.2, (server.refused, server.served)
     train(store)
-    found = contents(store, name)
+    recorded_contents = contents(store, name)
     refused, served = server.refused - before[0], server.served - before[1]
-    assert found == undisturbed
+    assert recorded_contents == undisturbed
     assert 0.1 < refused / (refused + served) < 0.3
-    assert len(found[3]) >= 2 * (1 + BUDGET // EVERY)  # adapter and samples of each snapshot
+    assert len(recorded_contents[3]) >= 2 * (1 + BUDGET // EVERY)  # adapter and samples of each snapshot
 
 
 def test_checkpoints_too_survive_refusals(server, s3, short_pauses, train, name, undisturbed):
@@ -382,9 +382,9 @@ def test_a_whole_run_on_object_storage_that_refuses_one_request_in_five(server, 
     import ray
 
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "5")  # the client's default; the cluster may have inherited ours
-    made, (concept, _), (expected, _) = recorded
-    resources = made.resources.model_copy(update={"checkpoint_seconds": 60.0})
-    made = made.model_copy(update={"storage": s3, "budget": 10, "resources": resources})
+    experiment, (concept, _), (expected, _) = recorded
+    resources = experiment.resources.model_copy(update={"checkpoint_seconds": 60.0})
+    experiment = experiment.model_copy(update={"storage": s3, "budget": 10, "resources": resources})
     aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     # A job of its own on the cluster, so that its workers know the server: as `ray job submit --runtime-env-json` does.
     job = json.dumps({"runtime_env": {"env_vars": aws}})
@@ -392,12 +392,12 @@ def test_a_whole_run_on_object_storage_that_refuses_one_request_in_five(server, 
         "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "RAY_JOB_CONFIG_JSON_ENV_VAR": job,
     }  # fmt: skip
     server.share, before = 0.2, server.refused
-    command = [sys.executable, "-c", DRIVER, made.model_dump_json(), concept.name]
+    command = [sys.executable, "-c", DRIVER, experiment.model_dump_json(), concept.name]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     server.share = 0.0
     assert done.stdout.startswith("complete "), done.stdout + done.stderr
     assert server.refused > before
-    (spec,) = runs.run_specs(made, [concept])
-    found = runs.recordings(made).find(spec.identity)
-    assert found.steps.l_det.tolist() == expected.steps.l_det[: made.budget].tolist()
+    (spec,) = runs.run_specs(experiment, [concept])
+    recording = runs.recordings(experiment).find(spec.identity)
+    assert recording.steps.l_det.tolist() == expected.steps.l_det[: experiment.budget].tolist()
     assert fsspec.filesystem("s3").ls(f"{s3}/ray")

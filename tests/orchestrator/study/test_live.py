@@ -22,11 +22,13 @@ def live(recorded, make_experiment):
     """Make a live study that stores below this test's folder."""
     _, concepts, recordings = recorded
 
-    def make(names=("dvar",), kept=0.5, concepts=concepts, listeners=(), **changes):
-        made = make_experiment(**changes)
-        space = SearchSpace(names, made.budget, defaults=recordings[0].method_defaults)
+    def make(names=("dvar",), make_optuna_study=0.5, concepts=concepts, listeners=(), **changes):
+        experiment = make_experiment(**changes)
+        space = SearchSpace(names, experiment.budget, defaults=recordings[0].method_defaults)
         full = recordings[: len(concepts)]
-        return LiveStudy(made, concepts, full, space=space, objective=Objective(kept), listeners=listeners)
+        return LiveStudy(
+            experiment, concepts, full, space=space, objective=Objective(make_optuna_study), listeners=listeners
+        )
 
     return make
 
@@ -52,8 +54,8 @@ def searching(models, one_thread, listener):
         finally:
             session.close()
 
-    def search(study, kept, trials, fails=lambda criterion: False):
-        queue = SuggestionQueue(study, kept, trials, [listener], None)
+    def search(study, make_optuna_study, trials, fails=lambda criterion: False):
+        queue = SuggestionQueue(study, make_optuna_study, trials, [listener], None)
         concepts = {concept.name: concept for concept in study.concepts}
         while spec := queue.next_run():
             try:
@@ -72,7 +74,7 @@ def searching(models, one_thread, listener):
 
 
 @pytest.fixture
-def kept():
+def make_optuna_study():
     """Make an Optuna study."""
     return optuna.create_study
 
@@ -88,13 +90,13 @@ def test_on_ray_every_setting_stops_where_its_replay_does_and_nothing_is_trained
     assert not result.failed
     assert result.trials == len(judged) == 3
     assert result.defaults[0].criterion == study.space.criterion("dvar", study.space.defaults["dvar"])[1]
-    for one in result.tried:
-        assert [outcome.concept for outcome in one.outcomes] == [concept.name for concept in concepts]
-        replayed = [replay(one.criterion, full).stop_step for full in recordings]
-        assert [outcome.stop_step for outcome in one.outcomes] == replayed
-    assert result.best == min(result.tried, key=lambda one: one.rank) == judged[-1][1]
+    for trial in result.tried:
+        assert [outcome.concept for outcome in trial.outcomes] == [concept.name for concept in concepts]
+        replayed = [replay(trial.criterion, full).stop_step for full in recordings]
+        assert [outcome.stop_step for outcome in trial.outcomes] == replayed
+    assert result.best == min(result.tried, key=lambda result: result.rank) == judged[-1][1]
     assert len(listener.started) == len(listener.results) == len(concepts) * len(result.tried)
-    assert all(one.is_good for one in listener.results)
+    assert all(result.is_good for result in listener.results)
 
     before = recorded_steps(study)
     again = live(listeners=[listener]).search(3)
@@ -102,49 +104,49 @@ def test_on_ray_every_setting_stops_where_its_replay_does_and_nothing_is_trained
     assert recorded_steps(study) == before
 
 
-def test_a_search_goes_on(live, kept, searching, listener):
-    study, found = live(), kept()
-    first = searching(study, found, 2).tried.all
+def test_a_search_goes_on(live, make_optuna_study, searching, listener):
+    study, optuna_study = live(), make_optuna_study()
+    first = searching(study, optuna_study, 2).tried.all
     before, trained = recorded_steps(study), len(listener.started)
-    more = searching(study, found, 5)
+    more = searching(study, optuna_study, 5)
     assert more.count == 5
     assert more.tried.all[: len(first)] == first
     assert before.items() < recorded_steps(study).items()
     assert len(listener.started) - trained == 2 * (len(more.tried.all) - len(first))
 
 
-def test_what_a_killed_driver_left_undone_comes_first(live, kept, searching):
+def test_what_a_killed_driver_left_undone_comes_first(live, make_optuna_study, searching):
     """It leaves a suggestion under way: one run is done, the other was not begun."""
-    study, found = live(), kept()
-    searching(study, found, 1)
-    name, params = study.space.suggest(found.ask())
+    study, optuna_study = live(), make_optuna_study()
+    searching(study, optuna_study, 1)
+    name, params = study.space.suggest(optuna_study.ask())
     _, criterion = study.space.criterion(name, params)
     alone = live(concepts=study.concepts[:1])
     other = optuna.create_study()
     alone.space.enqueue(other, name, params)
     searching(alone, other, 1)
     before = recorded_steps(study)
-    tried = searching(study, found, 2).tried.all
+    tried = searching(study, optuna_study, 2).tried.all
     assert tried[-1].criterion == criterion
     assert before.items() < recorded_steps(study).items()
     assert len(recorded_steps(study)) == 4
-    assert [one.state.name for one in found.trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert [trial.state.name for trial in optuna_study.trials] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 
-def test_criteria_take_turns_and_two_objectives(live, kept, searching):
-    found = kept(directions=["minimize", "maximize"])
-    searcher = searching(live(names=("dvar", "hall")), found, 4)
-    assert [one.name for one in searcher.tried.all[:2]] == ["dvar", "hall"]
-    assert [trial.values for trial in found.trials[:2]] == [
-        [one.cost, one.quality_kept] for one in searcher.tried.all[:2]
+def test_criteria_take_turns_and_two_objectives(live, make_optuna_study, searching):
+    optuna_study = make_optuna_study(directions=["minimize", "maximize"])
+    searcher = searching(live(names=("dvar", "hall")), optuna_study, 4)
+    assert [result.name for result in searcher.tried.all[:2]] == ["dvar", "hall"]
+    assert [trial.values for trial in optuna_study.trials[:2]] == [
+        [result.cost, result.quality_kept] for result in searcher.tried.all[:2]
     ]
 
 
-def test_what_keeps_too_little_breaks_the_constraint(live, kept, searching):
-    found = kept()
-    searcher = searching(live(kept=0.9999), found, 3)
-    feasible = [one.is_feasible for one in searcher.tried.all]
-    assert [trial.constraints["quality_kept"] <= 0 for trial in found.trials][: len(feasible)] == feasible
+def test_what_keeps_too_little_breaks_the_constraint(live, make_optuna_study, searching):
+    optuna_study = make_optuna_study()
+    searcher = searching(live(make_optuna_study=0.9999), optuna_study, 3)
+    feasible = [result.is_feasible for result in searcher.tried.all]
+    assert [trial.constraints["quality_kept"] <= 0 for trial in optuna_study.trials][: len(feasible)] == feasible
 
 
 @pytest.fixture
@@ -154,85 +156,85 @@ def exploding(live, toy_concepts):
     return live(method__name="exploding_method:Exploding", concepts=[robot, toy_concepts[0]])
 
 
-def test_it_gives_up_where_runs_fail_and_tries_them_once_more(exploding, kept, searching):
-    found = kept()
-    first = searching(exploding, found, 10)
+def test_it_gives_up_where_runs_fail_and_tries_them_once_more(exploding, make_optuna_study, searching):
+    optuna_study = make_optuna_study()
+    first = searching(exploding, optuna_study, 10)
     assert not first.is_finished
     assert not first.tried.all
-    assert {one.spec.concept for one in first.failed.values()} == {"robot_1"}
+    assert {result.spec.concept for result in first.failed.values()} == {"robot_1"}
     assert len(first.failed) == 3
-    assert all("at step 5" in one.reason for one in first.failed.values())
-    second = searching(exploding, found, 10)
+    assert all("at step 5" in result.reason for result in first.failed.values())
+    second = searching(exploding, optuna_study, 10)
     assert first.failed.keys() < second.failed.keys()  # those again, and others after them
-    third = searching(exploding, found, 10)
+    third = searching(exploding, optuna_study, 10)
     assert not first.failed.keys() & third.failed.keys()
 
 
-def test_a_setting_that_fails_is_replaced(live, kept, searching):
-    study, found = live(), kept()
+def test_a_setting_that_fails_is_replaced(live, make_optuna_study, searching):
+    study, optuna_study = live(), make_optuna_study()
     for window in (8, 9):
-        study.space.enqueue(found, "dvar", {"window": window, "threshold": 0.9})
-    searcher = searching(study, found, 3, fails=lambda criterion: criterion.window == 9)
+        study.space.enqueue(optuna_study, "dvar", {"window": window, "threshold": 0.9})
+    searcher = searching(study, optuna_study, 3, fails=lambda criterion: criterion.window == 9)
     assert searcher.is_finished
     assert searcher.count == 3
-    assert [trial.state.name for trial in found.trials].count("FAIL") == 1
-    assert [trial.state.name for trial in found.trials].count("COMPLETE") == 3
+    assert [trial.state.name for trial in optuna_study.trials].count("FAIL") == 1
+    assert [trial.state.name for trial in optuna_study.trials].count("COMPLETE") == 3
     assert len(searcher.failed) == 2
 
 
-def test_a_run_that_fails_and_then_succeeds_is_no_failure(live, kept, searching, listener):
-    study, found = live(), kept()
-    queue = SuggestionQueue(study, found, 1, [listener], None)
+def test_a_run_that_fails_and_then_succeeds_is_no_failure(live, make_optuna_study, searching, listener):
+    study, optuna_study = live(), make_optuna_study()
+    queue = SuggestionQueue(study, optuna_study, 1, [listener], None)
     spec = queue.next_run()
     queue.run_ended(spec, has_failed=True)
     queue.run_failed(spec, "its worker died")
     assert [result.reason for result in queue.failed.values()] == ["its worker died"]
-    again = searching(study, found, 1)
+    again = searching(study, optuna_study, 1)
     assert again.is_finished
     assert not again.failed
 
 
-def test_a_driver_that_died_while_the_sampler_chose(live, kept, searching):
+def test_a_driver_that_died_while_the_sampler_chose(live, make_optuna_study, searching):
     """The trial holds one of two parameters, or none; the usual setting, which it may have been, is not lost."""
-    study, found = live(), kept()
-    found.ask().suggest_int("dvar.window", 8, 32, log=True)
-    found.ask()
-    searcher = searching(study, found, 1)
+    study, optuna_study = live(), make_optuna_study()
+    optuna_study.ask().suggest_int("dvar.window", 8, 32, log=True)
+    optuna_study.ask()
+    searcher = searching(study, optuna_study, 1)
     assert searcher.tried.best.criterion == study.space.criterion("dvar", study.space.defaults["dvar"])[1]
-    assert [trial.state.name for trial in found.trials] == ["FAIL", "FAIL", "COMPLETE"]
+    assert [trial.state.name for trial in optuna_study.trials] == ["FAIL", "FAIL", "COMPLETE"]
 
 
-def test_runs_that_were_deleted_are_trained_again(live, kept, searching):
-    study, found = live(), kept()
-    searching(study, found, 1)
+def test_runs_that_were_deleted_are_trained_again(live, make_optuna_study, searching):
+    study, optuna_study = live(), make_optuna_study()
+    searching(study, optuna_study, 1)
     for row in runs.live_runs(study.experiment).list():
         shutil.rmtree(row.folder)
-    searcher = searching(study, found, 1)
+    searcher = searching(study, optuna_study, 1)
     assert searcher.is_finished
     assert len(recorded_steps(study)) == 2
 
 
-def test_an_error_while_judging_is_not_hidden(live, kept, searching, monkeypatch):
-    study, found = live(), kept()
+def test_an_error_while_judging_is_not_hidden(live, make_optuna_study, searching, monkeypatch):
+    study, optuna_study = live(), make_optuna_study()
     monkeypatch.setattr(study, "evaluate", lambda name, params: (_ for _ in ()).throw(InvalidInput("damaged")))
-    searcher = searching(study, found, 3)
+    searcher = searching(study, optuna_study, 3)
     assert isinstance(searcher.error, InvalidInput)
     assert not searcher.is_finished
 
 
-def test_a_result_that_the_storage_does_not_take_is_an_error(live, kept, searching, monkeypatch):
-    study, found = live(), kept()
+def test_a_result_that_the_storage_does_not_take_is_an_error(live, make_optuna_study, searching, monkeypatch):
+    study, optuna_study = live(), make_optuna_study()
     monkeypatch.setattr(optuna.Study, "tell", lambda *_, **__: (_ for _ in ()).throw(OSError("no")))
-    searcher = searching(study, found, 1)
+    searcher = searching(study, optuna_study, 1)
     assert "did not take a result" in str(searcher.error)
 
 
-def test_two_suggestions_of_one_setting_train_it_once(live, kept, searching, listener):
+def test_two_suggestions_of_one_setting_train_it_once(live, make_optuna_study, searching, listener):
     """The sampler may suggest what is under way: the second one waits for the runs of the first."""
-    study, found = live(), kept()
+    study, optuna_study = live(), make_optuna_study()
     for _ in range(2):
-        study.space.enqueue(found, "dvar", {"window": 8, "threshold": 0.3})
-    searcher = SuggestionQueue(study, found, 2, [], None)
+        study.space.enqueue(optuna_study, "dvar", {"window": 8, "threshold": 0.3})
+    searcher = SuggestionQueue(study, optuna_study, 2, [], None)
     handed = [searcher.next_run() for _ in range(2)]
     assert [(spec.concept, spec.criterion) for spec in handed] == [(c.name, DVAR(8, 0.3)) for c in study.concepts]
     assert searcher.next_run() is None
@@ -244,7 +246,7 @@ def test_two_suggestions_of_one_setting_train_it_once(live, kept, searching, lis
         searcher.run_ended(spec, has_failed=False)
     assert searcher.next_run() is None
     assert searcher.has_ended
-    assert [trial.state.name for trial in found.trials] == ["COMPLETE", "COMPLETE", "WAITING"]  # the usual one
+    assert [trial.state.name for trial in optuna_study.trials] == ["COMPLETE", "COMPLETE", "WAITING"]  # the usual one
     assert len(searcher.tried.all) == 1
 
 

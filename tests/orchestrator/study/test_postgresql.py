@@ -87,7 +87,7 @@ def test_workers_share_a_study_and_one_may_die(server, tune):
     workers[0].send_signal(signal.SIGKILL)
     printed = [worker.communicate(timeout=180)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [-signal.SIGKILL, 0, 0], printed
-    complete = [one for one in trials_of(server) if one.state == optuna.trial.TrialState.COMPLETE]
+    complete = [trial for trial in trials_of(server) if trial.state == optuna.trial.TrialState.COMPLETE]
     assert 60 <= len(complete) <= 62  # two may begin their last one at once
     assert "secret" not in "".join(printed)
     again = tune(60).communicate(timeout=180)[0]  # a worker's own last line may miss what the other found after it

@@ -38,16 +38,16 @@ def test_the_rule_binds(recordings):
 def test_the_papers_setting_is_tried_first(recordings):
     seen = []
     result = Study(recordings).search(1, on_trial=lambda count, best: seen.append(best))
-    assert [one.params for one in seen] == [result.defaults[0].params]
+    assert [trial.params for trial in seen] == [result.defaults[0].params]
     assert result.trials == 1
 
 
 def test_a_methods_own_setting_is_tried_first_where_the_paper_has_none(recordings):
     own = {"budget": 100, "window": 15, "threshold": 0.33}
-    told = [replace(recording, facts={**recording.facts, "usual": own}) for recording in recordings]
-    assert Study(told, method="mine:Method").search(1).defaults[0].params == {"window": 30, "threshold": 0.33}
+    with_defaults = [replace(recording, facts={**recording.facts, "usual": own}) for recording in recordings]
+    assert Study(with_defaults, method="mine:Method").search(1).defaults[0].params == {"window": 30, "threshold": 0.33}
     paper = dvar_space.default_params("textual_inversion", 200)
-    assert Study(told, method="textual_inversion").search(1).defaults[0].params == paper
+    assert Study(with_defaults, method="textual_inversion").search(1).defaults[0].params == paper
     assert Study(recordings, method="mine:Method").search(1).defaults[0].params == paper
 
 
@@ -55,20 +55,22 @@ def test_when_no_setting_is_good_enough_the_one_that_keeps_most_is_marked(record
     result = Study(recordings, quality_kept=1.0).search(20)
     tried = [*result.defaults, *result.neighbours]
     assert not result.best.is_feasible
-    assert result.best.quality_kept >= max(one.quality_kept for one in tried if not one.is_feasible) - 1e-12
+    assert result.best.quality_kept >= max(result.quality_kept for result in tried if not result.is_feasible) - 1e-12
 
 
 def test_no_neighbour_is_better_than_the_best(recordings):
     for trials in (1, 5, 40):
         result = Study(recordings).search(trials)
-        assert all(one.rank >= result.best.rank for one in result.neighbours)
+        assert all(neighbour.rank >= result.best.rank for neighbour in result.neighbours)
 
 
 def test_neighbours_surround_the_best_setting(recordings):
     result = Study(recordings).search(30)
     best = result.best.params
-    assert all(one.params != best for one in result.neighbours)
-    assert {name for one in result.neighbours for name in best if one.params[name] != best[name]} == set(best)
+    assert all(neighbour.params != best for neighbour in result.neighbours)
+    assert {name for neighbour in result.neighbours for name in best if neighbour.params[name] != best[name]} == set(
+        best
+    )
 
 
 def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, tmp_path):
@@ -78,16 +80,16 @@ def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, tmp_path
     first = Study(recordings).search(8, **options)
     second = Study(recordings).search(12, **options)
     assert seen == list(range(1, 13))
-    assert {one.criterion for one in first.defaults} == {one.criterion for one in second.defaults}
+    assert {default.criterion for default in first.defaults} == {default.criterion for default in second.defaults}
     import optuna
 
     (name,) = optuna.get_all_study_names(storage)
     trials = optuna.load_study(study_name=name, storage=storage).trials
     assert all(set(trial.constraints) == {"quality_kept"} for trial in trials)
-    found = [
+    replayed = [
         Study(recordings).evaluate("dvar", {k.removeprefix("dvar."): v for k, v in t.params.items()}) for t in trials
     ]
-    assert second.best.rank <= min(one.rank for one in found)
+    assert second.best.rank <= min(trial.rank for trial in replayed)
     params = [tuple(trial.params.values()) for trial in trials]
     assert len(set(params)) > 9
 
@@ -152,21 +154,21 @@ def test_an_interrupted_trial_is_not_left_running(recordings, tmp_path, monkeypa
 
 
 def test_a_place_that_cannot_be_written_is_left_clean(recordings, tmp_path):
-    found = best_file.from_result(Study(recordings).search(1), "textual_inversion", "miniature")
+    best = best_file.from_result(Study(recordings).search(1), "textual_inversion", "miniature")
     (tmp_path / "best.yaml").mkdir()
     with pytest.raises(InvalidInput, match="cannot be written"):
-        best_file.write(found, tmp_path / "best.yaml")
+        best_file.write(best, tmp_path / "best.yaml")
     assert [path.name for path in tmp_path.iterdir()] == ["best.yaml"]
 
 
 def test_best_yaml_round_trip(recordings, tmp_path):
     result = Study(recordings).search(10)
-    found = best_file.from_result(result, "textual_inversion", "miniature")
+    best = best_file.from_result(result, "textual_inversion", "miniature")
     path = tmp_path / "new" / "best.yaml"
-    best_file.write(found, path)
-    assert best_file.read(path) == found
-    assert found.make_criterion() == result.best.criterion
-    assert found.tuned_on == ["a", "b"]
+    best_file.write(best, path)
+    assert best_file.read(path) == best
+    assert best.make_criterion() == result.best.criterion
+    assert best.tuned_on == ["a", "b"]
     assert [p.name for p in path.parent.iterdir()] == ["best.yaml"]
 
 
@@ -183,9 +185,9 @@ def test_best_yaml_round_trip(recordings, tmp_path):
     ],
 )
 def test_a_best_yaml_that_is_not_understood(recordings, tmp_path, change, message):
-    found = best_file.from_result(Study(recordings).search(1), "textual_inversion", "miniature")
+    best = best_file.from_result(Study(recordings).search(1), "textual_inversion", "miniature")
     path = tmp_path / "best.yaml"
-    path.write_text(yaml.safe_dump(found.model_dump() | change))
+    path.write_text(yaml.safe_dump(best.model_dump() | change))
     with pytest.raises(InvalidInput, match=rf"best\.yaml.*{message}"):
         best_file.read(path)
 
@@ -210,12 +212,12 @@ def test_a_found_setting_is_one_of_the_space(recordings):
 def test_criteria_are_searched_together_each_in_its_own_space(recordings):
     names = ["dvar", "hall", "ema", "trend", "few_iterations", "clip_score"]
     result = Study(recordings, names=names, quality_kept=0.8).search(150)
-    assert [one.name for one in result.defaults] == names
+    assert [default.name for default in result.defaults] == names
     best = result.best_of_each()
-    assert {one.name for one in best} == set(names)
+    assert {trial.name for trial in best} == set(names)
     assert best[0].rank == result.best.rank
     alone = Study(recordings, names=["few_iterations"], quality_kept=0.8).search(60).best
-    (among,) = [one for one in best if one.name == "few_iterations"]
+    (among,) = [trial for trial in best if trial.name == "few_iterations"]
     assert among.cost <= 1.2 * alone.cost
 
 
@@ -225,8 +227,8 @@ def test_seconds_count_what_the_criterion_costs(make_recording):
     steps = Study(recordings, names=names, quality_kept=0.8).search(80).best_of_each()
     seconds = Study(recordings, names=names, quality_kept=0.8, cost="seconds").search(80)
     assert seconds.best.name == "few_iterations"
-    for one in seconds.tried:
-        assert one.cost == pytest.approx(one.iterations * (1.0 if one.name == "dvar" else 0.1))
+    for result in seconds.tried:
+        assert result.cost == pytest.approx(result.iterations * (1.0 if result.name == "dvar" else 0.1))
     assert abs(steps[0].cost - steps[1].cost) < 0.5 * steps[0].cost
 
 
@@ -234,11 +236,11 @@ def test_the_front_holds_what_none_beats(recordings):
     result = Study(recordings, quality_kept=0.8).search(60, pareto=True)
     front = result.front()
     assert len(front) > 3
-    for one in result.tried:
-        beaten_by = [other for other in front if other.cost <= one.cost and other.quality_kept >= one.quality_kept]
+    for trial in result.tried:
+        beaten_by = [other for other in front if other.cost <= trial.cost and other.quality_kept >= trial.quality_kept]
         assert beaten_by
     assert result.best.is_feasible
-    assert result.best.cost == min(one.cost for one in result.tried if one.is_feasible)
+    assert result.best.cost == min(trial.cost for trial in result.tried if trial.is_feasible)
 
 
 def work(storage, recordings):
@@ -280,7 +282,9 @@ def test_a_worker_knows_what_the_others_found(recordings, tmp_path):
     result = Study(recordings).search(40, storage=storage, on_trial=other_works)
     (other,) = others
     assert result.best.rank <= other.best.rank
-    assert {one.criterion for one in result.tried} >= {one.criterion for one in other.tried if one in result.tried}
+    assert {trial.criterion for trial in result.tried} >= {
+        trial.criterion for trial in other.tried if trial in result.tried
+    }
     assert len(result.tried) >= 30
 
 
@@ -289,8 +293,8 @@ def test_a_password_is_not_shown(recordings):
     with pytest.raises(InvalidInput) as caught:
         Study(recordings).search(1, storage=url)
     assert "s3cret" not in str(caught.value)
-    made = build(None, None, [("study.storage", url)])
-    assert made.public()["study"]["storage"] == "postgresql+psycopg://me:***@nowhere.invalid/x"
+    experiment = build(None, None, [("study.storage", url)])
+    assert experiment.public()["study"]["storage"] == "postgresql+psycopg://me:***@nowhere.invalid/x"
 
 
 def test_the_space_of_another_distributions_criterion_is_found(recordings, tmp_path, monkeypatch):
@@ -326,8 +330,8 @@ def test_fixed_settings_stay_and_make_another_study(recordings, tmp_path):
     free = Study(recordings).search(10, storage=storage)
     fixed = Study(recordings, fixed={"dvar": {"stride": 5, "threshold": 0.3}}).search(10, storage=storage)
     assert free.trials == fixed.trials == 10
-    assert {(one.criterion.stride, one.criterion.threshold) for one in fixed.tried} == {(5, 0.3)}
-    assert len({one.criterion.window for one in fixed.tried}) > 5
+    assert {(result.criterion.stride, result.criterion.threshold) for result in fixed.tried} == {(5, 0.3)}
+    assert len({result.criterion.window for result in fixed.tried}) > 5
     assert fixed.defaults[0].criterion.window == free.defaults[0].criterion.window
 
 
@@ -341,7 +345,7 @@ def test_fixed_settings_of_what_is_not_searched(recordings):
 @pytest.mark.parametrize("stride", [5, 10, 25])
 def test_every_window_of_a_fixed_stride_holds_two_evaluations(recordings, stride):
     result = Study(recordings, fixed={"dvar": {"stride": stride}}).search(40)
-    assert all(one.criterion.window_in_evaluations >= 2 for one in result.tried)
+    assert all(trial.criterion.window_in_evaluations >= 2 for trial in result.tried)
 
 
 def test_what_cannot_be_searched_with_something_fixed(recordings):

@@ -20,8 +20,8 @@ def result(make_recording):
 def rank(ones, wanted, names):
     """The study's own objective, in plain Python, on some of the concepts."""
 
-    def of(one):
-        chosen = [outcome for outcome in one.outcomes if outcome.concept in names]
+    def of(trial):
+        chosen = [outcome for outcome in trial.outcomes if outcome.concept in names]
         cost = np.mean([outcome.stop_step for outcome in chosen])
         kept = np.mean([outcome.quality_kept for outcome in chosen])
         return (0, cost, -kept) if kept >= wanted else (1, -kept, cost)
@@ -31,12 +31,12 @@ def rank(ones, wanted, names):
 
 def test_each_concept_gets_what_was_chosen_without_it(result):
     robustness = assess(result)
-    assert [one.concept for one in robustness.left_out] == list("abcdef")
-    for one in robustness.left_out:
-        expected = rank(result.tried, 0.8, set("abcdef") - {one.concept})
-        assert one.chosen.rank[:2] == pytest.approx(expected.rank[:2])
-        (outcome,) = [outcome for outcome in one.chosen.outcomes if outcome.concept == one.concept]
-        assert (one.cost, one.quality_kept) == (outcome.stop_step, pytest.approx(outcome.quality_kept))
+    assert [case.concept for case in robustness.left_out] == list("abcdef")
+    for case in robustness.left_out:
+        expected = rank(result.tried, 0.8, set("abcdef") - {case.concept})
+        assert case.chosen.rank[:2] == pytest.approx(expected.rank[:2])
+        (outcome,) = [outcome for outcome in case.chosen.outcomes if outcome.concept == case.concept]
+        assert (case.cost, case.quality_kept) == (outcome.stop_step, pytest.approx(outcome.quality_kept))
 
 
 def test_intervals_hold_the_mean_and_shrink_with_the_concepts(result, make_recording):
@@ -52,18 +52,18 @@ def test_intervals_hold_the_mean_and_shrink_with_the_concepts(result, make_recor
 def test_the_risk_is_that_of_all_sets(make_recording):
     recordings = [make_recording(name, 200, rate=5 + 9 * i, seed=i) for i, name in enumerate("abc")]
     result = Study(recordings, quality_kept=0.8).search(40)
-    kept = [one.quality_kept for one in result.best.outcomes]
+    kept = [outcome.quality_kept for outcome in result.best.outcomes]
     sets = list(itertools.product(kept, repeat=3))
-    expected = np.mean([np.mean(one) < 0.8 for one in sets])
+    expected = np.mean([np.mean(set) < 0.8 for set in sets])
     assert 0 < expected < 1
     assert assess(result).risk == pytest.approx(expected, abs=0.03)
 
 
 def test_the_settings_that_are_as_good(result):
-    near = [one for one in result.tried if one.is_feasible and one.cost <= NEAR * result.best.cost]
+    near = [trial for trial in result.tried if trial.is_feasible and trial.cost <= NEAR * result.best.cost]
     low, high = assess(result).near_ranges["window"]
-    assert low == min(one.params["window"] for one in near) <= result.best.params["window"]
-    assert high == max(one.params["window"] for one in near)
+    assert low == min(result.params["window"] for result in near) <= result.best.params["window"]
+    assert high == max(result.params["window"] for result in near)
 
 
 def test_where_no_setting_keeps_enough_none_is_as_good(make_recording):

@@ -23,10 +23,10 @@ def specs(experiment, toy_concepts):
     return runs.run_specs(experiment, toy_concepts[:2])
 
 
-def found(experiment, uri=None):
+def runs_by_name(experiment, uri=None):
     client = mlflow.MlflowClient(uri or tracking_uri(experiment))
-    ids = [one.experiment_id for one in client.search_experiments()]
-    return client, {one.info.run_name: one for one in client.search_runs(ids)}
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client, {run.info.run_name: run for run in client.search_runs(ids)}
 
 
 def report(first, values, **metrics):
@@ -41,7 +41,7 @@ def test_parent_and_children_with_parameters_and_figures(experiment, tracker, sp
         parent.run_reported(specs[0], report(3, [1.0]))
         parent.run_ended(runs.RunResult(specs[0], "complete", 3, "done", True))
         parent.run_ended(runs.RunResult(specs[1], "failed", 0, "it broke", True))
-    client, by_name = found(experiment)
+    client, by_name = runs_by_name(experiment)
     assert by_name["record textual_inversion"].info.status == "FINISHED"
     assert by_name["record textual_inversion"].data.params["quality.every"] == "20"
     good, bad = (by_name[spec.concept] for spec in specs)
@@ -58,7 +58,7 @@ def test_long_series_are_thinned(experiment, tracker, specs):
         parent.runs_started(specs[:1], 6100)
         for first in range(1, 6101, 61):
             parent.run_reported(specs[0], report(first, [1.0] * 61))
-    client, by_name = found(experiment)
+    client, by_name = runs_by_name(experiment)
     history = client.get_metric_history(by_name[specs[0].concept].info.run_id, "l_det")
     assert MAX_POINTS / 2 < len(history) <= MAX_POINTS
 
@@ -72,7 +72,7 @@ def test_no_run_is_left_running(experiment, tracker, specs, error, status):
 
     with pytest.raises(error):
         broken_command()
-    _, by_name = found(experiment)
+    _, by_name = runs_by_name(experiment)
     assert by_name["record textual_inversion"].info.status == status
     assert {by_name[spec.concept].info.status for spec in specs} == {"KILLED"}
 
@@ -83,7 +83,7 @@ def test_what_a_killed_driver_left_is_closed(experiment, tracker, specs):
     with tracker.run("record", {}) as parent:
         parent.runs_started(specs[:1], 40)
     client = mlflow.MlflowClient(tracking_uri(experiment))
-    statuses = [one.info.status for one in client.search_runs(["1"])]
+    statuses = [run.info.status for run in client.search_runs(["1"])]
     assert sorted(statuses) == ["FINISHED", "KILLED", "KILLED", "KILLED"]
 
 
@@ -93,7 +93,7 @@ def test_mlflows_own_variables_choose_store_and_experiment(experiment, tmp_path,
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "of my own")
     with Tracker(experiment).run("tune", {}) as parent:
         parent.log_metrics({"a": 1.0})
-    client, by_name = found(experiment, uri)
+    client, by_name = runs_by_name(experiment, uri)
     assert by_name["tune textual_inversion"].data.metrics == {"a": 1.0}
     assert client.get_experiment_by_name("of my own")
 
@@ -103,4 +103,4 @@ def test_texts_become_artifacts(experiment, tracker):
         parent.log_text("hello", "x.txt")
         run_id = parent.run_id
     client = mlflow.MlflowClient(tracking_uri(experiment))
-    assert [one.path for one in client.list_artifacts(run_id)] == ["x.txt"]
+    assert [artifact.path for artifact in client.list_artifacts(run_id)] == ["x.txt"]

@@ -80,8 +80,8 @@ def test_moments_are_kept_only_where_views_repeat(augmentation, size, is_discret
 def test_random_crops_reach_every_place_of_a_wide_image():
     generator = torch.Generator().manual_seed(0)
     drawn = [draw_framing((96, 64), 64, crop=True, scale=False, generator=generator) for _ in range(400)]
-    assert {round(one.left * 32) for one in drawn} == set(range(33))
-    assert {one.top for one in drawn} == {0.0}
+    assert {round(framing.left * 32) for framing in drawn} == set(range(33))
+    assert {framing.top for framing in drawn} == {0.0}
 
 
 def test_a_crop_shows_its_part():
@@ -97,14 +97,14 @@ def test_scales_are_those_of_the_recipe():
     """Two of three between a third and the whole, the others 1.2 to 1.4; captions say which."""
     generator = torch.Generator().manual_seed(0)
     drawn = [draw_framing((64, 64), 64, crop=False, scale=True, generator=generator) for _ in range(6000)]
-    small = [one.side for one in drawn if one.side <= 64]
+    small = [framing.side for framing in drawn if framing.side <= 64]
     assert abs(len(small) / len(drawn) - 0.66) < 0.03
     assert (min(small), max(small)) == (21, 64)
-    assert {one.side for one in drawn if one.side > 64} == set(range(76, 89))
-    for one in drawn:
-        expected = SMALL if one.side < 0.6 * 64 else MAGNIFIED if one.side > 64 else (0,)
-        assert one.prefix in expected
-    assert {one.prefix for one in drawn} == set(range(len(PREFIXES)))
+    assert {framing.side for framing in drawn if framing.side > 64} == set(range(76, 89))
+    for framing in drawn:
+        expected = SMALL if framing.side < 0.6 * 64 else MAGNIFIED if framing.side > 64 else (0,)
+        assert framing.prefix in expected
+    assert {framing.prefix for framing in drawn} == set(range(len(PREFIXES)))
 
 
 def test_a_shrunk_image_lies_on_grey_and_its_mask_inside_it():

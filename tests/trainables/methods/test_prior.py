@@ -77,9 +77,9 @@ def test_what_a_tidied_cache_lacks_is_drawn_again(base, calls, tmp_path, damage)
 
 def test_two_that_ask_at_once_draw_once(base, calls):
     with ThreadPoolExecutor(2) as pool:
-        found = [*pool.map(lambda _: class_images(base, "robot", FEW), range(2))]
+        drawn = [*pool.map(lambda _: class_images(base, "robot", FEW), range(2))]
     assert len(calls) == 1
-    assert [len(images) for images in found] == [3, 3]
+    assert [len(images) for images in drawn] == [3, 3]
 
 
 def test_an_interrupted_drawing_leaves_nothing(base, calls, monkeypatch, tmp_path):

@@ -214,7 +214,7 @@ def test_half_precision_models_are_sampled_and_train_in_float32(tiny_path, toy_c
 
 
 def test_two_images_or_one(base, toy_concepts):
-    one = dataclasses.replace(toy_concepts[0], images=toy_concepts[0].images[:1])
-    assert isinstance(one.images[0], ConceptImage)
-    training = Training(base, TextualInversion(), one)
+    concept = dataclasses.replace(toy_concepts[0], images=toy_concepts[0].images[:1])
+    assert isinstance(concept.images[0], ConceptImage)
+    training = Training(base, TextualInversion(), concept)
     assert training.step().l_det > 0

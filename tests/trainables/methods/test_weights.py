@@ -33,8 +33,8 @@ def test_the_module_sees_the_copy_and_gets_its_own_weight_back(device):
 
 
 def test_a_state_goes_into_another_module():
-    one, other = module(), module()
-    here, there = (TrainedWeights(root, ["0.weight", "1.bias"]) for root in (one, other))
+    first, second = module(), module()
+    here, there = (TrainedWeights(root, ["0.weight", "1.bias"]) for root in (first, second))
     with torch.no_grad():
         here.parameters[0].add_(0.5)
     there.load_state_dict(here.state_dict())

@@ -33,7 +33,9 @@ def test_validation_prompts_are_of_contexts_that_no_image_shows(toy_concepts):
         scenes = concepts.scenes(concept.name)
         prompts = concept.validation_prompts
         assert len(set(prompts)) == 4
-        assert not [scene.floor_name for scene in scenes if any(f" {scene.floor_name} floor" in one for one in prompts)]
+        assert not [
+            scene.floor_name for scene in scenes if any(f" {scene.floor_name} floor" in prompt for prompt in prompts)
+        ]
         assert not [scene for scene in scenes if scene.place == "beach" and "a {} on the beach" in prompts]
 
 

@@ -164,9 +164,9 @@ def test_views_of_a_concept_have_different_backdrops():
 def test_a_full_caption_tells_every_attribute():
     toy, scene = make_toy(11, "mug"), make_scene(3, floor="pink")
     text = full_caption(toy, scene)
-    told = [*toy.colour_names, toy.noun, "on a pink floor", f"{scene.wall_name} wall"]
-    told += [word for word in (toy.pattern, toy.material, toy.size) if word not in ("plain", "plastic", "medium")]
-    assert all(word in text for word in told), text
+    attributes = [*toy.colour_names, toy.noun, "on a pink floor", f"{scene.wall_name} wall"]
+    attributes += [word for word in (toy.pattern, toy.material, toy.size) if word not in ("plain", "plastic", "medium")]
+    assert all(word in text for word in attributes), text
 
 
 def test_a_swapped_caption_has_the_same_words_in_another_order():

@@ -107,8 +107,8 @@ def ask_the_cache(tiny_path, tmp_path):
 
 
 def test_a_hub_id_is_found_in_the_hubs_cache_without_a_network(ask_the_cache):
-    folder, found = ask_the_cache("")
-    assert (Path(folder).name, found) == ("b" * 40, "b" * 40)
+    folder, commit_hash = ask_the_cache("")
+    assert (Path(folder).name, commit_hash) == ("b" * 40, "b" * 40)
     assert ask_the_cache("a" * 40)[1] == "a" * 40
     assert "cannot be downloaded" in ask_the_cache("c" * 40)
 

@@ -12,7 +12,7 @@ def squares(*colours):
 def test_a_sheet_comes_apart_as_it_was_put_together():
     images = squares("red", "green", "blue")
     parts = split_sheet(contact_sheet(images))
-    assert [one.getpixel((3, 3)) for one in parts] == [one.getpixel((3, 3)) for one in images]
+    assert [part.getpixel((3, 3)) for part in parts] == [image.getpixel((3, 3)) for image in images]
 
 
 def test_a_figure_shows_each_group_up_to_its_width():

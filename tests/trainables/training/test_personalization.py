@@ -22,20 +22,20 @@ def trainable(toy_concepts, tiny_path, memory_sink):
     method = MethodSpec("trainables.methods.textual_inversion")
     plan = RunConfig(BaseModelSettings(str(tiny_path)), method, budget=9, report_steps=3, checkpoint_seconds=1e9)
     concepts = {concept.name: concept for concept in toy_concepts}
-    made = []
+    actors = []
 
     class WithParameters(Personalization):
         def setup(self, config):
             super().setup(config, run_config=plan, concepts=concepts, sink=sink)
 
     def make(index, criterion=None):
-        made.append(WithParameters(config={"runs": (Spec(toy_concepts[index].name, criterion),)}))
-        return made[-1]
+        actors.append(WithParameters(config={"runs": (Spec(toy_concepts[index].name, criterion),)}))
+        return actors[-1]
 
     make.forget_recordings = sinks.clear
     yield make
-    for one in made:
-        one.stop()
+    for actor in actors:
+        actor.stop()
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def only(result):
     return report
 
 
-def finish(one):
-    results = [one.train()]
+def finish(actor):
+    results = [actor.train()]
     while not results[-1]["done"]:
-        results.append(one.train())
+        results.append(actor.train())
     return results
 
 
@@ -86,9 +86,9 @@ def test_a_trial_does_not_train_several_runs_yet(trainable):
 def test_restore_into_another_actor_is_exact(trainable, tmp_path):
     whole = values(finish(trainable(0)))
     trainable.forget_recordings()
-    one = trainable(0)
-    one.train()
-    saved = one.save(str(tmp_path))
+    actor = trainable(0)
+    actor.train()
+    saved = actor.save(str(tmp_path))
     other = trainable(0)
     other.restore(saved)
     results = finish(other)

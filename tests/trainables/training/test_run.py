@@ -41,7 +41,7 @@ def l_det(sink):
 
 
 def reported(progress):
-    return [value for one in progress for value in one.l_det]
+    return [value for report in progress for value in report.l_det]
 
 
 @pytest.mark.parametrize("report_steps", [1, 5, 7, 50, None])
@@ -95,13 +95,13 @@ def test_a_session_that_is_told_to_end_leaves_a_checkpoint(run_training, memory_
         def steps(self, rows):
             super().steps(rows)
             if len(self.rows) == 7:
-                told.interrupt()
+                interrupted.interrupt()
 
     sink = Sink()
-    told = TrainingRun(models, plan, toy_concepts[0], sink)
+    interrupted = TrainingRun(models, plan, toy_concepts[0], sink)
     with pytest.raises(Preempted, match="was told to end, and goes on after step 7"):
-        told.advance()
-    told.close()
+        interrupted.advance()
+    interrupted.close()
     assert (sink.saved[0], sink.end) == (7, None)
     run_training(sink)
     assert "resumed 7" in sink.calls
@@ -170,7 +170,7 @@ def test_facts_describe_every_fixed_input(run_training, memory_sink):
     inputs = sink.facts["fixed_inputs"]
     assert len(inputs) == 8
     assert set(inputs[0]) == {"image", "caption", "timestep"}
-    assert len({one["timestep"] for one in inputs}) == 8
+    assert len({input_["timestep"] for input_ in inputs}) == 8
     assert len(sink.facts["initial_losses"]) == 8
     assert np.mean(sink.facts["initial_losses"]) == pytest.approx(sink.rows[0].l_det, rel=0.2)
 

@@ -98,14 +98,14 @@ class Loop:
 
     def run(self, deadline: float, say: Callable[[str], None]) -> None:
         """Train until all steps are done or `time.monotonic()` reaches the deadline."""
-        begun, first, told, total = time.perf_counter(), self.steps_done, 0.0, 0.0
+        begun, first, reported, total = time.perf_counter(), self.steps_done, 0.0, 0.0
         while not self.is_done and time.monotonic() < deadline:
             self._step()
             if self.steps_done % 50 == 0 or self.is_done:
                 total = 0.8 * total + 0.2 * self._loss.item() if total else self._loss.item()
                 spent = time.perf_counter() - begun
-                if spent - told > 20 or self.is_done:
-                    told = spent
+                if spent - reported > 20 or self.is_done:
+                    reported = spent
                     say(self._line(total, (self.steps_done - first) / spent))
         self._seconds += time.perf_counter() - begun
 

@@ -76,7 +76,7 @@ def test_the_numbers_are_the_landscape_s(landscape, write):
     assert numbers["thresholds"] == [round(0.01 * (i + 1), 2) for i in range(95)]
     assert np.array(numbers["iterations"]) == pytest.approx(landscape.iterations, abs=6e-4)
     assert np.array(numbers["kept"]) == pytest.approx(landscape.quality_kept, abs=1.1e-6)
-    assert [tuple(one) for one in numbers["front"]] == landscape.front()
+    assert [tuple(point) for point in numbers["front"]] == landscape.front()
     assert (numbers["budget"], numbers["measure"], numbers["wanted"]) == (300, MEASURE, 0.925)
     assert numbers["usual"] == {"window": 15, "threshold": 0.15}
     assert numbers["chosen"] == {"window": 60, "threshold": 0.5}
@@ -114,7 +114,7 @@ def test_every_place_is_filled_and_every_name_is_there(landscape, write):
     assert len(ids) == len(set(ids))
     used = set(re.findall(r'byId\("([\w-]+)"\)|getElementById\("([\w-]+)"\)', page.scripts[1]))
     assert len(used) > 10
-    assert {one or other for one, other in used} <= set(ids)
+    assert {selector or other for selector, other in used} <= set(ids)
     assert {value[1:] for _, name, value in page.attributes if name == "href" and value.startswith("#")} <= set(ids)
 
 
