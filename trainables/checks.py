@@ -4,14 +4,16 @@ import dataclasses
 import types
 import typing
 from collections.abc import Sequence
-from typing import Any
 
 from trainables.errors import InvalidInput
+
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def check_types(settings: Any, prefix: str = "") -> None:
+def check_types(settings: "DataclassInstance", prefix: str = "") -> None:
     """Compare the plain fields of a dataclass with their annotations; other kinds of fields are left alone.
 
     Args:
@@ -33,7 +35,7 @@ def check_types(settings: Any, prefix: str = "") -> None:
             raise InvalidInput(f"{prefix}{field.name} must be {problem}, got {value!r}")
 
 
-def _problem(hint: Any, value: Any) -> str | None:
+def _problem(hint: object, value: object) -> str | None:
     """Return what the value must be, or None where it is that, or of a kind that is not checked."""
     choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     kinds = [choice for choice in choices if choice is not type(None)]
@@ -49,7 +51,7 @@ def _problem(hint: Any, value: Any) -> str | None:
     return None
 
 
-def _is(kind: type, value: Any) -> bool:
+def _is(kind: type, value: object) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

@@ -1,6 +1,6 @@
 """Experiment: the typed description of what to personalize and how; `config.load` makes one."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from trainables.settings import (
     FixedBatchSettings,
     QualitySettings,
 )
+from trainables.types import JsonDict
 
 ALL = "all"
 TEXTUAL_INVERSION = "textual_inversion"
@@ -35,7 +36,7 @@ class MethodSettings(Settings):
     """A method's name, or "module:Class"."""
     recipe: str | None = None
     """One of the method's named recipes (`dvar methods` lists them); None takes its defaults."""
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: JsonDict = Field(default_factory=dict)
     """Arguments of the method's constructor."""
 
 
@@ -66,7 +67,7 @@ class StudySettings(Settings):
     """Where the recordings are: "builtin", a pack's file, or another storage; None takes the experiment's own."""
     criteria: list[str] = ["dvar"]
     """The criteria to search, each in its own space."""
-    fixed: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    fixed: dict[str, JsonDict] = Field(default_factory=dict)
     """Settings that the search leaves alone, by criterion: {"dvar": {"stride": 10}}."""
     cost: Literal["iterations", "seconds"] = "iterations"
     """What is saved: optimizer steps, or measured seconds with what the criterion itself costs."""
@@ -131,14 +132,14 @@ class Experiment(Settings):
         seeds = [self.seed] if self.seeds is None else dict.fromkeys(self.seeds)
         return [self.model_copy(update={"seed": seed}) for seed in seeds]
 
-    def public(self) -> dict[str, Any]:
+    def public(self) -> JsonDict:
         """Return every value as plain JSON, to be shown and logged: without the password of a database."""
         values = self.model_dump(mode="json")
         if values["study"]["storage"]:
             values["study"]["storage"] = without_password(values["study"]["storage"])
         return values
 
-    def identity(self, concept: Concept, fingerprint: str) -> dict[str, Any]:
+    def identity(self, concept: Concept, fingerprint: str) -> JsonDict:
         """Return what determines a full-length run of a concept, as plain JSON; see `recordings.identity.RunIdentity`.
 
         Args:

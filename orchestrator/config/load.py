@@ -14,6 +14,7 @@ from orchestrator.config.experiment import TEXTUAL_INVERSION, Experiment
 from trainables.errors import InvalidInput
 from trainables.settings import MINIATURE
 from trainables.text import did_you_mean
+from trainables.types import JsonDict, JsonObject
 
 
 def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, Any]]) -> Experiment:
@@ -50,7 +51,7 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
     return experiment
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> JsonDict:
     try:
         values = plain_yaml.load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -62,21 +63,21 @@ def _read(file: Path) -> dict[str, Any]:
     return values
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
+def _nested(key: str, value: Any) -> JsonDict:
     for part in reversed(key.split(".")):
         value = {part: value}
     assert isinstance(value, dict)
     return value
 
 
-def _method(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+def _method(layer: JsonObject) -> JsonObject:
     method = layer.get("method")
     return method if isinstance(method, Mapping) else {}
 
 
-def _for_method(layers: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+def _for_method(layers: Sequence[JsonDict], name: str) -> list[JsonDict]:
     """Return the layers without what a later one replaces: another method's settings, and those under a new recipe."""
-    meant: list[dict[str, Any]] = []
+    meant: list[JsonDict] = []
     named = TEXTUAL_INVERSION
     for layer in layers:
         named = _method(layer).get("name", named)
@@ -88,11 +89,11 @@ def _for_method(layers: Sequence[dict[str, Any]], name: str) -> list[dict[str, A
     return meant
 
 
-def _without_settings(layer: dict[str, Any]) -> dict[str, Any]:
+def _without_settings(layer: JsonDict) -> JsonDict:
     return layer | {"method": {key: value for key, value in _method(layer).items() if key != "settings"}}
 
 
-def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
+def _merge(target: JsonDict, changes: JsonObject) -> None:
     for key, value in changes.items():
         if isinstance(value, Mapping) and isinstance(target.get(key), dict):
             _merge(target[key], value)

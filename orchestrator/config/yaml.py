@@ -1,7 +1,6 @@
 """YAML as people write numbers: 1e-4 is one, as in YAML 1.2; PyYAML follows 1.1, where it is text."""
 
 import re
-from typing import Any
 
 import yaml
 
@@ -29,7 +28,7 @@ for _kind in (_Loader, _Dumper):
     _kind.add_implicit_resolver(*FLOAT)
 
 
-def load(text: str) -> Any:
+def load(text: str) -> object:
     """Read YAML.
 
     Raises:
@@ -38,6 +37,6 @@ def load(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
-def dump(values: Any) -> str:
+def dump(values: object) -> str:
     """Write YAML that `load` reads as it was."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

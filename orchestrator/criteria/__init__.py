@@ -16,6 +16,7 @@ from orchestrator.criteria.never import Never
 from orchestrator.criteria.trend import Trend
 from trainables.errors import InvalidInput
 from trainables.text import did_you_mean
+from trainables.types import JsonObject
 
 __all__ = [
     "DVAR",
@@ -59,7 +60,7 @@ def load(name: str, **params: typing.Any) -> Criterion:
         raise InvalidInput(f"{kind.__name__}: {error}") from error
 
 
-def _check_names(kind: type[Criterion], params: Mapping[str, typing.Any]) -> None:
+def _check_names(kind: type[Criterion], params: JsonObject) -> None:
     known = inspect.signature(kind).parameters
     for name in params:
         if name not in known:

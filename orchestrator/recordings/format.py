@@ -30,6 +30,7 @@ from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, Quality, Recording, State, Steps
 from orchestrator.storage.files import Files, check_name
 from trainables.errors import InvalidInput
+from trainables.types import JsonDict, JsonObject
 
 FORMAT = 1
 MANIFEST, FACTS, STATUS = "manifest.json", "facts.json", "status.json"
@@ -40,7 +41,7 @@ _SCORE, _SECONDS = "score_", "seconds_"
 _SLUG_LENGTH = 60
 
 T = TypeVar("T")
-QualityRow = dict[str, Any]
+QualityRow = JsonDict
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Contents:
     """
 
     identity: RunIdentity
-    facts: Mapping[str, Any]
+    facts: JsonObject
     status: Status
     values: Floats
     quality: Sequence[QualityRow]
@@ -141,7 +142,7 @@ def damaged(files: Files, name: str, what: str) -> InvalidInput:
 # -- encoding ----------------------------------------------------------------------------------------------------------
 
 
-def encode_json(fields: Mapping[str, Any]) -> bytes:
+def encode_json(fields: JsonObject) -> bytes:
     """Encode plain JSON; a number that is not finite is a ValueError, because JSON has no form for it."""
     return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode()
 
@@ -187,25 +188,25 @@ def _with_prefix(row: QualityRow, prefix: str) -> list[str]:
     return [name.removeprefix(prefix) for name in row if name.startswith(prefix)]
 
 
-def _encode_table(table: Any) -> bytes:
+def _encode_table(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     # A dictionary would merge NaNs of different bits; what is read back must be what was measured, bit for bit.
     pq.write_table(table, sink, use_dictionary=False, write_page_checksum=True)
     return cast(bytes, sink.getvalue().to_pybytes())
 
 
-def _steps_schema(inputs: int) -> Any:
+def _steps_schema(inputs: int) -> pa.Schema:
     names = [*VALUES, *(f"input_{index}" for index in range(inputs))]
     return pa.schema([_column("step", pa.int64()), *(_column(name, pa.float64()) for name in names)])
 
 
-def _quality_schema(columns: Sequence[str]) -> Any:
+def _quality_schema(columns: Sequence[str]) -> pa.Schema:
     fixed = [_column("step", pa.int64()), _column("seconds", pa.float64()), _column("files", pa.string())]
     further = [name for name in columns if name.startswith((_SCORE, _SECONDS))]
     return pa.schema([*fixed, *(_column(name, pa.float64()) for name in further)])
 
 
-def _column(name: str, kind: Any) -> Any:
+def _column(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
@@ -224,7 +225,7 @@ def decode(files: Files, name: str, decoder: Callable[[bytes], T], data: bytes) 
         raise damaged(files, name, str(error)) from error
 
 
-def decode_json(data: bytes) -> dict[str, Any]:
+def decode_json(data: bytes) -> JsonDict:
     """Decode a JSON object."""
     fields = json.loads(data, parse_constant=_refuse_constant)
     if not isinstance(fields, dict):
@@ -266,7 +267,7 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
     return Checkpoint(_field(fields, "step", int), folder, decode_sizes(_field(fields, "files", dict)))
 
 
-def decode_sizes(fields: Mapping[str, Any]) -> dict[str, int]:
+def decode_sizes(fields: JsonObject) -> dict[str, int]:
     """Check a mapping of relative file names to sizes in bytes."""
     for name in fields:
         check_name(name)
@@ -301,23 +302,23 @@ def snapshot_files(row: QualityRow) -> dict[str, int]:
     return decode_sizes(decode_json(row["files"].encode()))
 
 
-def _decode_table(data: bytes) -> Any:
+def _decode_table(data: bytes) -> pa.Table:
     try:
         return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"it is not a whole Parquet file ({error})") from error
 
 
-def _check_schema(table: Any, expected: Any) -> None:
+def _check_schema(table: pa.Table, expected: pa.Schema) -> None:
     if not table.schema.equals(expected, check_metadata=False):
         raise ValueError(f"its columns are {_describe(table.schema)}; expected {_describe(expected)}")
 
 
-def _describe(schema: Any) -> str:
+def _describe(schema: pa.Schema) -> str:
     return ", ".join(f"{column.name} ({column.type})" for column in schema)
 
 
-def _field(fields: Mapping[str, Any], name: str, kind: type) -> Any:
+def _field(fields: JsonObject, name: str, kind: type) -> Any:
     value = fields.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{name!r} should be of the type {kind.__name__}, it is {value!r}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-JsonObject = Mapping[str, Any]
+from trainables.types import JsonDict, JsonObject
 
 
 class RunIdentity:
@@ -31,7 +31,7 @@ class RunIdentity:
             raise ValueError(f"an identity needs a whole number as its budget, got {budget!r}")
         self._fields = dict(fields)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonDict:
         """Return every field as plain JSON; `RunIdentity` of it is equal."""
         return dict(self._fields)
 

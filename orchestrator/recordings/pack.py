@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ from orchestrator.recordings.recording import Floats, Quality, Recording, Steps
 from orchestrator.storage.atomic import replacing
 from trainables.errors import InvalidInput
 from trainables.text import first_line
+from trainables.types import JsonDict
 
 FORMAT = 1
 SERIES = ("train_loss", "grad_norm", "seconds", "l_det_seconds")
@@ -87,7 +87,7 @@ def read_pack(path: Path) -> list[Recording]:
     return sorted(recordings, key=lambda recording: (recording.concept, recording.key))
 
 
-def _schema(compact: bool) -> Any:
+def _schema(compact: bool) -> pa.Schema:
     number = pa.float32() if compact else pa.float64()
     texts = [pa.field(name, pa.string()) for name in ("key", "identity", "facts", "reason", "quality")]
     series = [pa.field(name, pa.list_(number)) for name in (*SERIES, "input_losses")]
@@ -95,7 +95,7 @@ def _schema(compact: bool) -> Any:
     return pa.schema([*texts, pa.field("inputs", pa.int32()), *series, *whole])
 
 
-def _digest(table: Any) -> str:
+def _digest(table: pa.Table) -> str:
     """Hash what the table holds, however it is encoded."""
     digest = hashlib.sha256()
     for name in table.column_names:
@@ -106,7 +106,7 @@ def _digest(table: Any) -> str:
     return digest.hexdigest()
 
 
-def _row(recording: Recording, compact: bool) -> dict[str, Any]:
+def _row(recording: Recording, compact: bool) -> JsonDict:
     steps, quality = recording.steps, recording.quality
     if compact and not steps.input_losses.size:
         raise InvalidInput(f"recording of {recording.concept!r} ({recording.key}) has no fixed inputs; pack it whole")
@@ -134,7 +134,7 @@ def _row(recording: Recording, compact: bool) -> dict[str, Any]:
     return row if compact else row | {"l_det": steps.l_det}
 
 
-def _recording(row: dict[str, Any], path: Path) -> Recording:
+def _recording(row: JsonDict, path: Path) -> Recording:
     identity, quality = RunIdentity(json.loads(row["identity"])), json.loads(row["quality"])
     if identity.key != row["key"]:
         raise InvalidInput(f"{path} is damaged: recording {row['key']!r} is not the run that it describes; get it anew")

@@ -1,7 +1,7 @@
 """Reads one recording as of one moment, while its training may still write it."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Sized
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def _read_table(files: Files, name: str, status: Status, at_least: int, decoder:
             raise damaged(files, name, f"it is missing, {STATUS} counts {at_least} rows")
         return None
     table = decode(files, name, decoder, data)
-    count = len(cast(Any, table))
+    count = len(cast(Sized, table))
     if count < at_least or (count > at_least and status.state != "running"):
         raise damaged(files, name, f"it has {count} rows, {STATUS} counts {at_least}")
     return table

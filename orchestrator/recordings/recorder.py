@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 from uuid import uuid4
 
 import numpy as np
@@ -13,11 +13,12 @@ import numpy as np
 from orchestrator.recordings import format as layout
 from orchestrator.recordings import reading
 from orchestrator.recordings.identity import RunIdentity
-from orchestrator.recordings.recording import DONE, State
+from orchestrator.recordings.recording import DONE, Floats, State
 from orchestrator.storage.files import Files
 from orchestrator.storage.retry import StorageFailure, StorageFull
 from trainables.errors import InvalidInput
 from trainables.training.sinks import EndState, StepRow
+from trainables.types import JsonObject
 
 FLUSH_SECONDS = 2.0
 # The table is one file, rewritten at each flush. A flush waits this many times as long as the last one took, so that
@@ -54,7 +55,7 @@ class Recorder:
         self._last_flush = time.monotonic()
         self._wait = flush_seconds
 
-    def started(self, facts: Mapping[str, Any]) -> None:
+    def started(self, facts: JsonObject) -> None:
         """Begin, or take up what an earlier process left.
 
         Raises:
@@ -189,7 +190,7 @@ class Recorder:
         self._last_flush = time.monotonic()
         self._wait = max(self._flush_seconds, PATIENCE * (self._last_flush - start))
 
-    def _table(self) -> Any:
+    def _table(self) -> Floats:
         return np.array(self._rows, dtype=np.float64) if self._rows else np.empty((0, len(layout.VALUES)))
 
     def _write_tables(self) -> None:

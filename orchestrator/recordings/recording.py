@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from orchestrator.recordings.identity import RunIdentity
 from search_spaces.defaults import MethodDefaults
 from trainables.settings import MINIATURE, SAMPLES_OF
+from trainables.types import JsonObject
 
 State = Literal["running", "complete", "stopped", "failed"]
 #: How a run ends that nothing is left to do of: its budget is used up, or its criterion stopped it.
@@ -77,7 +78,7 @@ class Recording:
     """
 
     identity: RunIdentity
-    facts: Mapping[str, Any]
+    facts: JsonObject
     state: State
     reason: str
     steps: Steps

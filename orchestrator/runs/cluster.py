@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
 from orchestrator.recordings import RecordingStore
@@ -13,6 +13,9 @@ from trainables.errors import InvalidInput
 from trainables.text import first_line
 
 PROBE_SECONDS = 60.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def nodes() -> list[Node]:
     return sorted(alive, key=lambda node: node.address)
 
 
-def on_every_node(function: Callable[..., Any], *arguments: Any) -> dict[Node, Any]:
+def on_every_node(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> dict[Node, T | Exception]:
     """Call a function in a worker of each node; what it returns, or the exception that it raised, by node."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -90,8 +93,8 @@ def on_every_node(function: Callable[..., Any], *arguments: Any) -> dict[Node, A
     asked = {}
     for node in nodes():
         here = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        asked[node] = task.options(scheduling_strategy=here).remote(*arguments)
-    answers: dict[Node, Any] = {}
+        asked[node] = task.options(scheduling_strategy=here).remote(*arguments, **keywords)
+    answers: dict[Node, T | Exception] = {}
     for node, reference in asked.items():
         try:
             answers[node] = ray.get(reference, timeout=PROBE_SECONDS)

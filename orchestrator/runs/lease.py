@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 from uuid import uuid4
 
 from orchestrator.storage.files import Files
 from orchestrator.storage.retry import StorageFailure
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
+from trainables.types import JsonDict
 
 BEAT_SECONDS = 2.0
 #: A driver that has not shown a sign of life for so long is dead. Nobody's clock is compared with another's.
@@ -68,14 +69,14 @@ def _take(files: Files, name: str, mine: str) -> None:
         _refuse(files, now)
 
 
-def _refuse(files: Files, other: dict[str, Any]) -> NoReturn:
+def _refuse(files: Files, other: JsonDict) -> NoReturn:
     raise InvalidInput(
         f"another driver works on these recordings in {files.url}: process {other['pid']} on {other['host']}; wait "
         "until it ends, or end it and start again"
     )
 
 
-def _is_gone(holder: dict[str, Any]) -> bool:
+def _is_gone(holder: JsonDict) -> bool:
     """Whether it was a process of this machine that is no more; of other machines only silence can tell."""
     if holder["machine"] != _machine():
         return False
@@ -116,7 +117,7 @@ def _write(files: Files, name: str, mine: str, count: int) -> None:
     files.write(name, json.dumps(text).encode())
 
 
-def _read(files: Files, name: str) -> dict[str, Any] | None:
+def _read(files: Files, name: str) -> JsonDict | None:
     data = files.read(name)
     try:
         fields = None if data is None else json.loads(data)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache
-from typing import Any
 
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
@@ -14,6 +13,7 @@ from orchestrator.storage.storage import Storage
 from trainables.data.concept import Concept
 from trainables.models.files import fingerprint, resolve
 from trainables.settings import BaseModelSettings, QualitySettings
+from trainables.types import JsonDict
 
 RECORDINGS, LIVE = "recordings", "live"
 
@@ -47,7 +47,7 @@ def run_specs(experiment: Experiment, concepts: Sequence[Concept], criterion: Cr
     ]
 
 
-def _live_fields(experiment: Experiment, criterion: Criterion | None) -> dict[str, Any]:
+def _live_fields(experiment: Experiment, criterion: Criterion | None) -> JsonDict:
     """Return what determines a live run beyond what determines a full-length one."""
     if criterion is None:
         return {}

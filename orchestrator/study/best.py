@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -101,7 +100,7 @@ def read(path: Path) -> Best:
     return best
 
 
-def _first(error: Any) -> str:
+def _first(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     item = error.errors()[0]

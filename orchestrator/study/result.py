@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import optuna
 
@@ -12,6 +12,7 @@ from orchestrator.runs.spec import RunResult
 from orchestrator.study.search_space import Params
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
+from trainables.types import JsonDict
 
 Cost = Literal["iterations", "seconds"]
 
@@ -97,7 +98,7 @@ class Objective:
         """Tell Optuna by how much a setting keeps too little."""
         trial.set_constraint("quality_kept", self.quality_kept - evaluated.quality_kept)
 
-    def identity(self, pareto: bool) -> dict[str, Any]:
+    def identity(self, pareto: bool) -> JsonDict:
         """Return what a study's figures depend on, as plain JSON; with two objectives no share is asked for."""
         return {"measure": self.measure, "kept": None if pareto else self.quality_kept, "cost": self.cost}
 

@@ -5,7 +5,7 @@ import importlib.util
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -14,8 +14,9 @@ from orchestrator import criteria, plugins
 from orchestrator.criteria import Criterion
 from search_spaces.defaults import MethodDefaults
 from trainables.errors import InvalidInput
+from trainables.types import JsonDict, JsonObject
 
-Params = Mapping[str, Any]
+Params = JsonObject
 
 NEIGHBOUR_STEP = 0.1
 #: Attribute of an enqueued Optuna trial: whose setting it is.
@@ -196,7 +197,7 @@ class SearchSpace:
                 if not math.isclose(moved, params[key]):
                     yield {**params, key: moved}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonDict:
         """Return what makes the space, as plain JSON."""
         ranges = {name: {key: repr(kind) for key, kind in space.items()} for name, space in self.ranges.items()}
         return {"spaces": ranges} | ({"fixed": self.fixed} if self.fixed else {})

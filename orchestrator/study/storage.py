@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -15,6 +15,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from orchestrator.storage.passwords import without_password
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
+from trainables.types import JsonDict
 
 JOURNAL, POSTGRESQL = "journal:", "postgresql://"
 
@@ -30,12 +31,12 @@ class FilesJournal(BaseJournalBackend):
 
     def __init__(self, url: str) -> None:
         self._files = Storage(url).files()
-        self._logs: list[dict[str, Any]] = []
+        self._logs: list[JsonDict] = []
         for name in self._files.children():
             if name.endswith(".json"):
                 self._logs += self._read(name)
 
-    def _read(self, name: str) -> list[dict[str, Any]]:
+    def _read(self, name: str) -> list[JsonDict]:
         """Return what a file holds, which is named by the number of its first log."""
         try:
             logs = json.loads(self._files.read(name) or b"")
@@ -51,11 +52,11 @@ class FilesJournal(BaseJournalBackend):
     def _name(self) -> str:
         return f"{len(self._logs):08d}.json"
 
-    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+    def read_logs(self, log_number_from: int) -> list[JsonDict]:
         """Return the logs from a number on."""
         return self._logs[log_number_from:]
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+    def append_logs(self, logs: list[JsonDict]) -> None:
         """Keep further logs."""
         self._files.write(self._name(), json.dumps(logs).encode())
         self._logs += logs

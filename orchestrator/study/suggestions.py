@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import optuna
 from optuna.trial import TrialState
@@ -20,7 +20,7 @@ AGAIN = "again"
 #: The search gives up after so many suggestions in a row under which a run failed.
 FAILURES = 3
 #: A criterion's name and its parameters, to compare.
-Setting = tuple[str, tuple[tuple[str, Any], ...]]
+Setting = tuple[str, tuple[tuple[str, object], ...]]
 
 
 class Judge(Protocol):

@@ -17,6 +17,7 @@ from orchestrator.runs.spec import RunResult, RunSpec
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 from trainables.training.report import Report
+from trainables.types import JsonObject
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,7 +60,7 @@ class Tracker:
         return f"runs are in MLflow at {self.uri}"
 
     @contextmanager
-    def run(self, kind: str, params: Mapping[str, Any], name: str | None = None) -> Iterator["ParentRun"]:
+    def run(self, kind: str, params: JsonObject, name: str | None = None) -> Iterator["ParentRun"]:
         """Open a parent run; it ends FINISHED, FAILED on an error, or KILLED on an interrupt."""
         run_name = name or f"{kind} {self._experiment.method.name}"
         tags = {"mlflow.runName": run_name, "dvar.kind": kind}
@@ -119,7 +120,7 @@ class ParentRun:
         self._children: dict[str, str] = {}
         self._stride, self._logged = 1, dict[str, int]()
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
+    def log_params(self, params: JsonObject) -> None:
         """Log parameters; nested ones with dotted names."""
         _log(self._client, self.run_id, params=_flatten(params))
 
@@ -156,7 +157,7 @@ class ParentRun:
                 if run.info.status == "RUNNING":
                     self._client.set_terminated(run.info.run_id, "KILLED")
 
-    def child(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    def child(self, name: str, params: JsonObject, tags: Mapping[str, str]) -> str:
         """Open a child run and return its id."""
         parent = {"mlflow.parentRunId": self.run_id, "mlflow.runName": name}
         run_id: str = self._client.create_run(self._experiment_id, tags=parent | dict(tags)).info.run_id
@@ -202,7 +203,7 @@ def _parameters(identity: RunIdentity) -> dict[str, object]:
     }
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def _flatten(values: JsonObject, prefix: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

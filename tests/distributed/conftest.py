@@ -141,7 +141,7 @@ class Node:
                     pids.append(int(folder.name))
             except OSError:
                 continue  # it ended meanwhile
-        return commands
+        return pids
 
     def lose(self) -> None:
         """Kill every process of the node at once."""

@@ -4,10 +4,9 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -15,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainables.errors import InvalidInput
 from trainables.text import did_you_mean
+from trainables.types import JsonDict, JsonObject
 
 MAX_PIXELS = 150_000_000  # a 12,000 x 12,000 image takes 450 MB as RGB; anything larger is a mistake or an attack
 SETTINGS_FILE = "concept.yaml"
@@ -106,7 +106,7 @@ class Concept:
                 raise InvalidInput(f"validation prompt {prompt!r} of concept {self.name!r} needs exactly one {{}}")
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonDict:
         """What distinguishes this concept from every other, as plain JSON."""
         return {
             "name": self.name,
@@ -243,7 +243,7 @@ def _image_files(folder: Path) -> list[Path]:
     )
 
 
-def _read_settings(path: Path) -> Mapping[str, Any]:
+def _read_settings(path: Path) -> JsonObject:
     if not path.exists():
         return {}
     try:

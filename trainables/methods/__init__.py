@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.errors import InvalidInput
 from trainables.plugin_classes import load_class
+from trainables.types import JsonObject
 
 if TYPE_CHECKING:
     from trainables.methods.base import Method
@@ -23,7 +24,7 @@ class MethodSpec:
     """
 
     spec: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: JsonObject = field(default_factory=dict)
     recipe: str | None = None
 
     def __call__(self) -> "Method":

@@ -5,10 +5,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from PIL import Image
@@ -17,6 +15,7 @@ from trainables.checks import check_types
 from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.models.base import BaseModel
+from trainables.types import JsonDict, JsonObject
 
 CACHE_VARIABLE = "DVAR_CACHE"
 TEMPLATE = "a photo of a {}"
@@ -49,7 +48,7 @@ class PriorSettings:
                 raise InvalidInput(f"prior.{name} must be at least 1, got {getattr(self, name)}")
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "PriorSettings":
+    def from_mapping(cls, values: JsonObject) -> "PriorSettings":
         """Make the settings from plain JSON.
 
         Raises:
@@ -61,7 +60,7 @@ class PriorSettings:
                 raise InvalidInput(f"prior has no setting {name!r}; available: {', '.join(known)}")
         return cls(**values)
 
-    def as_mapping(self) -> dict[str, Any]:
+    def as_mapping(self) -> JsonDict:
         """Return the settings as plain JSON."""
         return asdict(self)
 

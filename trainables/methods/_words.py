@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.models.base import BaseModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 EMBEDDING_FILE = "learned_embeds.safetensors"
 
@@ -95,7 +98,7 @@ class ConceptWord:
             self.vectors.copy_(state["vectors"])
 
 
-def _check_new(tokenizer: Any, tokens: Sequence[str], concept: Concept) -> None:
+def _check_new(tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[str], concept: Concept) -> None:
     """Refuse a placeholder that means something already."""
     is_word = len(tokenizer(concept.placeholder, add_special_tokens=False)["input_ids"]) == 1
     vocabulary = tokenizer.get_vocab()

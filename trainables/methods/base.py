@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Generator, Tensor
 
@@ -17,6 +17,10 @@ from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
 from trainables.methods._prior import PriorSettings
 from trainables.models.base import BaseModel
+from trainables.types import JsonDict, JsonObject
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 
 @dataclass(eq=False, kw_only=True)
@@ -51,7 +55,7 @@ class Method(ABC):
     """DVAR's N for that budget."""
     threshold: ClassVar[float] = 0.15
     """DVAR's alpha."""
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    recipes: ClassVar[Mapping[str, JsonObject]] = {}
     """Named settings; what a recipe does not name has its default."""
     has_small_export: ClassVar[bool] = True
     """Whether the export is kept with every snapshot rather than at the end alone."""
@@ -99,7 +103,7 @@ class Method(ABC):
             known = "{placeholder} and {class_noun}"
             raise InvalidInput(f"phrase {self.phrase!r} is not understood; it may hold {known}") from error
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> JsonObject:
         """Return every setting, as plain JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         prior = self.prior.as_mapping() if self.prior else None
@@ -150,7 +154,7 @@ class Method(ABC):
     def parameters(self) -> Sequence[Tensor]:
         """Return what trains, float32."""
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[JsonDict]:
         """Return what trains, with its learning rate, in the form that `torch.optim` takes."""
         return [{"params": [*self.parameters()], "lr": self.learning_rate, "weight_decay": self.weight_decay}]
 
@@ -168,7 +172,7 @@ class Method(ABC):
 
     @classmethod
     @abstractmethod
-    def load_into(cls, pipeline: Any, folder: Path) -> None:
+    def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Load an export into a diffusers pipeline of the same base model."""
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
@@ -15,6 +15,10 @@ from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel, denoiser_of
 from trainables.tensors import grouped, part
+from trainables.types import JsonObject
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 WEIGHTS_FILE = "custom_diffusion.safetensors"
 
@@ -32,7 +36,7 @@ class CustomDiffusion(Method):
     window: ClassVar[int] = 180
     threshold: ClassVar[float] = 0.15
     # diffusers' example is the same: it scales 1e-5 by the batch, and by two for the images of the class.
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "diffusers": {}}
+    recipes: ClassVar[Mapping[str, JsonObject]] = {"paper": {}, "diffusers": {}}
 
     learning_rate: float = 4e-5
     batch_size: int = 2
@@ -64,7 +68,7 @@ class CustomDiffusion(Method):
         self._word.export(folder)
 
     @classmethod
-    def load_into(cls, pipeline: Any, folder: Path) -> None:
+    def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Put the weights into the pipeline's U-Net, and the word into its text encoder.
 
         diffusers' own loader for this method loads nothing into a U-Net.

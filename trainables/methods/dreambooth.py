@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
@@ -13,6 +13,10 @@ from trainables.methods._weights import TrainedWeights
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
 from trainables.tensors import grouped, part
+from trainables.types import JsonObject
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 FILES = {
     "unet": ("diffusion_pytorch_model.safetensors", "config.json"),
@@ -35,7 +39,7 @@ class DreamBooth(Method):
     budget: ClassVar[int] = 1000
     window: ClassVar[int] = 440
     threshold: ClassVar[float] = 0.40
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"diffusers": {}, "prior": {"prior": {}}}
+    recipes: ClassVar[Mapping[str, JsonObject]] = {"diffusers": {}, "prior": {"prior": {}}}
     has_small_export: ClassVar[bool] = False
 
     learning_rate: float = 5e-6
@@ -77,7 +81,7 @@ class DreamBooth(Method):
             (folder / name / FILES[name][1]).write_text(text, encoding="utf-8")
 
     @classmethod
-    def load_into(cls, pipeline: Any, folder: Path) -> None:
+    def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Put the weights into the pipeline; `UNet2DConditionModel.from_pretrained(folder / "unet")` reads them too."""
         for name, (file, _) in FILES.items():
             if (folder / name).is_dir():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -14,6 +14,10 @@ from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
 from trainables.tensors import grouped, part
+from trainables.types import JsonObject
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 ADAPTER = "concept"
 
@@ -34,7 +38,7 @@ class DreamBoothLoRA(Method):
     budget: ClassVar[int] = 1000
     window: ClassVar[int] = 440
     threshold: ClassVar[float] = 0.40
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    recipes: ClassVar[Mapping[str, JsonObject]] = {
         "paper": {},
         "diffusers": {
             "learning_rate": 1e-4,
@@ -115,7 +119,7 @@ class DreamBoothLoRA(Method):
             self._word.export(folder)
 
     @classmethod
-    def load_into(cls, pipeline: Any, folder: Path) -> None:
+    def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Load both by the pipeline's own loaders."""
         pipeline.load_lora_weights(folder)
         if (folder / EMBEDDING_FILE).is_file():

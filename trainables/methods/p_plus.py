@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +15,9 @@ from trainables.methods._words import ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
 from trainables.models.stable_diffusion import cross_attention
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 VECTORS_FILE = "learned_embeds_per_layer.safetensors"
 
@@ -113,7 +116,7 @@ class PPlus(Method):
         save_file({self._placeholder: self._word.vectors.detach().cpu().clone()}, folder / VECTORS_FILE)
 
     @classmethod
-    def load_into(cls, pipeline: Any, folder: Path) -> None:
+    def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Give the pipeline a text encoder that serves each layer of its U-Net.
 
         It cannot be saved by `save_pretrained`, which knows nothing of it: load the export again.

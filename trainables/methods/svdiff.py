@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from safetensors import safe_open
@@ -15,6 +15,10 @@ from trainables.data.concept import Concept
 from trainables.methods._weights import TrainedWeights
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel, denoiser_of
+from trainables.types import JsonObject
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 SHIFTS_FILE = "spectral_shifts.safetensors"
 SHIFT = "/shift"  # what `TrainedWeights` appends to the name of a weight
@@ -68,7 +72,7 @@ class SVDiff(Method):
     budget: ClassVar[int] = 500
     window: ClassVar[int] = 220
     threshold: ClassVar[float] = 0.40
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"plain": {}, "prior": {"prior": {}}}
+    recipes: ClassVar[Mapping[str, JsonObject]] = {"plain": {}, "prior": {"prior": {}}}
 
     learning_rate: float = 1e-3
     templates: Sequence[str] = ("a photo of {}",)
@@ -99,7 +103,7 @@ class SVDiff(Method):
 
     @classmethod
     @torch.no_grad()
-    def load_into(cls, pipeline: Any, folder: Path) -> None:
+    def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Change the pipeline's weights; they are decomposed in the precision of the training, whatever their own.
 
         Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Generator, Tensor
 
@@ -13,6 +13,10 @@ from trainables.errors import InvalidInput
 from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
+from trainables.types import JsonObject
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 
 @dataclass(eq=False, kw_only=True)
@@ -31,7 +35,7 @@ class TextualInversion(Method):
     budget: ClassVar[int] = 6100
     window: ClassVar[int] = 310
     threshold: ClassVar[float] = 0.15
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    recipes: ClassVar[Mapping[str, JsonObject]] = {
         "paper": {},
         # One image at once, accumulated over four; 5e-4, scaled by these.
         "diffusers": {
@@ -75,7 +79,7 @@ class TextualInversion(Method):
         self._word.export(folder)
 
     @classmethod
-    def load_into(cls, pipeline: Any, folder: Path) -> None:
+    def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Load it by the pipeline's own loader."""
         pipeline.load_textual_inversion(folder / EMBEDDING_FILE)
 

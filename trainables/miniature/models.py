@@ -2,9 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trainables.miniature.world.captions import vocabulary
+from trainables.types import JsonDict
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer, ViTModel
 
 RESOLUTION = 64
 TEXT_LENGTH = 32
@@ -54,7 +59,7 @@ TINY = Sizes(
 )
 
 
-def make_tokenizer() -> Any:
+def make_tokenizer() -> "CLIPTokenizer":
     """Train CLIP's byte-pair encoding on the words of the captions: each becomes one token."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
@@ -82,7 +87,7 @@ def make_tokenizer() -> Any:
     return CLIPTokenizer(vocab=ids, merges=merges, model_max_length=TEXT_LENGTH)
 
 
-def make_clip(sizes: Sizes, tokenizer: Any) -> Any:
+def make_clip(sizes: Sizes, tokenizer: "CLIPTokenizer") -> "CLIPModel":
     """Return transformers' `CLIPModel` with random weights; its text half is the pipeline's text encoder."""
     from transformers import CLIPConfig, CLIPModel
 
@@ -95,14 +100,14 @@ def make_clip(sizes: Sizes, tokenizer: Any) -> Any:
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=sizes.projection))
 
 
-def make_text_encoder(sizes: Sizes, tokenizer: Any) -> Any:
+def make_text_encoder(sizes: Sizes, tokenizer: "CLIPTokenizer") -> "CLIPTextModel":
     """Return transformers' `CLIPTextModel`."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     return CLIPTextModel(CLIPTextConfig(**_text(sizes, tokenizer)))
 
 
-def _text(sizes: Sizes, tokenizer: Any) -> dict[str, Any]:
+def _text(sizes: Sizes, tokenizer: "CLIPTokenizer") -> JsonDict:
     return _transformer(sizes.text_width, sizes.text_layers) | {
         "vocab_size": len(tokenizer),
         "max_position_embeddings": TEXT_LENGTH,
@@ -113,7 +118,7 @@ def _text(sizes: Sizes, tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def _transformer(width: int, layers: int) -> dict[str, Any]:
+def _transformer(width: int, layers: int) -> JsonDict:
     return {
         "hidden_size": width,
         "intermediate_size": 4 * width,
@@ -122,7 +127,7 @@ def _transformer(width: int, layers: int) -> dict[str, Any]:
     }
 
 
-def make_image_processor() -> Any:
+def make_image_processor() -> "CLIPImageProcessor":
     """Return CLIP's preparation of images, at the miniature's resolution."""
     from transformers import CLIPImageProcessor
 
@@ -130,7 +135,7 @@ def make_image_processor() -> Any:
     return CLIPImageProcessor(size={"shortest_edge": RESOLUTION}, crop_size=side)
 
 
-def make_dino(sizes: Sizes) -> Any:
+def make_dino(sizes: Sizes) -> "ViTModel":
     """Return transformers' `ViTModel`, the class in which DINO is published."""
     from transformers import ViTConfig, ViTModel
 
@@ -138,7 +143,7 @@ def make_dino(sizes: Sizes) -> Any:
     return ViTModel(config, add_pooling_layer=False)
 
 
-def make_vae(sizes: Sizes, scaling_factor: float = 1.0) -> Any:
+def make_vae(sizes: Sizes, scaling_factor: float = 1.0) -> "AutoencoderKL":
     """Return diffusers' `AutoencoderKL`, which divides the sides by 4.
 
     Args:
@@ -159,7 +164,7 @@ def make_vae(sizes: Sizes, scaling_factor: float = 1.0) -> Any:
     )
 
 
-def make_unet(sizes: Sizes) -> Any:
+def make_unet(sizes: Sizes) -> "UNet2DConditionModel":
     """Return diffusers' `UNet2DConditionModel`, conditioned by cross-attention on the text encoder's states."""
     from diffusers import UNet2DConditionModel
 
@@ -178,7 +183,7 @@ def make_unet(sizes: Sizes) -> Any:
     )
 
 
-def make_scheduler() -> Any:
+def make_scheduler() -> "DDPMScheduler":
     """Return Stable Diffusion's noise schedule, with DDIM as its sampler."""
     from diffusers import DDIMScheduler
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -31,6 +30,7 @@ from trainables.miniature.pretraining.unet import UnetTask
 from trainables.miniature.pretraining.vae import VaeTask, encode
 from trainables.models.quiet import quiet_libraries
 from trainables.tensors import part
+from trainables.types import JsonDict
 
 NETWORKS = ("vae", "clip", "dino", "unet")
 LATENTS_FILE, SETTINGS_FILE = "latents.safetensors", "settings.json"
@@ -88,7 +88,7 @@ class Pretraining:
 
     def _check_settings(self) -> None:
         """Refuse to go on with other settings than a folder was begun with; the last network's steps may grow."""
-        about: dict[str, Any] = json.loads(json.dumps(asdict(self._settings)))
+        about: JsonDict = json.loads(json.dumps(asdict(self._settings)))
         for schedule in about["schedules"].values():
             del schedule["steps"]
         path = self._folder / SETTINGS_FILE

@@ -6,7 +6,8 @@ differ from their class in colours and proportions alone, so rates and lengths a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from trainables.types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Recipe:
         every: steps between snapshots of quality.
     """
 
-    settings: Mapping[str, Any]
+    settings: JsonObject
     budget: int
     every: int
 

@@ -5,12 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from trainables.models.files import fingerprint
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline, ModelMixin
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,14 @@ class BaseModel(ABC):
 
     denoiser_name: ClassVar[str]
 
-    tokenizer: Any
-    text_encoder: Any
+    tokenizer: "PreTrainedTokenizerBase"
+    text_encoder: "PreTrainedModel"
     resolution: int
     folder: Path
 
     @property
     @abstractmethod
-    def denoiser(self) -> Any:
+    def denoiser(self) -> "ModelMixin":
         """The module that predicts, with diffusers' own mixins."""
 
     @property
@@ -118,7 +122,7 @@ class BaseModel(ABC):
         """Return the denoiser's prediction, shape of the latents."""
 
     @abstractmethod
-    def pipeline(self) -> Any:
+    def pipeline(self) -> "DiffusionPipeline":
         """Return a diffusers pipeline around these very modules, deterministic and without a safety checker."""
 
     # Roles of modules and weights. Names are those of the denoiser's own parameters and modules.
@@ -140,7 +144,7 @@ class BaseModel(ABC):
         """Write low-rank layers of the denoiser into `folder`, for `load_lora_weights` of the model's pipelines."""
 
 
-def denoiser_of(pipeline: Any) -> Any:
+def denoiser_of(pipeline: "DiffusionPipeline") -> "ModelMixin":
     """Return the denoiser of a diffusers pipeline."""
     unet = getattr(pipeline, "unet", None)
     return pipeline.transformer if unet is None else unet

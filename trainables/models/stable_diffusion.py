@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,10 @@ from trainables.models.base import BaseModel, Conditioning
 from trainables.models.files import check_folder
 from trainables.models.quiet import quiet_libraries
 from trainables.settings import BaseModelSettings
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 STATES = "states"
 
@@ -31,16 +35,16 @@ class StableDiffusion(BaseModel):
 
     denoiser_name: ClassVar[str] = "unet"
 
-    tokenizer: Any
-    text_encoder: Any
-    vae: Any
-    unet: Any
-    schedule: Any
+    tokenizer: "CLIPTokenizer"
+    text_encoder: "CLIPTextModel"
+    vae: "AutoencoderKL"
+    unet: "UNet2DConditionModel"
+    schedule: "DDPMScheduler"
     resolution: int
     folder: Path
 
     @property
-    def denoiser(self) -> Any:
+    def denoiser(self) -> "UNet2DConditionModel":
         """The U-Net."""
         return self.unet
 
@@ -116,7 +120,7 @@ class StableDiffusion(BaseModel):
         assert isinstance(prediction, Tensor)
         return prediction
 
-    def pipeline(self) -> Any:
+    def pipeline(self) -> "StableDiffusionPipeline":
         """Return a diffusers pipeline around these very parts, with a DDIM sampler and without a safety checker."""
         from diffusers import DDIMScheduler, StableDiffusionPipeline
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -25,6 +25,9 @@ from trainables.settings import (
     VALIDATION_TEXT,
     QualitySettings,
 )
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 
 class ClipScorer:
@@ -134,13 +137,17 @@ class QualityProbe:
     def _image_score(self, samples: Tensor) -> float:
         return (samples @ self._references.T).mean().item()
 
-    def _sample(self, pipeline: Any, prompts: list[str], purpose: str) -> list[Image.Image]:
+    def _sample(self, pipeline: "DiffusionPipeline", prompts: list[str], purpose: str) -> list[Image.Image]:
         seeds = [derived_seed(self._settings.seed, "samples", purpose, str(i)) for i in range(len(prompts))]
         return draw_samples(pipeline, prompts, seeds, self._base.resolution, self._settings)
 
 
 def draw_samples(
-    pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], resolution: int, settings: QualitySettings
+    pipeline: "DiffusionPipeline",
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    resolution: int,
+    settings: QualitySettings,
 ) -> list[Image.Image]:
     """Draw one sample a prompt in one batch.
 

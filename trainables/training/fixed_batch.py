@@ -1,7 +1,6 @@
 """FixedBatch: inputs that are drawn once, whose loss L_det shows what training achieves (paper, section 3.2)."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from trainables.errors import InvalidInput
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
 from trainables.settings import FixedBatchSettings, LDetSchedule
+from trainables.types import JsonDict
 
 
 class FixedBatch:
@@ -44,7 +44,7 @@ class FixedBatch:
         errors = F.mse_loss(prediction.float(), inputs.target_bchw, reduction="none")
         return errors.mean(dim=(1, 2, 3)).cpu().double()
 
-    def facts(self) -> list[dict[str, Any]]:
+    def facts(self) -> list[JsonDict]:
         """Describe every input as plain JSON: image, caption and timestep."""
         rows = zip(self.inputs.images, self.inputs.captions, self.inputs.timesteps_b.tolist(), strict=True)
         return [{"image": image, "caption": caption, "timestep": timestep} for image, caption, timestep in rows]

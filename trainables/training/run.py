@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,6 +24,7 @@ from trainables.training.config import RunConfig
 from trainables.training.report import Report, RunState
 from trainables.training.sinks import EndState, Sink, StepRow
 from trainables.training.training import Training
+from trainables.types import JsonDict
 
 STATE_FILE = "training.safetensors"
 SAMPLES_FILE = "samples.png"
@@ -95,7 +95,7 @@ class TrainingRun:
         if self._config.quality and self._config.quality.every:
             self._snapshot()
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self) -> JsonDict:
         base, fixed = self.training.base, self.training.fixed_batch
         method, initial = self.training.method, self.training.initial_losses
         gpu = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else None

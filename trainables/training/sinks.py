@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
+
+from trainables.types import JsonObject
 
 EndState = Literal["complete", "stopped", "failed"]
 
@@ -35,7 +37,7 @@ class StepRow:
 class Sink(Protocol):
     """Receives a training's facts in order. Every method returns only when what it was given is safe."""
 
-    def started(self, facts: Mapping[str, Any]) -> None:
+    def started(self, facts: JsonObject) -> None:
         """Note what is known once the training is set up: fixed inputs, device, library versions (plain JSON)."""
 
     def checkpoint_folder(self) -> Path | None:

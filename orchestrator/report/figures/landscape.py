@@ -1,9 +1,14 @@
 """The landscape as a picture: steps and quality over N and alpha, with the boundary of the rule and what was chosen."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from orchestrator.recordings.recording import Floats
 from orchestrator.replay.landscape import Landscape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PAPER, CHOSEN, FRONT = "#ffffff", "#ff5a36", "#111111"
 
@@ -56,7 +61,7 @@ def draw_landscape(
     figure.savefig(path)
 
 
-def _panel(figure: Any, axes: Any, landscape: Landscape, values: Any, label: str, colours: str) -> None:
+def _panel(figure: "Figure", axes: "Axes", landscape: Landscape, values: Floats, label: str, colours: str) -> None:
     mesh = axes.pcolormesh(landscape.thresholds, landscape.windows, values, cmap=colours, shading="nearest")
     axes.set_yscale("log")
     ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if tick <= landscape.windows[-1]]

@@ -5,12 +5,12 @@ import re
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from orchestrator.replay.landscape import Landscape
 from orchestrator.storage.atomic import write_atomically
+from trainables.types import JsonDict
 
 TEMPLATE = "landscape.html"
 KEPT_DIGITS, STEPS_DIGITS = 6, 3
@@ -47,7 +47,7 @@ def write_landscape_page(
 
 def _numbers(
     landscape: Landscape, wanted: float, usual: tuple[float, float], chosen: tuple[float, float] | None
-) -> dict[str, Any]:
+) -> JsonDict:
     scale = 10**KEPT_DIGITS
     # Rounded down, so that the page never says of a setting that it keeps what it does not; the small number is for
     # what lies under its decimal by a float's precision alone.
@@ -71,7 +71,7 @@ def _point(setting: tuple[float, float]) -> dict[str, float]:
     return {"window": int(window), "threshold": round(float(threshold), KEPT_DIGITS)}
 
 
-def _in_script(data: dict[str, Any]) -> str:
+def _in_script(data: JsonDict) -> str:
     """Return JSON without a character that could end a script element, or begin a comment in it."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     for character in "<>&":

@@ -14,6 +14,7 @@ from trainables.miniature import CARD, models
 from trainables.miniature.models import Sizes
 from trainables.models.quiet import quiet_libraries
 from trainables.tensors import part
+from trainables.types import JsonObject
 
 SHARD = "8MB"
 TEXT_FILE, VISION_FILE = "model.safetensors", "vision.safetensors"
@@ -25,7 +26,7 @@ def text_half(clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write(
-    target: Path, sizes: Sizes, weights: Mapping[str, Mapping[str, Tensor]], factor: float, facts: Mapping[str, Any]
+    target: Path, sizes: Sizes, weights: Mapping[str, Mapping[str, Tensor]], factor: float, facts: JsonObject
 ) -> None:
     """Write trained networks to an empty or new folder.
 
@@ -67,7 +68,7 @@ def write_untrained(target: Path, sizes: Sizes, seed: int) -> None:
     _save(target, tokenizer, networks, {"training": None, "seed": seed})
 
 
-def _save(target: Path, tokenizer: Any, networks: Mapping[str, nn.Module], facts: Mapping[str, Any]) -> None:
+def _save(target: Path, tokenizer: Any, networks: Mapping[str, nn.Module], facts: JsonObject) -> None:
     quiet_libraries()
     from diffusers import StableDiffusionPipeline
 
@@ -106,7 +107,7 @@ def _save_clip(clip: Any, tokenizer: Any, target: Path) -> None:
     (folder / f"{TEXT_FILE}.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
-def _write_card(target: Path, facts: Mapping[str, Any]) -> None:
+def _write_card(target: Path, facts: JsonObject) -> None:
     """Write the card: where the weights come from, and every file's hash."""
     files = sorted(path for path in target.rglob("*") if path.is_file() and path.name != CARD)
     hashes = {path.relative_to(target).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,0 +1,8 @@
+"""Types that several packages share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Plain JSON, or what YAML and settings hold: texts, numbers, lists and further mappings.
+JsonObject = Mapping[str, Any]
+JsonDict = dict[str, Any]
