@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import plugins
-from orchestrator.report.console.tables import concepts_table, methods_table
+from orchestrator.report.console.tables import MethodRow, concepts_table, methods_table
+from search_spaces.defaults import MethodDefaults
 from trainables.errors import InvalidInput
 from trainables.miniature.entries import ENTRIES, entry
 
@@ -46,7 +47,8 @@ def methods() -> bool:
                 problems.append(str(error))
             continue
         try:
-            rows.append((name, method.trains, method.budget, method.window, method.threshold, [*method.recipes]))
+            defaults = MethodDefaults(method.budget, method.window, method.threshold)
+            rows.append(MethodRow(name, method.trains, defaults, [*method.recipes]))
         except AttributeError as error:
             problems.append(f"method {name!r} lacks a class attribute: {error}")
     console.print(methods_table(rows))

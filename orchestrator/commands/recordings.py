@@ -10,7 +10,7 @@ from rich.markup import escape
 from orchestrator.recordings import collection
 from orchestrator.recordings.pack import write_pack
 from orchestrator.recordings.recording import DONE
-from orchestrator.report.console.tables import course_table, recordings_table
+from orchestrator.report.console.tables import curve_table, recordings_table
 from trainables.errors import InvalidInput
 
 
@@ -29,7 +29,7 @@ def show_recording(key: str, place: str) -> None:
         about = {"key": recording.key, **recording.identity.to_json(), "made on": dict(recording.facts)}
         about["concept"] = {name: value for name, value in about["concept"].items() if name != "images"}
         console.print(escape(yaml.safe_dump(about, sort_keys=False, allow_unicode=True)), soft_wrap=True)
-        console.print(course_table(recording))
+        console.print(curve_table(recording))
 
 
 def export_recordings(target: Path, place: str, only: Sequence[str] | None, whole: bool) -> None:

@@ -181,7 +181,7 @@ def _draw_landscape(context: CommandContext, recordings: Sequence[Recording], re
     chosen = _point(result.best) if result.best.name == "dvar" else None
     paths = tuple(context.best_path.with_name(name) for name in (LANDSCAPE, LANDSCAPE_PAGE))
     for draw, path in zip((draw_landscape, write_landscape_page), paths, strict=True):
-        draw(landscape, path, wanted=result.objective.quality_kept, usual=_point(default), chosen=chosen, title=title)
+        draw(landscape, path, target=result.objective.quality_kept, default=_point(default), chosen=chosen, title=title)
     return _Landscape(paths)
 
 

@@ -2,7 +2,6 @@
 
 import inspect
 import typing
-from collections.abc import Mapping
 
 from orchestrator import plugins
 from orchestrator.criteria._combinators import All, Any, NotBefore, Patient

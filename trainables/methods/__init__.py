@@ -1,9 +1,8 @@
 """The personalization methods, one file each; see `trainables.methods.base.Method`."""
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainables.errors import InvalidInput
 from trainables.plugin_classes import load_class

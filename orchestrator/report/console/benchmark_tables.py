@@ -8,26 +8,23 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.criteria import Criterion
+from orchestrator.report.console.tables import new_table
 from orchestrator.study.benchmark import Benchmark, BenchmarkRow, Cheaper, Transfer
 
 
-def benchmark_table(rows: Sequence[BenchmarkRow], wanted: float) -> Table:
+def benchmark_table(rows: Sequence[BenchmarkRow], target: float) -> Table:
     """Return one method's criteria: what each cost and kept on the concepts that tuned it, and on the others.
 
     Args:
         rows: of one method.
-        wanted: share of the best quality that a setting was to keep.
+        target: share of the best quality that a setting was to keep.
     """
     first = rows[0]
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    of_test = ("test\nsteps", "\nseconds", "\nkept %", f"\n< {100 * target:.0f} %")
+    table = new_table(["\n", "\ncriterion"], ["tuning\nkept %", "left\nout %", *of_test])
     table.title = f"{first.method}: {first.tuning.concepts} concepts tune, {first.test.concepts} test"
     table.title_justify, table.title_style = "left", "bold"
-    table.add_column("\n", no_wrap=True)
-    table.add_column("\ncriterion", no_wrap=True)
-    of_test = ("test\nsteps", "\nseconds", "\nkept %", f"\n< {100 * wanted:.0f} %")
-    for heading in ("tuning\nkept %", "left\nout %", *of_test):
-        table.add_column(heading, justify="right", no_wrap=True)
-    cheapest = _cheapest(rows, wanted)
+    cheapest = _cheapest(rows, target)
     for row in rows:
         table.add_row(
             row.label, Text(_short(row.criterion)), *_cells(row), style="bold green" if row is cheapest else ""
@@ -49,9 +46,9 @@ def _short(criterion: Criterion) -> str:
     return f"{type(criterion).__name__}({', '.join(shown)})"
 
 
-def _cheapest(rows: Sequence[BenchmarkRow], wanted: float) -> BenchmarkRow | None:
+def _cheapest(rows: Sequence[BenchmarkRow], target: float) -> BenchmarkRow | None:
     """Return the searched criterion that needs the fewest steps of those that keep enough on the test concepts."""
-    kept = [row for row in rows if row.robustness and _percent(row.test.quality_kept) >= 100 * wanted]
+    kept = [row for row in rows if row.robustness and _percent(row.test.quality_kept) >= 100 * target]
     return min(kept, key=lambda row: row.test.iterations.mean, default=None)
 
 
@@ -79,11 +76,7 @@ def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
         benchmarks: that have tuned DVAR.
         limit: by how much the median stop may move, as a share of its step.
     """
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("\nmethod", "\ncriterion"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("every\nk steps", "m inputs\nin turn", "both\nk, m"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = new_table(["\nmethod", "\ncriterion"], ["every\nk steps", "m inputs\nin turn", "both\nk, m"])
     for benchmark in benchmarks:
         for criterion in benchmark.of_dvar():
             fitting = [option for option in benchmark.cheaper(criterion) if option.moved < limit]
@@ -102,20 +95,20 @@ def _cost(option: Cheaper) -> str:
     return f"{100 * option.cost:.{0 if option.cost >= 0.1 else 1}f} %"
 
 
-def transfer_table(carried: Sequence[Transfer], wanted: float) -> Table:
+def transfer_table(carried: Sequence[Transfer], target: float) -> Table:
     """Return settings tuned on the method of a row and used on that of a column: budget used, quality kept."""
     targets = list(dict.fromkeys(transfer.target for transfer in carried))
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, show_edge=False)
     table.add_column("tuned on", no_wrap=True)
-    for target in targets:
-        table.add_column(target.replace("_", "\n"), justify="right")
+    for method in targets:
+        table.add_column(method.replace("_", "\n"), justify="right")
     for source in dict.fromkeys(transfer.source for transfer in carried):
         cells = {transfer.target: transfer for transfer in carried if transfer.source == source}
-        table.add_row(source, *(_carried_cell(cells[target], wanted) for target in targets))
+        table.add_row(source, *(_carried_cell(cells[method], target) for method in targets))
     return table
 
 
-def _carried_cell(transfer: Transfer, wanted: float) -> Text:
+def _carried_cell(transfer: Transfer, target: float) -> Text:
     kept = _percent(transfer.test.quality_kept)
     own = "bold " if transfer.source == transfer.target else ""
-    return Text(f"{100 * transfer.test.share.mean:.0f}/{kept:.1f}", own + ("green" if kept >= 100 * wanted else ""))
+    return Text(f"{100 * transfer.test.share.mean:.0f}/{kept:.1f}", own + ("green" if kept >= 100 * target else ""))

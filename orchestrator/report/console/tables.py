@@ -11,6 +11,7 @@ from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import RecordingSummary
 from orchestrator.replay.replay import Outcome, Spread, Summary
 from orchestrator.study.result import StudyResult, TrialResult
+from search_spaces.defaults import MethodDefaults
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,25 @@ class Row:
         return means | deviations | {"concepts": float(self.summary.concepts)}
 
 
+def new_table(left: Sequence[str] = (), right: Sequence[str] = ()) -> Table:
+    """Return an empty table in the style of all of them.
+
+    Args:
+        left: headings of its first columns, which are aligned to the left.
+        right: headings of the columns after them, which are aligned to the right.
+    """
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in left:
+        table.add_column(heading, no_wrap=True)
+    for heading in right:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
 def comparison_table(rows: Sequence[Row]) -> Table:
     """Return a table in the manner of the paper's Table 1: mean ± standard deviation over concepts."""
     unit = time_unit([row.summary.seconds for row in rows])
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("strategy", no_wrap=True)
-    for name in ("iterations", unit[0], "% of budget", "% of quality"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = new_table(["strategy"], ["iterations", unit[0], "% of budget", "% of quality"])
     for row in rows:
         table.add_row(Text(row.name), *_cells(row.summary, unit))
     return table
@@ -98,11 +111,8 @@ def front_table(result: StudyResult, rows: int = 12) -> Table:
 
 
 def _settings_table(result: StudyResult) -> Table:
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
-    table.add_column("setting", no_wrap=True)
-    for name in ("steps", *(["seconds"] if result.objective.cost == "seconds" else []), "kept %"):
-        table.add_column(name, justify="right", no_wrap=True)
+    seconds = ["seconds"] if result.objective.cost == "seconds" else []
+    table = new_table(["", "setting"], ["steps", *seconds, "kept %"])
     table.add_column("", no_wrap=True)
     return table
 
@@ -116,49 +126,63 @@ def _add(table: Table, result: StudyResult, label: str, trial: TrialResult, styl
 
 def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:
     """Return a table of the concepts that come with the program: name, class noun, and what each is meant for."""
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("concept", "class noun", "meant for"):
-        table.add_column(heading, no_wrap=True)
+    table = new_table(["concept", "class noun", "meant for"])
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def methods_table(rows: Sequence[tuple[str, str, int, int, float, Sequence[str]]]) -> Table:
+@dataclass(frozen=True)
+class MethodRow:
+    """A personalization method, as `dvar methods` shows it.
+
+    Attributes:
+        trains: what trains, in a few words.
+        defaults: its usual budget, and DVAR's N and alpha for it.
+        recipes: names of its recipes.
+    """
+
+    name: str
+    trains: str
+    defaults: MethodDefaults
+    recipes: Sequence[str]
+
+
+def methods_table(rows: Sequence[MethodRow]) -> Table:
     """Return a table of methods: name, what trains, budget, DVAR's N and alpha for it, and recipes."""
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("method", no_wrap=True)
+    table = new_table(["method"])
     table.add_column("trains")
     for heading in ("budget", "N", "alpha"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("recipes", no_wrap=True)
-    for name, trains, budget, window, threshold, recipes in rows:
-        table.add_row(name, trains, str(budget), str(window), f"{threshold:.2f}", ", ".join(recipes))
+    for row in rows:
+        numbers = (str(row.defaults.budget), str(row.defaults.window), f"{row.defaults.threshold:.2f}")
+        table.add_row(row.name, row.trains, *numbers, ", ".join(row.recipes))
     return table
 
 
 def recordings_table(recordings: Sequence[Recording]) -> Table:
     """Return a table of recordings: key, concept, method, seed, budget, and how the first quality went."""
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("key", "concept", "method"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("seed", "budget", "quality first", "best", "at step"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = new_table(["key", "concept", "method"], ["seed", "budget", "quality first", "best", "at step"])
     for recording in recordings:
-        measure = next(iter(recording.quality.scores), None)
-        figures = ["", "", ""]
-        if measure is not None and len(recording.quality.steps):
-            values = recording.quality.scores[measure]
-            figures = [f"{values[0]:.3f}", f"{values.max():.3f}", str(int(recording.quality.steps[values.argmax()]))]
         table.add_row(
             recording.key[:8],
             recording.concept,
             recording.identity.method,
             _seed(recording),
             str(recording.budget),
-            *figures,
+            *_quality_cells(recording),
         )
     return table
+
+
+def _quality_cells(recording: Recording) -> list[str]:
+    """Return the first and the best value of the first metric, and the step of the best one."""
+    metric = next(iter(recording.quality.scores), None)
+    if metric is None or not len(recording.quality.steps):
+        return ["", "", ""]
+    values = recording.quality.scores[metric]
+    return [f"{values[0]:.3f}", f"{values.max():.3f}", str(int(recording.quality.steps[values.argmax()]))]
 
 
 def _seed(recording: Recording) -> str:
@@ -168,10 +192,7 @@ def _seed(recording: Recording) -> str:
 
 def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> Table:
     """Return a table of runs: kind, concept, method, seed, state, steps, and why it ended or how long it is silent."""
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("run", "concept", "method", "state"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("steps", justify="right", no_wrap=True)
+    table = new_table(["run", "concept", "method", "state"], ["steps"])
     table.add_column("why")
     colours = {"running": "cyan", "failed": "red", "complete": "green", "stopped": "green"}
     for kind, summary in rows:
@@ -190,11 +211,9 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def course_table(recording: Recording) -> Table:
+def curve_table(recording: Recording) -> Table:
     """Return a recording's quality at every snapshot, with the loss and the seconds so far."""
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("step", *recording.quality.scores, "L_det", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = new_table(right=["step", *recording.quality.scores, "L_det", "seconds"])
     spent = (recording.steps.seconds + recording.steps.l_det_seconds).cumsum()
     for index, step in enumerate(recording.quality.steps.tolist()):
         scores = [f"{values[index]:.3f}" for values in recording.quality.scores.values()]

@@ -24,23 +24,23 @@ class _Run(Protocol):
 def demo_picture(
     concepts: Sequence[Concept],
     full: RecordingStore,
-    full_jobs: Sequence[_Run],
+    full_runs: Sequence[_Run],
     live: RecordingStore,
-    live_jobs: Sequence[_Run],
+    live_runs: Sequence[_Run],
 ) -> Image.Image:
-    """Draw one row a concept.
+    """Draw one row per concept.
 
     Args:
         concepts: at least one.
         full: where recordings of whole budgets are.
-        full_jobs: the job of each concept in it.
+        full_runs: the run of each concept in it.
         live: where runs are that a criterion stopped.
-        live_jobs: the job of each concept in it.
+        live_runs: the run of each concept in it.
     """
     rows = []
-    for concept, full_job, live_job in zip(concepts, full_jobs, live_jobs, strict=True):
-        at_stop, stop = _last_samples(live, live_job)
-        at_end, end = _last_samples(full, full_job)
+    for concept, full_run, live_run in zip(concepts, full_runs, live_runs, strict=True):
+        at_stop, stop = _last_samples(live, live_run)
+        at_end, end = _last_samples(full, full_run)
         half = len(at_stop) // 2 if concept.validation_prompts else len(at_stop)
         groups = (concept.decode(), at_stop[:half], at_end[:half], at_stop[half:])
         notes = {HEADINGS[1]: f"step {stop}", HEADINGS[2]: f"step {end}"}
@@ -50,9 +50,9 @@ def demo_picture(
     return figure(rows, dict.fromkeys(HEADINGS, SHOWN))
 
 
-def _last_samples(store: RecordingStore, job: _Run) -> tuple[list[Image.Image], int]:
+def _last_samples(store: RecordingStore, run: _Run) -> tuple[list[Image.Image], int]:
     """Return the samples of a run's last snapshot, those of the training prompt first, and its step."""
-    recording = store.find(job.identity)
+    recording = store.find(run.identity)
     assert isinstance(recording, Recording)
     step = int(recording.quality.steps[-1])
     with Image.open(store.snapshot_folder(recording.key, step) / SAMPLES) as sheet:

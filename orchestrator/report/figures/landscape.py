@@ -1,4 +1,4 @@
-"""The landscape as a picture: steps and quality over N and alpha, with the boundary of the rule and what was chosen."""
+"""The landscape as a picture: steps and quality over N and alpha, and the boundary of what keeps enough."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,18 +17,29 @@ def draw_landscape(
     landscape: Landscape,
     path: Path,
     *,
-    wanted: float,
-    usual: tuple[float, float],
+    target: float,
+    default: tuple[float, float],
     chosen: tuple[float, float] | None,
     title: str,
 ) -> None:
-    """Write a picture of a landscape.
+    """Write a picture of a landscape to the PNG `path`; see `landscape_figure` for the other arguments."""
+    landscape_figure(landscape, target=target, default=default, chosen=chosen, title=title).savefig(path)
+
+
+def landscape_figure(
+    landscape: Landscape,
+    *,
+    target: float,
+    default: tuple[float, float],
+    chosen: tuple[float, float] | None,
+    title: str,
+) -> "Figure":
+    """Draw a landscape: steps on the left, quality kept on the right, over threshold and window.
 
     Args:
         landscape: to draw.
-        path: of the PNG.
-        wanted: share of the best quality whose boundary is drawn, 0..1.
-        usual: window and threshold that were tried first.
+        target: share of the best quality to keep, whose boundary is drawn, 0..1.
+        default: window and threshold that were tried first.
         chosen: window and threshold of the best setting; None where another criterion is best.
         title: over both panels.
     """
@@ -43,22 +54,32 @@ def draw_landscape(
     _panel(figure, left, landscape, shares, "steps, % of the budget", "viridis_r")
     _panel(figure, right, landscape, 100 * landscape.quality_kept, f"% of the best {landscape.measure}", "cividis")
     left.set_ylabel("window N, steps")
-    front = landscape.front()
     for axes in (left, right):
-        kept = landscape.quality_kept
-        if kept.min() < wanted <= kept.max():
-            axes.contour(landscape.thresholds, landscape.windows, kept, [wanted], colors="white", linewidths=1.2)
-        axes.plot(
-            [landscape.thresholds[column] for _, column in front],
-            [landscape.windows[row] for row, _ in front],
-            ".", color=FRONT, markersize=3, label="none is better in both",
-        )  # fmt: skip
-        axes.plot(*reversed(usual), "D", color=PAPER, markeredgecolor="black", markersize=7, label="tried first")
-        if chosen is not None:
-            axes.plot(*reversed(chosen), "*", color=CHOSEN, markeredgecolor="black", markersize=14, label="chosen")
-        axes.plot([], [], color="0.6", linewidth=1.2, label=f"keeps {100 * wanted:.0f} %")
+        _mark(axes, landscape, target, default, chosen)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    figure.savefig(path)
+    return figure
+
+
+def _mark(
+    axes: "Axes",
+    landscape: Landscape,
+    target: float,
+    default: tuple[float, float],
+    chosen: tuple[float, float] | None,
+) -> None:
+    """Mark the boundary of what keeps enough, the front, and the settings that were tried first and chosen."""
+    kept, front = landscape.quality_kept, landscape.front()
+    if kept.min() < target <= kept.max():
+        axes.contour(landscape.thresholds, landscape.windows, kept, [target], colors="white", linewidths=1.2)
+    axes.plot(
+        [landscape.thresholds[column] for _, column in front],
+        [landscape.windows[row] for row, _ in front],
+        ".", color=FRONT, markersize=3, label="none is better in both",
+    )  # fmt: skip
+    axes.plot(*reversed(default), "D", color=PAPER, markeredgecolor="black", markersize=7, label="tried first")
+    if chosen is not None:
+        axes.plot(*reversed(chosen), "*", color=CHOSEN, markeredgecolor="black", markersize=14, label="chosen")
+    axes.plot([], [], color="0.6", linewidth=1.2, label=f"keeps {100 * target:.0f} %")
 
 
 def _panel(figure: "Figure", axes: "Axes", landscape: Landscape, values: Floats, label: str, colours: str) -> None:

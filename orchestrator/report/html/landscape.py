@@ -20,8 +20,8 @@ def write_landscape_page(
     landscape: Landscape,
     path: Path,
     *,
-    wanted: float,
-    usual: tuple[float, float],
+    target: float,
+    default: tuple[float, float],
     chosen: tuple[float, float] | None,
     title: str,
 ) -> None:
@@ -30,15 +30,15 @@ def write_landscape_page(
     Args:
         landscape: to show.
         path: of the HTML file.
-        wanted: share of the best quality at which the slider begins, 0..1.
-        usual: window and threshold that were tried first.
+        target: share of the best quality at which the slider begins, 0..1.
+        default: window and threshold that were tried first.
         chosen: window and threshold of the best setting; None where another criterion is best.
         title: of the page, plain text.
 
     Raises:
         ValueError: a value of the landscape is not finite.
     """
-    parts = {"title": escape(title), "data": _in_script(_numbers(landscape, wanted, usual, chosen))}
+    parts = {"title": escape(title), "data": _in_script(_numbers(landscape, target, default, chosen))}
     template = (files("orchestrator.report.html") / TEMPLATE).read_text(encoding="utf-8")
     # One pass, so that a title which looks like a place to fill stays text.
     page = re.sub(r"@@(title|data)@@", lambda place: parts[place[1]], template)
@@ -46,7 +46,7 @@ def write_landscape_page(
 
 
 def _numbers(
-    landscape: Landscape, wanted: float, usual: tuple[float, float], chosen: tuple[float, float] | None
+    landscape: Landscape, target: float, default: tuple[float, float], chosen: tuple[float, float] | None
 ) -> JsonDict:
     scale = 10**KEPT_DIGITS
     # Rounded down, so that the page never says of a setting that it keeps what it does not; the small number is for
@@ -55,8 +55,8 @@ def _numbers(
     return {
         "measure": landscape.measure,
         "budget": int(landscape.budget),
-        "wanted": float(wanted),
-        "usual": _point(usual),
+        "wanted": float(target),
+        "usual": _point(default),
         "chosen": _point(chosen) if chosen else None,
         "windows": landscape.windows.tolist(),
         "thresholds": landscape.thresholds.round(KEPT_DIGITS).tolist(),

@@ -1,11 +1,9 @@
-"""The landscape: exact at every point, and drawn."""
+"""The landscape: exact at every point."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from orchestrator.replay.landscape import survey
-from orchestrator.report.figures.landscape import draw_landscape
 from orchestrator.study.replayed import Study
 from trainables.errors import InvalidInput
 
@@ -38,16 +36,6 @@ def test_the_front_is_not_beaten(recordings):
         steps, kept = landscape.iterations[row, column], landscape.quality_kept[row, column]
         beaten = (landscape.iterations <= steps) & (landscape.quality_kept > kept + 1e-9)
         assert not beaten.any()
-
-
-def test_the_picture_shows_what_was_chosen(recordings, tmp_path):
-    landscape, sizes = survey(recordings, MEASURE), []
-    for name, chosen in (("with.png", (60, 0.5)), ("without.png", None)):
-        draw_landscape(landscape, tmp_path / name, wanted=0.9, usual=(15, 0.15), chosen=chosen, title="DVAR")
-        with Image.open(tmp_path / name) as picture:
-            colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-            sizes.append(int((np.abs(colours.astype(int) - (255, 90, 54)).sum(axis=1) < 12).sum()))
-    assert sizes[0] > 100 > sizes[1]
 
 
 def test_a_recording_that_cannot_answer(recordings):

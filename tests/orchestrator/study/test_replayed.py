@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import optuna
 import pytest
 import yaml
 
@@ -9,6 +10,7 @@ from orchestrator.config.load import build
 from orchestrator.criteria import DVAR
 from orchestrator.study import best as best_file
 from orchestrator.study.replayed import Study
+from orchestrator.study.storage import open_storage
 from search_spaces import dvar as dvar_space
 from trainables.errors import InvalidInput
 
@@ -30,9 +32,14 @@ def test_the_best_setting_keeps_the_quality_in_fewer_steps_than_the_papers(recor
 
 def test_the_rule_binds(recordings):
     """More quality costs more steps; and one setting fewer steps than the best breaks the objective."""
-    strict = Study(recordings, quality_kept=0.99).search(60).best
-    loose = Study(recordings, quality_kept=0.6).search(60).best
-    assert strict.iterations > loose.iterations
+    strict, loose = (Study(recordings, quality_kept=kept).search(60) for kept in (0.99, 0.6))
+    assert strict.best.iterations > loose.best.iterations
+    for result, kept in ((strict, 0.99), (loose, 0.6)):
+        assert result.best.is_feasible
+        cheaper = [trial for trial in result.tried if trial.iterations < result.best.iterations]
+        assert cheaper
+        assert all(trial.quality_kept < kept for trial in cheaper)
+        assert any(trial.iterations < result.best.iterations for trial in result.neighbours)
 
 
 def test_the_papers_setting_is_tried_first(recordings):
@@ -81,7 +88,6 @@ def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, tmp_path
     second = Study(recordings).search(12, **options)
     assert seen == list(range(1, 13))
     assert {default.criterion for default in first.defaults} == {default.criterion for default in second.defaults}
-    import optuna
 
     (name,) = optuna.get_all_study_names(storage)
     trials = optuna.load_study(study_name=name, storage=storage).trials
@@ -133,7 +139,6 @@ def test_any_seed_will_do(recordings):
 
 
 def test_an_interrupted_trial_is_not_left_running(recordings, tmp_path, monkeypatch):
-    import optuna
 
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     study = Study(recordings)
@@ -250,10 +255,6 @@ def work(storage, recordings):
 def test_several_processes_work_on_one_study(recordings, tmp_path):
     import multiprocessing
 
-    import optuna
-
-    from orchestrator.study.storage import open_storage
-
     storage = f"journal:{tmp_path / 'study.log'}"
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=work, args=(storage, recordings)) for _ in range(2)]
@@ -272,7 +273,7 @@ def test_several_processes_work_on_one_study(recordings, tmp_path):
 
 
 def test_a_worker_knows_what_the_others_found(recordings, tmp_path):
-    """Another search runs to its end while this one is under way: both end with the better of their results."""
+    """Another search runs to its end while this one is under way: both end knowing every setting that either tried."""
     storage, others = f"journal:{tmp_path / 'study.log'}", []
 
     def other_works(count, best):
@@ -282,10 +283,13 @@ def test_a_worker_knows_what_the_others_found(recordings, tmp_path):
     result = Study(recordings).search(40, storage=storage, on_trial=other_works)
     (other,) = others
     assert result.best.rank <= other.best.rank
-    assert {trial.criterion for trial in result.tried} >= {
-        trial.criterion for trial in other.tried if trial in result.tried
-    }
-    assert len(result.tried) >= 30
+    trials = optuna.load_study(study_name=None, storage=open_storage(storage)).get_trials(
+        states=[optuna.trial.TrialState.COMPLETE]
+    )
+    chosen = {(trial.params["dvar.window"], round(trial.params["dvar.threshold"], 2)) for trial in trials}
+    assert len(chosen) >= 30
+    for search in (result, other):
+        assert {(trial.params["window"], trial.params["threshold"]) for trial in search.tried} >= chosen
 
 
 def test_a_password_is_not_shown(recordings):
@@ -315,7 +319,6 @@ def test_the_space_of_another_distributions_criterion_is_found(recordings, tmp_p
 
 
 def test_another_space_is_another_study(recordings, tmp_path, monkeypatch):
-    import optuna
 
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     Study(recordings).search(3, storage=storage)

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.recordings.recording import Quality
 from orchestrator.study.replayed import Study
-from orchestrator.study.robustness import NEAR, assess
+from orchestrator.study.robustness import NEAR, Interval, LeftOut, Robustness, assess
 
 
 @pytest.fixture
@@ -68,9 +68,16 @@ def test_the_settings_that_are_as_good(result):
 
 def test_where_no_setting_keeps_enough_none_is_as_good(make_recording):
     recordings = [make_recording(name, 200, seed=i) for i, name in enumerate("ab")]
-    robustness = assess(Study(recordings, quality_kept=1.0).search(8))
+    result = Study(recordings, quality_kept=1.0).search(8)
+    assert result.best.quality_kept < 1
+    assert all(trial.quality_kept < 1 for trial in result.tried)
+    robustness = assess(result)
     assert robustness.near_ranges == {}
-    assert not robustness.is_inconclusive or robustness.left_out_quality < 0.98
+    assert robustness.risk == 1.0
+    assert not robustness.is_inconclusive  # it falls short by a billionth, and surely so
+    hopeless = study_of(make_recording, [0.5] * 3, settings=1)
+    assert hopeless.near_ranges == {}
+    assert hopeless.is_inconclusive
 
 
 def with_quality(recording, kept):
@@ -80,10 +87,10 @@ def with_quality(recording, kept):
     return dataclasses.replace(recording, quality=Quality(steps, scores, recording.quality.seconds))
 
 
-def study_of(make_recording, kept):
+def study_of(make_recording, kept, settings=20):
     """A study of concepts of which each keeps its share until the last snapshot."""
     recordings = [with_quality(make_recording(f"c{i:02d}", 200, seed=i), value) for i, value in enumerate(kept)]
-    return assess(Study(recordings, quality_kept=0.8).search(20))
+    return assess(Study(recordings, quality_kept=0.8).search(settings))
 
 
 def test_a_choice_that_one_concept_makes_is_called_luck(make_recording):
@@ -96,6 +103,17 @@ def test_more_concepts_of_the_same_kind_are_enough(make_recording):
     few, many = (study_of(make_recording, [0.7, 0.92] * count) for count in (1, 24))
     assert few.is_inconclusive
     assert not many.is_inconclusive
+
+
+@pytest.mark.parametrize(
+    ("left_out", "low", "is_inconclusive"),
+    [(0.785, 0.79, False), (0.775, 0.79, True), (0.80, 0.755, False), (0.80, 0.745, True)],
+)
+def test_what_is_too_little_to_say_anything(left_out, low, is_inconclusive):
+    """Concepts that were left out keep over two points too little, or resampled ones over five."""
+    kept, cost = Interval(0.81, low, 0.83), Interval(50.0, 40.0, 60.0)
+    cases = tuple(LeftOut(name, None, 50.0, left_out) for name in "ab")
+    assert Robustness(cost, kept, 0.8, 0.1, cases, {}).is_inconclusive is is_inconclusive
 
 
 def test_one_concept_says_nothing_of_others(make_recording):

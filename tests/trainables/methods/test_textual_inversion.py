@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from trainables.data.concept import ConceptImage
+from trainables.data.inputs import LatentDistributions
 from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.models.stable_diffusion import load
@@ -213,8 +213,37 @@ def test_half_precision_models_are_sampled_and_train_in_float32(tiny_path, toy_c
     assert measured.seconds.keys() == {"train", "val"}
 
 
-def test_two_images_or_one(base, toy_concepts):
-    concept = dataclasses.replace(toy_concepts[0], images=toy_concepts[0].images[:1])
-    assert isinstance(concept.images[0], ConceptImage)
-    training = Training(base, TextualInversion(), concept)
-    assert training.step().l_det > 0
+@pytest.mark.parametrize("count", [1, 2])
+def test_two_images_or_one(base, toy_concepts, count):
+    """Every image is shown and no other, and L_det is the mean squared error on what the fixed inputs show."""
+    concept = dataclasses.replace(toy_concepts[0], images=toy_concepts[0].images[:count])
+    with Training(base, TextualInversion(), concept) as training:
+        inputs = training.fixed_batch.inputs
+        assert set(inputs.images) == set(range(count))
+        row = training.step()
+        with torch.no_grad():
+            prediction = base.predict(
+                inputs.noisy_latents_bchw, inputs.timesteps_b, base.encode_text(inputs.input_ids_bl)
+            )
+        assert row.l_det == pytest.approx((prediction - inputs.target_bchw).square().mean().item(), rel=1e-5)
+        latents = LatentDistributions(base, concept.decode()).mean_nfchw
+        assert len(latents) == count
+        noise_free = [
+            (inputs.noisy_latents_bchw[i] - inputs.target_bchw[i] * _noise_share(base, t)) / _signal_share(base, t)
+            for i, t in enumerate(inputs.timesteps_b.tolist())
+        ]
+        nearest = [
+            min(range(count), key=lambda image: (latents[image] - latent).square().mean(dim=(1, 2, 3)).min().item())
+            for latent, t in zip(noise_free, inputs.timesteps_b.tolist(), strict=True)
+            if t < 900  # later ones hold hardly anything of the image
+        ]
+        shown = [image for image, t in zip(inputs.images, inputs.timesteps_b.tolist(), strict=True) if t < 900]
+        assert nearest == shown
+
+
+def _signal_share(base, timestep):
+    return base.schedule.alphas_cumprod[timestep].sqrt()
+
+
+def _noise_share(base, timestep):
+    return (1 - base.schedule.alphas_cumprod[timestep]).sqrt()

@@ -61,9 +61,9 @@ def landscape(make_recording):
 def write(tmp_path):
     """Write a page and return its text."""
 
-    def write(landscape, *, wanted=0.9, usual=(15, 0.15), chosen=(60, 0.5), title="DVAR"):
+    def write(landscape, *, target=0.9, default=(15, 0.15), chosen=(60, 0.5), title="DVAR"):
         path = tmp_path / "landscape.html"
-        write_landscape_page(landscape, path, wanted=wanted, usual=usual, chosen=chosen, title=title)
+        write_landscape_page(landscape, path, target=target, default=default, chosen=chosen, title=title)
         return path.read_text(encoding="utf-8")
 
     return write
@@ -71,7 +71,7 @@ def write(tmp_path):
 
 def test_the_numbers_are_the_landscape_s(landscape, write):
     # NumPy's own numbers, as a study's settings may have them.
-    numbers = Page(write(landscape, wanted=0.925, usual=(np.int64(15), np.float64(0.15)))).numbers
+    numbers = Page(write(landscape, target=0.925, default=(np.int64(15), np.float64(0.15)))).numbers
     assert numbers["windows"] == landscape.windows.tolist()
     assert numbers["thresholds"] == [round(0.01 * (i + 1), 2) for i in range(95)]
     assert np.array(numbers["iterations"]) == pytest.approx(landscape.iterations, abs=6e-4)

@@ -1,0 +1,53 @@
+"""The lines that `dvar tune` prints: every number in them is the one that was measured."""
+
+import re
+
+import pytest
+
+from orchestrator.report.console.study import best_lines, robustness_lines
+from orchestrator.study.replayed import Study
+from orchestrator.study.robustness import Interval, LeftOut, Robustness
+
+
+def numbers(line):
+    return [float(text) for text in re.findall(r"\d+(?:\.\d+)?", line)]
+
+
+@pytest.fixture
+def robustness():
+    cost, kept = Interval(66.0, 61.04, 72.0), Interval(0.912, 0.884, 0.931)
+    cases = (LeftOut("a", None, 70.0, 0.90), LeftOut("b", None, 60.0, 0.88))
+    return Robustness(cost, kept, 0.9, 0.37, cases, {"window": (18, 22), "threshold": (0.3, 0.3)})
+
+
+def test_the_interval_the_risk_and_what_was_left_out(robustness):
+    near, interval, left_out = robustness_lines(robustness, "steps")
+    assert numbers(near) == [5, 18, 22]  # within 5 %; a parameter that does not vary is not shown
+    assert numbers(interval) == [61.0, 72.0, 88.4, 93.1, 37, 100, 90]
+    assert numbers(left_out) == [65.0, 89.0, 66.0, 91.2]
+    assert "threshold" not in near
+
+
+def test_too_few_concepts(robustness):
+    single = Robustness(robustness.cost, robustness.quality_kept, 0.9, 0.0, (), {})
+    (line,) = robustness_lines(single, "steps")
+    assert numbers(line) == []
+    uncertain = Robustness(robustness.cost, Interval(0.91, 0.7, 0.95), 0.9, 0.4, robustness.left_out, {})
+    assert numbers(list(robustness_lines(uncertain, "steps"))[-1]) == [90]
+
+
+def test_the_best_setting(make_recording):
+    result = Study([make_recording("a", 200), make_recording("b", 200, seed=1)], quality_kept=0.8).search(10)
+    (line,) = best_lines(result)
+    window, threshold, needs, budget, saved, kept = numbers(line)
+    best = result.best
+    assert (window, threshold) == (best.params["window"], best.params["threshold"])
+    assert (needs, budget) == (pytest.approx(best.iterations, abs=0.06), 200)
+    assert saved == pytest.approx(100 * (1 - best.iterations / 200), abs=0.06)
+    assert kept == pytest.approx(100 * best.quality_kept, abs=0.06)
+
+
+def test_that_no_setting_keeps_enough(make_recording):
+    result = Study([make_recording("a", 200)], quality_kept=1.0).search(5)
+    warning, _ = best_lines(result)
+    assert numbers(warning) == [100]

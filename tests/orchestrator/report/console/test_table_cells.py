@@ -1,0 +1,222 @@
+"""Every column of every table, against values computed by hand."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from orchestrator.criteria import DVAR, FewIterations
+from orchestrator.recordings.recording import Quality
+from orchestrator.recordings.store import RecordingSummary
+from orchestrator.replay.replay import Outcome, Summary
+from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
+from orchestrator.report.console.tables import (
+    MethodRow,
+    Row,
+    comparison_table,
+    concepts_table,
+    curve_table,
+    front_table,
+    methods_table,
+    recordings_table,
+    status_table,
+    study_table,
+)
+from orchestrator.study.benchmark import BenchmarkRow, Cheaper, Transfer
+from orchestrator.study.result import Objective, StudyResult
+from orchestrator.study.robustness import Interval, LeftOut, Robustness
+from search_spaces.defaults import MethodDefaults
+from trainables.settings import LDetSchedule
+
+
+def cells(table):
+    """Column heading to its cells, as text."""
+    console = Console(width=200)
+    columns = {}
+    for index, column in enumerate(table.columns):
+        texts = [console.render_str(cell).plain if isinstance(cell, str) else cell.plain for cell in column.cells]
+        columns[str(column.header) or f"#{index}"] = texts
+    return columns
+
+
+def outcome(concept, stop, kept, *, seed=0, seconds=None, budget=200):
+    seconds = stop / 10 if seconds is None else seconds
+    return Outcome(concept, seed, stop, stop < budget, budget, seconds, kept * 0.8, 0.8)
+
+
+def test_comparison():
+    """Two seeds of a concept count as one: 60 and 100 steps are 80, which with 120 make 100 ± 28.3."""
+    outcomes = [outcome("a", 60, 0.8), outcome("a", 100, 1.0, seed=1), outcome("b", 120, 0.7)]
+    assert cells(comparison_table([Row.of("DVAR", outcomes)])) == {
+        "strategy": ["DVAR"],
+        "iterations": ["100.0 ± 28.3"],
+        "seconds": ["10.0 ± 2.8"],
+        "% of budget": ["50.0 ± 14.1"],
+        "% of quality": ["80.0 ± 14.1"],
+    }
+    long = Row.of("full", [outcome("a", 200, 1.0, seconds=600.0)])
+    assert cells(comparison_table([long]))["minutes"] == ["10.0"]
+
+
+@pytest.fixture
+def result():
+    """Four settings of two criteria that keep 95, 91, 85 and 99 %."""
+    objective = Objective(0.9)
+
+    def trial(name, criterion, stop, kept):
+        params = {field.name: getattr(criterion, field.name) for field in dataclasses.fields(criterion)}
+        return objective.judge(name, params, criterion, [outcome("a", stop, kept), outcome("b", stop + 10, kept)])
+
+    best, default = trial("dvar", DVAR(20, 0.3), 60, 0.91), trial("dvar", DVAR(30, 0.2), 90, 0.95)
+    near, other = trial("dvar", DVAR(18, 0.3), 50, 0.85), trial("few_iterations", FewIterations(120), 115, 0.99)
+    tried = (default, best, near, other)
+    return StudyResult(objective, 200, 4, best=best, defaults=(default,), neighbours=(near,), tried=tried)
+
+
+def test_study(result):
+    assert cells(study_table(result)) == {
+        "#0": ["best", "near", "other", "first"],
+        "setting": [
+            "DVAR(window=20, threshold=0.3)",
+            "DVAR(window=18, threshold=0.3)",
+            "FewIterations(steps=120)",
+            "DVAR(window=30, threshold=0.2)",
+        ],
+        "steps": ["65.0", "55.0", "120.0", "95.0"],
+        "kept %": ["91.0", "85.0", "99.0", "95.0"],
+        "#4": ["", "low", "", ""],
+    }
+
+
+def test_seconds_are_shown_where_they_are_the_cost(result):
+    trials = tuple(dataclasses.replace(trial, cost=trial.summary.seconds.mean) for trial in result.tried)
+    result = dataclasses.replace(result, objective=Objective(0.9, cost="seconds"), tried=trials, best=trials[1])
+    assert cells(study_table(result))["seconds"][0] == "6.5"
+
+
+def test_front(result):
+    shown = cells(front_table(result))
+    assert (shown["steps"], shown["kept %"]) == (["55.0", "65.0", "95.0", "120.0"], ["85.0", "91.0", "95.0", "99.0"])
+
+
+def test_recordings(make_recording):
+    """The quality rises and falls: the best is neither the first nor the last, and its own step is shown."""
+    recording = make_recording("robot", 40, seed=3)
+    quality = Quality(np.array([0, 20, 40]), {"train_clip_image": np.array([0.25, 0.75, 0.5])}, np.ones(3))
+    recording = dataclasses.replace(
+        recording, quality=quality, identity=recording.identity.with_fields(method={"name": "svdiff"})
+    )
+    unscored = dataclasses.replace(recording, quality=Quality(np.array([], dtype=int), {}, np.ones(0)))
+    assert cells(recordings_table([recording, unscored])) == {
+        "key": [recording.key[:8]] * 2,
+        "concept": ["robot"] * 2,
+        "method": ["svdiff"] * 2,
+        "seed": ["3"] * 2,
+        "budget": ["40"] * 2,
+        "quality first": ["0.250", ""],
+        "best": ["0.750", ""],
+        "at step": ["20", ""],
+    }
+
+
+def test_status():
+    def summary(state, age, seed=0, reason="the budget is used up"):
+        return RecordingSummary("k", "dog", "svdiff", seed, state, 30, 40, "/x", reason, age, None)
+
+    rows = [("full length", summary("complete", 5)), ("live", summary("running", 7300, seed=2))]
+    assert cells(status_table(rows)) == {
+        "run": ["full length", "live"],
+        "concept": ["dog", "dog, seed 2"],
+        "method": ["svdiff"] * 2,
+        "state": ["complete", "running"],
+        "steps": ["30/40"] * 2,
+        "why": ["the budget is used up", "last written 2 h ago"],
+    }
+
+
+def test_curve(make_recording):
+    recording = make_recording("a", 40, every=20)
+    shown = cells(curve_table(recording))
+    assert shown["step"] == ["0", "20", "40"]
+    assert shown["train_clip_image"] == [f"{value:.3f}" for value in recording.quality.scores["train_clip_image"]]
+    assert shown["L_det"] == ["", f"{recording.steps.l_det[19]:.5f}", f"{recording.steps.l_det[39]:.5f}"]
+    assert shown["seconds"] == ["", "3.0", "6.0"]
+
+
+def test_methods_and_concepts():
+    row = MethodRow("mine", "norms", MethodDefaults(500, 80, 0.25), ["fast", "slow"])
+    assert cells(methods_table([row])) == {
+        "method": ["mine"],
+        "trains": ["norms"],
+        "budget": ["500"],
+        "N": ["80"],
+        "alpha": ["0.25"],
+        "recipes": ["fast, slow"],
+    }
+    assert cells(concepts_table([("robot_1", "robot", "test")])) == {
+        "concept": ["robot_1"],
+        "class noun": ["robot"],
+        "meant for": ["test"],
+    }
+
+
+def benchmark_row(label, criterion, stop, kept, below, left_out=None):
+    tuning = Summary.of([outcome("a", 50, 0.93)])
+    test = Summary.of([outcome("b", stop, kept), outcome("c", stop, kept)])
+    robustness = None
+    if left_out is not None:
+        interval = Interval(0.9, 0.88, 0.92)
+        robustness = Robustness(interval, interval, 0.9, 0.4, (LeftOut("a", None, 70.0, left_out),), {})
+    return BenchmarkRow("svdiff", label, criterion, tuning, test, below, robustness)
+
+
+def test_benchmark():
+    rows = [
+        benchmark_row("usual", DVAR(20, 0.3), 80, 0.95, 0.25),
+        benchmark_row("tuned", FewIterations(60), 60, 0.91, 0.5, left_out=0.89),
+    ]
+    table = benchmark_table(rows, 0.9)
+    assert cells(table) == {
+        "\n": ["usual", "tuned"],
+        "\ncriterion": ["DVAR(20, 0.3)", "FewIterations(60)"],
+        "tuning\nkept %": ["93.0", "93.0"],
+        "left\nout %": ["", "89.0"],
+        "test\nsteps": ["80.0", "60.0"],
+        "\nseconds": ["8.0", "6.0"],
+        "\nkept %": ["95.0", "91.0"],
+        "\n< 90 %": ["25 %", "50 %"],
+    }
+    assert table.title == "svdiff: 1 concepts tune, 2 test"
+    assert [str(row.style) for row in table.rows] == ["", "bold green"]
+
+
+def test_cheaper_evaluations():
+    options = [
+        Cheaper(LDetSchedule(5, 2), 2, 0.05, 0.01),
+        Cheaper(LDetSchedule(4), 8, 0.25, 0.019),
+        Cheaper(LDetSchedule(1, 4), 4, 0.5, 0.0),
+        Cheaper(LDetSchedule(1), 8, 1.0, 0.0),
+    ]
+    moved = dataclasses.replace(options[0], moved=0.03)
+    dvar = DVAR(20, 0.3)
+    options.insert(0, dataclasses.replace(moved, cost=0.01))
+    benchmark = SimpleNamespace(method="svdiff", of_dvar=lambda: [dvar], cheaper=lambda criterion: options)
+    assert cells(cheaper_table([benchmark], 0.02)) == {
+        "\nmethod": ["svdiff"],
+        "\ncriterion": ["DVAR(20, 0.3)"],
+        "every\nk steps": ["4 (25 %)"],
+        "m inputs\nin turn": ["4 (50 %)"],
+        "both\nk, m": ["5, 2 (5.0 %)"],
+    }
+
+
+def test_transfer():
+    def transfer(source, target, stop, kept):
+        return Transfer(source, target, DVAR(20, 0.3), Summary.of([outcome("a", stop, kept)]))
+
+    table = transfer_table(
+        [transfer("p_plus", "p_plus", 60, 0.91), transfer("p_plus", "svdiff", 100, 0.75)], target=0.9
+    )
+    assert cells(table) == {"tuned on": ["p_plus"], "p\nplus": ["30/91.0"], "svdiff": ["50/75.0"]}
