@@ -13,6 +13,7 @@ from orchestrator.commands.tune import search_by_replay
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.report.figures.demo import demo_picture
+from orchestrator.storage.atomic import replacing
 from trainables.settings import MINIATURE, OF_THE_MINIATURE
 
 PICTURE = "demo.png"
@@ -49,7 +50,8 @@ def _draw(context: CommandContext, criterion: Criterion) -> None:
         runs.run_specs(experiment, concepts, criterion),
     )
     target = (runs.storage_of(experiment).path or Path()) / PICTURE
-    picture.save(target)
+    with replacing(target) as file:
+        picture.save(file, format="PNG")
     context.say(f"\npicture of the concepts, their samples at the stop and at the full budget: {escape(str(target))}")
 
 

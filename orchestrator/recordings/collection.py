@@ -36,8 +36,8 @@ def read_place(place: str) -> list[Recording]:
     """
     if place == BUILTIN:
         return [recording for pack in _builtin_packs() for recording in read_pack(pack)]
-    if is_packed(place):
-        return read_pack(Path(place).expanduser())
+    if (pack := _pack_file(place)) is not None:
+        return read_pack(pack)
     store = open_store(place)
     recordings = [store.read(row.key) for row in store.list() if row.state == "complete"]
     if not recordings:
@@ -47,8 +47,12 @@ def read_place(place: str) -> list[Recording]:
 
 def is_packed(place: str) -> bool:
     """Whether a place is one or several packs rather than a storage."""
+    return place == BUILTIN or _pack_file(place) is not None
+
+
+def _pack_file(place: str) -> Path | None:
     path = Storage(place).path
-    return place == BUILTIN or (path is not None and path.is_file())
+    return path if path is not None and path.is_file() else None
 
 
 def _builtin_packs() -> list[Path]:

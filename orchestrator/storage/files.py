@@ -92,6 +92,12 @@ class Files(ABC):
         return sizes
 
 
+def join_url(url: str, *parts: str) -> str:
+    """Return the URL or path of what lies below another one."""
+    below = "/".join(parts)
+    return f"{url}{below}" if url.endswith("/") else f"{url}/{below}"
+
+
 def check_name(name: str) -> None:
     """Check that a relative file name stays inside its folder on every file system.
 
@@ -184,7 +190,7 @@ class RemoteFiles(Files):
     url: str
 
     def at(self, name: str) -> "RemoteFiles":
-        return RemoteFiles(f"{self.url.rstrip('/')}/{name}")
+        return RemoteFiles(join_url(self.url, name))
 
     @retried("read")
     def read(self, name: str) -> bytes | None:

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from trainables.errors import InvalidInput
+from trainables.text import first_line
 
 #: Seconds between the tries of a file operation, beside those that the library of an object store makes by itself.
 PAUSES = (1.0, 2.0, 4.0, 8.0)
@@ -103,5 +104,5 @@ def _failure(url: str, name: str, done: str, error: Exception) -> StorageFailure
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"

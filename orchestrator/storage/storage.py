@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.storage.files import Files, LocalFiles, RemoteFiles
+from orchestrator.storage.files import Files, LocalFiles, RemoteFiles, join_url
+from trainables.errors import InvalidInput
 
 _LOCAL_PROTOCOLS = ("file://", "local://")
 
@@ -17,6 +18,9 @@ class Storage:
 
     Args:
         place: a folder, a file:// URL, or a URL of any kind that fsspec knows, such as "s3://bucket/runs".
+
+    Raises:
+        InvalidInput: the home folder of a user is named who is not known here.
 
     Attributes:
         url: the absolute folder, or the URL without a slash at its end.
@@ -34,9 +38,7 @@ class Storage:
         text = os.fspath(place)
         for protocol in _LOCAL_PROTOCOLS:
             text = text.removeprefix(protocol)
-        is_remote = "://" in text
-        url = text.rstrip("/") if is_remote else str(Path(text).expanduser().resolve())
-        object.__setattr__(self, "url", url)
+        object.__setattr__(self, "url", _tidy_url(text) if "://" in text else _absolute(text))
 
     def __str__(self) -> str:
         return self.url
@@ -53,9 +55,22 @@ class Storage:
 
     def at(self, *parts: str) -> "Storage":
         """Return the place below it."""
-        return Storage("/".join([self.url, *parts]))
+        return Storage(join_url(self.url, *parts))
 
     def files(self) -> Files:
         """Return its files."""
         path = self.path
         return RemoteFiles(self.url) if path is None else LocalFiles(path)
+
+
+def _tidy_url(url: str) -> str:
+    """Return a URL without slashes at its end, but for those of its protocol."""
+    protocol, _, path = url.partition("://")
+    return f"{protocol}://{path.rstrip('/')}"
+
+
+def _absolute(path: str) -> str:
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise InvalidInput(f"storage {path!r} names the home folder of a user who is not known here; give a folder")
+    return os.path.realpath(expanded)

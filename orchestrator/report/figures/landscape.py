@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.recordings.recording import Floats
 from orchestrator.replay.landscape import Landscape
+from orchestrator.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,9 @@ def draw_landscape(
     title: str,
 ) -> None:
     """Write a picture of a landscape to the PNG `path`; see `landscape_figure` for the other arguments."""
-    landscape_figure(landscape, target=target, default=default, chosen=chosen, title=title).savefig(path)
+    figure = landscape_figure(landscape, target=target, default=default, chosen=chosen, title=title)
+    with replacing(path) as file:
+        figure.savefig(file, format="png")
 
 
 def landscape_figure(

@@ -9,11 +9,13 @@ from orchestrator.cli.app import app
 from orchestrator.commands.context import _default_best
 from orchestrator.config.load import build
 from orchestrator.recordings import RecordingStore
-from orchestrator.recordings.collection import open_store
+from orchestrator.recordings.collection import open_store, read_place
 from orchestrator.recordings.identity import RunIdentity
+from orchestrator.recordings.pack import write_pack
 from orchestrator.storage.files import LocalFiles, RemoteFiles
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking.mlflow import tracking_uri
+from trainables.errors import InvalidInput
 
 
 @pytest.fixture
@@ -39,6 +41,29 @@ def test_other_urls_are_remote():
     bucket = Storage("s3://bucket/runs/")
     assert (bucket.url, bucket.path, bucket.is_local) == ("s3://bucket/runs", None, False)
     assert bucket.at("live", "x").files() == RemoteFiles("s3://bucket/runs/live/x")
+
+
+@pytest.mark.parametrize("url", ["memory://", "s3://"])
+def test_a_protocol_alone_is_no_folder(home, url):
+    assert (Storage(url).url, Storage(url).is_local) == (url, False)
+    assert Storage(url).at("a", "b").url == f"{url}a/b"
+    assert Storage("/").at("tmp").url == "/tmp"
+
+
+def test_links_and_unknown_homes(home):
+    (home / "loop").symlink_to(home / "loop")
+    assert Storage(home / "loop").is_local
+    (home / "link").symlink_to(home / "here")
+    assert Storage("~/link").path == home / "here"
+    with pytest.raises(InvalidInput, match="'~nobody-of-that-name/x'"):
+        Storage("~nobody-of-that-name/x")
+
+
+def test_a_pack_is_found_by_every_spelling(home, make_recording):
+    recording = make_recording("a")
+    write_pack([recording], home / "x.parquet")
+    for spelling in (f"file://{home}/x.parquet", "~/x.parquet", str(home / "x.parquet")):
+        assert [packed.key for packed in read_place(spelling)] == [recording.key]
 
 
 def test_commands_take_every_spelling(home):
