@@ -4,11 +4,12 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/.installed
 
-.PHONY: demo test lint bench bench-all clean help
+.PHONY: demo test unit lint bench bench-all clean help
 
 help:
 	@echo "make demo    install into $(VENV), then show the program on its embedded miniature (minutes)"
 	@echo "make test    install, then run the tests (make test ARGS='-k dvar' for some of them)"
+	@echo "make unit    the tests without Ray, networks and processes: under a minute"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make bench   compare speeds side by side; make bench-all also what takes 40 minutes"
 	@echo "make clean   remove the environment and caches"
@@ -18,6 +19,9 @@ demo: $(ENVIRONMENT)
 
 test: $(ENVIRONMENT)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+unit: $(ENVIRONMENT)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -q -m "not ray and not model and not process and not slow and not gpu" $(ARGS)
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .

@@ -10,6 +10,22 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
+#: What a fixture brings decides the marker of the tests that use it; files whose tests start processes say so.
+BROUGHT = {
+    "ray": {"cluster", "recorded", "nodes"},
+    "model": {"tiny_path", "loaded_base", "base", "models", "toy_concepts", "weights", "evaluator", "small_settings"},
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Ray, or networks and rendered images: `make unit` does without."""
+    for item in items:
+        for marker, fixtures in BROUGHT.items():
+            if fixtures & set(getattr(item, "fixturenames", ())):
+                item.add_marker(marker)
+
+
 @pytest.fixture(autouse=True)
 def no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a developer's own MLflow and Ray addresses out of the tests."""

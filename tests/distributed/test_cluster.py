@@ -7,6 +7,8 @@ import pytest
 from orchestrator.recordings import RecordingStore
 from tests.distributed.conftest import RAY
 
+pytestmark = pytest.mark.process
+
 DVAR = [sys.executable, "-c", "from orchestrator.cli.app import main; main()"]
 FEW = ["--only", "robot_1,duck_1"]
 

@@ -14,6 +14,8 @@ from orchestrator.recordings import RecordingStore
 from orchestrator.study.storage import FilesJournal
 from trainables.miniature.entries import FEW
 
+pytestmark = pytest.mark.process
+
 CONCEPTS, BUDGET = FEW[:4], 240
 CHECKPOINT_SECONDS = 1
 #: What is trained again after a death was trained so many seconds before it at most: a checkpoint waits for the end of

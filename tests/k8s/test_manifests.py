@@ -15,6 +15,8 @@ import yaml
 
 from orchestrator.config.load import build
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "k8s" / "base"
 SCHEMAS = ROOT.parent / "shared" / "k8s-schemas"

@@ -8,6 +8,8 @@ import pytest
 
 from orchestrator.cli.startup import ForeignPackageError, check_packages
 
+pytestmark = pytest.mark.process
+
 DVAR = [sys.executable, "-c", "from orchestrator.cli.app import main; main()"]
 
 

@@ -12,6 +12,8 @@ import yaml
 from diffusers.utils import load_image
 from PIL import Image, ImageDraw
 
+pytestmark = pytest.mark.process
+
 
 def dvar(folder, *arguments):
     command = [sys.executable, "-c", "from orchestrator.cli.app import main; main()", *arguments]

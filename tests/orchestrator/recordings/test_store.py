@@ -379,6 +379,7 @@ recorder.ended("complete", "")
 """
 
 
+@pytest.mark.process
 def test_kills_at_random_moments_lose_nothing_and_spoil_nothing(local, tmp_path):
     work = tmp_path / "work"
     work.mkdir()

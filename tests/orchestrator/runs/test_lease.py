@@ -12,6 +12,8 @@ from orchestrator.runs import lease
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 
+pytestmark = pytest.mark.process
+
 
 def hold(url, ready, end):
     try:

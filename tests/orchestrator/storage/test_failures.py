@@ -20,6 +20,8 @@ from orchestrator.recordings.identity import RunIdentity
 from orchestrator.storage import retry as persistence
 from orchestrator.storage.storage import Storage
 
+pytestmark = pytest.mark.process
+
 BUDGET, EVERY = 12, 4
 TESTS = count()
 REFUSAL = b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"

@@ -21,7 +21,7 @@ PROGRAMS = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("
 INITDB = next((path for path in PROGRAMS if path), None)
 USER = "postgres" if os.name == "posix" and os.geteuid() == 0 else None  # the server refuses to run as root
 
-pytestmark = pytest.mark.skipif(INITDB is None, reason="no PostgreSQL server is installed here")
+pytestmark = [pytest.mark.skipif(INITDB is None, reason="no PostgreSQL server is installed here"), pytest.mark.process]
 
 
 @pytest.fixture(scope="module")

@@ -252,6 +252,7 @@ def work(storage, recordings):
     Study(recordings).search(30, storage=storage)
 
 
+@pytest.mark.process
 def test_several_processes_work_on_one_study(recordings, tmp_path):
     import multiprocessing
 

@@ -8,6 +8,8 @@ from trainables.errors import InvalidInput
 from trainables.miniature import concepts, entries
 from trainables.miniature.world.colours import GAP, distance_to_names
 
+pytestmark = pytest.mark.model
+
 
 def test_48_to_test_and_8_to_tune_of_eight_classes():
     assert len(entries.TEST) == 48

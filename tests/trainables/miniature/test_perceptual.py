@@ -8,6 +8,8 @@ from PIL import Image, ImageFilter
 
 from trainables.miniature.perceptual import PerceptualDistance
 
+pytestmark = pytest.mark.model
+
 
 @pytest.fixture(scope="module")
 def distance(tiny_path):

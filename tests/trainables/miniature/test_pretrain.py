@@ -23,6 +23,8 @@ from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer
 from trainables.settings import BaseModelSettings, QualitySettings
 
+pytestmark = pytest.mark.model
+
 CPU = torch.device("cpu")
 
 

@@ -11,6 +11,8 @@ from trainables.miniature.entries import FEW
 from trainables.miniature.recipes import RECIPES, Recipe
 from trainables.settings import QualitySettings
 
+pytestmark = pytest.mark.model
+
 
 @pytest.fixture(scope="module")
 def evaluator():

@@ -17,6 +17,8 @@ from trainables.miniature.world.scenes import PLACES, make_scene, make_scenes
 from trainables.miniature.world.shapes import BUILDERS
 from trainables.miniature.world.toys import MATERIALS, PATTERNS, SIZES, Toy, make_novel_toy, make_toy
 
+pytestmark = pytest.mark.model
+
 
 def test_sixteen_classes_at_least():
     assert len(NOUNS) >= 16
