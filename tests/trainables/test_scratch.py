@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 CODE = """
 import sys, time
 from trainables.scratch import make_folder, scratch_folder
-
-pytestmark = pytest.mark.process
 with scratch_folder() as first:
     (first / "state").write_text("")
 assert not first.exists()

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.criteria import Criterion
-from orchestrator.report.console.tables import new_table
+from orchestrator.report.console.tables import add_row, new_table
 from orchestrator.study.benchmark import Benchmark, BenchmarkRow, Cheaper, Transfer
 
 
@@ -20,15 +20,14 @@ def benchmark_table(rows: Sequence[BenchmarkRow], target: float) -> Table:
         target: share of the best quality that a setting was to keep.
     """
     first = rows[0]
-    of_test = ("test\nsteps", "\nseconds", "\nkept %", f"\n< {100 * target:.0f} %")
-    table = new_table(["\n", "\ncriterion"], ["tuning\nkept %", "left\nout %", *of_test])
+    of_test = ("test\nsteps", "seconds", "kept %", f"< {100 * target:.0f} %")
+    table = new_table(["", "criterion"], ["tuning\nkept %", "left\nout %", *of_test], folds=["criterion"])
     table.title = f"{first.method}: {first.tuning.concepts} concepts tune, {first.test.concepts} test"
     table.title_justify, table.title_style = "left", "bold"
     cheapest = _cheapest(rows, target)
     for row in rows:
-        table.add_row(
-            row.label, Text(_short(row.criterion)), *_cells(row), style="bold green" if row is cheapest else ""
-        )
+        style = "bold green" if row is cheapest else ""
+        add_row(table, row.label, _short(row.criterion), *_cells(row), style=style)
     return table
 
 
@@ -76,7 +75,7 @@ def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
         benchmarks: that have tuned DVAR.
         limit: by how much the median stop may move, as a share of its step.
     """
-    table = new_table(["\nmethod", "\ncriterion"], ["every\nk steps", "m inputs\nin turn", "both\nk, m"])
+    table = new_table(["method", "criterion"], ["every\nk steps", "m inputs\nin turn", "both\nk, m"])
     for benchmark in benchmarks:
         for criterion in benchmark.of_dvar():
             fitting = [option for option in benchmark.cheaper(criterion) if option.moved < limit]
@@ -87,7 +86,7 @@ def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
                 f"{in_part.inputs_at_once} ({_cost(in_part)})",
                 f"{fitting[0].l_det_schedule.every}, {fitting[0].inputs_at_once} ({_cost(fitting[0])})",
             )
-            table.add_row(benchmark.method, _short(criterion), *cells)
+            add_row(table, benchmark.method, _short(criterion), *cells)
     return table
 
 
@@ -104,7 +103,7 @@ def transfer_table(carried: Sequence[Transfer], target: float) -> Table:
         table.add_column(method.replace("_", "\n"), justify="right")
     for source in dict.fromkeys(transfer.source for transfer in carried):
         cells = {transfer.target: transfer for transfer in carried if transfer.source == source}
-        table.add_row(source, *(_carried_cell(cells[method], target) for method in targets))
+        add_row(table, source, *(_carried_cell(cells[method], target) for method in targets))
     return table
 
 

@@ -36,19 +36,31 @@ class Row:
         return means | deviations | {"concepts": float(self.summary.concepts)}
 
 
-def new_table(left: Sequence[str] = (), right: Sequence[str] = ()) -> Table:
+def new_table(left: Sequence[str] = (), right: Sequence[str] = (), *, folds: Sequence[str] = ()) -> Table:
     """Return an empty table in the style of all of them.
 
     Args:
         left: headings of its first columns, which are aligned to the left.
         right: headings of the columns after them, which are aligned to the right.
+        folds: those of `left` whose cells are broken into lines where the terminal is narrow; others keep their width.
     """
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    lines = max((heading.count("\n") for heading in (*left, *right)), default=0)
     for heading in left:
-        table.add_column(heading, no_wrap=True)
+        table.add_column(_padded(heading, lines), no_wrap=heading not in folds, overflow="fold")
     for heading in right:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(_padded(heading, lines), justify="right", no_wrap=True)
     return table
+
+
+def _padded(heading: str, lines: int) -> str:
+    """Put a heading on the last of several lines."""
+    return "\n" * (lines - heading.count("\n")) + heading
+
+
+def add_row(table: Table, *cells: str | Text, style: str = "") -> None:
+    """Add a row whose text is shown as it is: brackets in a concept's name are no markup."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), style=style)
 
 
 def comparison_table(rows: Sequence[Row]) -> Table:
@@ -56,7 +68,7 @@ def comparison_table(rows: Sequence[Row]) -> Table:
     unit = time_unit([row.summary.seconds for row in rows])
     table = new_table(["strategy"], ["iterations", unit[0], "% of budget", "% of quality"])
     for row in rows:
-        table.add_row(Text(row.name), *_cells(row.summary, unit))
+        add_row(table, Text(row.name), *_cells(row.summary, unit))
     return table
 
 
@@ -94,9 +106,12 @@ def study_table(result: StudyResult) -> Table:
             _add(table, result, "other", other, "")
     for default in result.defaults:
         _add(table, result, "first", default, "cyan")
-    others = len(result.best_of_each()) > 1
-    parts = ["near: a tenth down and up"] * bool(result.neighbours) + ["other: best of each other criterion"] * others
-    table.caption = "; ".join([*parts, "first: tried first"])
+    notes = {
+        "near: one parameter 10 % down or up": bool(result.neighbours),
+        "other: best of each other criterion": len(result.best_of_each()) > 1,
+        "first: tried first, the paper's setting or the method's": bool(result.defaults),
+    }
+    table.caption = "\n".join(note for note, is_shown in notes.items() if is_shown)
     table.caption_justify = "left"
     return table
 
@@ -112,7 +127,7 @@ def front_table(result: StudyResult, rows: int = 12) -> Table:
 
 def _settings_table(result: StudyResult) -> Table:
     seconds = ["seconds"] if result.objective.cost == "seconds" else []
-    table = new_table(["", "setting"], ["steps", *seconds, "kept %"])
+    table = new_table(["", "setting"], ["steps", *seconds, "kept %"], folds=["setting"])
     table.add_column("", no_wrap=True)
     return table
 
@@ -121,14 +136,14 @@ def _add(table: Table, result: StudyResult, label: str, trial: TrialResult, styl
     seconds = [f"{trial.cost:.1f}"] if result.objective.cost == "seconds" else []
     note = "" if trial.is_feasible else "low"
     figures = [f"{trial.iterations:.1f}", *seconds, f"{100 * trial.quality_kept:.1f}"]
-    table.add_row(label, Text(str(trial.criterion)), *figures, note, style=style)
+    add_row(table, label, Text(str(trial.criterion)), *figures, note, style=style)
 
 
 def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:
     """Return a table of the concepts that come with the program: name, class noun, and what each is meant for."""
     table = new_table(["concept", "class noun", "meant for"])
     for row in rows:
-        table.add_row(*row)
+        add_row(table, *row)
     return table
 
 
@@ -157,15 +172,18 @@ def methods_table(rows: Sequence[MethodRow]) -> Table:
     table.add_column("recipes", no_wrap=True)
     for row in rows:
         numbers = (str(row.defaults.budget), str(row.defaults.window), f"{row.defaults.threshold:.2f}")
-        table.add_row(row.name, row.trains, *numbers, ", ".join(row.recipes))
+        add_row(table, row.name, row.trains, *numbers, ", ".join(row.recipes))
     return table
 
 
 def recordings_table(recordings: Sequence[Recording]) -> Table:
     """Return a table of recordings: key, concept, method, seed, budget, and how the first quality went."""
-    table = new_table(["key", "concept", "method"], ["seed", "budget", "quality first", "best", "at step"])
+    table = new_table(
+        ["key", "concept", "method"], ["seed", "budget", "quality\nfirst", "best", "at\nstep"], folds=["concept"]
+    )
     for recording in recordings:
-        table.add_row(
+        add_row(
+            table,
             recording.key[:8],
             recording.concept,
             recording.identity.method,
@@ -192,14 +210,14 @@ def _seed(recording: Recording) -> str:
 
 def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> Table:
     """Return a table of runs: kind, concept, method, seed, state, steps, and why it ended or how long it is silent."""
-    table = new_table(["run", "concept", "method", "state"], ["steps"])
+    table = new_table(["run", "concept", "method", "state"], ["steps"], folds=["concept"])
     table.add_column("why")
     colours = {"running": "cyan", "failed": "red", "complete": "green", "stopped": "green"}
     for kind, summary in rows:
         name = summary.concept if not summary.seed else f"{summary.concept}, seed {summary.seed}"
         why = summary.reason if summary.state != "running" else f"last written {_ago(summary.age)} ago"
         state = Text(summary.state, style=colours[summary.state])
-        table.add_row(kind, Text(name), summary.method, state, f"{summary.steps}/{summary.budget}", Text(why))
+        add_row(table, kind, Text(name), summary.method, state, f"{summary.steps}/{summary.budget}", Text(why))
     return table
 
 
@@ -219,5 +237,5 @@ def curve_table(recording: Recording) -> Table:
         scores = [f"{values[index]:.3f}" for values in recording.quality.scores.values()]
         reached = 0 < step <= len(recording.steps)
         after = [f"{recording.steps.l_det[step - 1]:.5f}", f"{spent[step - 1]:.1f}"] if reached else ["", ""]
-        table.add_row(str(step), *scores, *after)
+        add_row(table, str(step), *scores, *after)
     return table

@@ -71,25 +71,30 @@ def _mark(
     chosen: tuple[float, float] | None,
 ) -> None:
     """Mark the boundary of what keeps enough, the front, and the settings that were tried first and chosen."""
+    from matplotlib.patheffects import Normal, Stroke
+
     kept, front = landscape.quality_kept, landscape.front()
+    rim = [Stroke(linewidth=2.6, foreground="black"), Normal()]  # legible on every colour of both scales
     if kept.min() < target <= kept.max():
-        axes.contour(landscape.thresholds, landscape.windows, kept, [target], colors="white", linewidths=1.2)
+        contour = axes.contour(landscape.thresholds, landscape.windows, kept, [target], colors=PAPER, linewidths=1.2)
+        contour.set_path_effects(rim)
     axes.plot(
         [landscape.thresholds[column] for _, column in front],
         [landscape.windows[row] for row, _ in front],
-        ".", color=FRONT, markersize=3, label="none is better in both",
+        ".", color=FRONT, markersize=3, label="no setting is better in both",
     )  # fmt: skip
     axes.plot(*reversed(default), "D", color=PAPER, markeredgecolor="black", markersize=7, label="tried first")
     if chosen is not None:
         axes.plot(*reversed(chosen), "*", color=CHOSEN, markeredgecolor="black", markersize=14, label="chosen")
-    axes.plot([], [], color="0.6", linewidth=1.2, label=f"keeps {100 * target:.0f} %")
+    axes.plot([], [], color=PAPER, linewidth=1.2, path_effects=rim, label=f"keeps {100 * target:.0f} %")
 
 
 def _panel(figure: "Figure", axes: "Axes", landscape: Landscape, values: Floats, label: str, colours: str) -> None:
     mesh = axes.pcolormesh(landscape.thresholds, landscape.windows, values, cmap=colours, shading="nearest")
     axes.set_yscale("log")
-    ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if tick <= landscape.windows[-1]]
-    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    ticks = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+    ticks_shown = [tick for tick in ticks if landscape.windows[0] <= tick <= landscape.windows[-1]]
+    axes.set_yticks(ticks_shown, [str(tick) for tick in ticks_shown])
     axes.minorticks_off()
     axes.set_xlabel("threshold alpha")
     axes.set_title(label, fontsize=10)

@@ -53,15 +53,15 @@ def _numbers(
     # what lies under its decimal by a float's precision alone.
     kept = np.floor(landscape.quality_kept * scale + 1e-6) / scale
     return {
-        "measure": landscape.measure,
+        "metric": landscape.measure,
         "budget": int(landscape.budget),
-        "wanted": float(target),
-        "usual": _point(default),
+        "target_quality": float(target),
+        "default": _point(default),
         "chosen": _point(chosen) if chosen else None,
         "windows": landscape.windows.tolist(),
         "thresholds": landscape.thresholds.round(KEPT_DIGITS).tolist(),
         "iterations": landscape.iterations.round(STEPS_DIGITS).tolist(),
-        "kept": kept.tolist(),
+        "quality_kept": kept.tolist(),
         "front": landscape.front(),
     }
 

@@ -110,14 +110,14 @@ def test_recordings(make_recording):
     )
     unscored = dataclasses.replace(recording, quality=Quality(np.array([], dtype=int), {}, np.ones(0)))
     assert cells(recordings_table([recording, unscored])) == {
-        "key": [recording.key[:8]] * 2,
-        "concept": ["robot"] * 2,
-        "method": ["svdiff"] * 2,
-        "seed": ["3"] * 2,
-        "budget": ["40"] * 2,
-        "quality first": ["0.250", ""],
-        "best": ["0.750", ""],
-        "at step": ["20", ""],
+        "\nkey": [recording.key[:8]] * 2,
+        "\nconcept": ["robot"] * 2,
+        "\nmethod": ["svdiff"] * 2,
+        "\nseed": ["3"] * 2,
+        "\nbudget": ["40"] * 2,
+        "quality\nfirst": ["0.250", ""],
+        "\nbest": ["0.750", ""],
+        "at\nstep": ["20", ""],
     }
 
 
@@ -220,3 +220,32 @@ def test_transfer():
         [transfer("p_plus", "p_plus", 60, 0.91), transfer("p_plus", "svdiff", 100, 0.75)], target=0.9
     )
     assert cells(table) == {"tuned on": ["p_plus"], "p\nplus": ["30/91.0"], "svdiff": ["50/75.0"]}
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_key_number_or_heading_is_cut_at_80_columns(width, make_recording):
+    """A key is typed in again, so it must be whole; a name that is too long is broken into lines instead."""
+    identity = make_recording("a_concept_with_a_name_that_is_long", 6100).identity
+    recording = dataclasses.replace(
+        make_recording("x", 6100), identity=identity.with_fields(method={"name": "textual_inversion"})
+    )
+    rows = [benchmark_row("tuned", DVAR(1200, 0.95, relative=True), 80, 0.95, 0.25, left_out=0.89)]
+    texts = [_text(table, width) for table in (recordings_table([recording]), benchmark_table(rows, 0.9))]
+    assert not any("…" in text for text in texts)
+    assert recording.key[:8] in texts[0]
+    assert "< 90 %" in texts[1]
+
+
+def _text(table, width):
+    console = Console(width=width)
+    with console.capture() as shown:
+        console.print(table)
+    return shown.get()
+
+
+def test_brackets_in_a_name_are_no_markup(make_recording):
+    for name in ("a[red]b", "a[-x]"):
+        assert name in _text(recordings_table([make_recording(name, 40)]), 100)
+        assert name in _text(concepts_table([(name, "toy", "test")]), 100)
+    row = MethodRow("mine[/x]", "norms[/x]", MethodDefaults(500, 80, 0.25), ["fast[/x]"])
+    assert _text(methods_table([row]), 100).count("[/x]") == 3

@@ -64,7 +64,7 @@ def test_the_front_holds_what_none_beats(panels, landscape):
     expected = [(THRESHOLDS[column], WINDOWS[row]) for row, column in landscape.front()]
     assert {row for row, _ in landscape.front()} == {0}
     for axes in panels():
-        (points,) = marks(axes, "none is better in both")
+        (points,) = marks(axes, "no setting is better in both")
         assert points == pytest.approx(np.ravel(expected))
 
 

@@ -75,10 +75,10 @@ def test_the_numbers_are_the_landscape_s(landscape, write):
     assert numbers["windows"] == landscape.windows.tolist()
     assert numbers["thresholds"] == [round(0.01 * (i + 1), 2) for i in range(95)]
     assert np.array(numbers["iterations"]) == pytest.approx(landscape.iterations, abs=6e-4)
-    assert np.array(numbers["kept"]) == pytest.approx(landscape.quality_kept, abs=1.1e-6)
+    assert np.array(numbers["quality_kept"]) == pytest.approx(landscape.quality_kept, abs=1.1e-6)
     assert [tuple(point) for point in numbers["front"]] == landscape.front()
-    assert (numbers["budget"], numbers["measure"], numbers["wanted"]) == (300, MEASURE, 0.925)
-    assert numbers["usual"] == {"window": 15, "threshold": 0.15}
+    assert (numbers["budget"], numbers["metric"], numbers["target_quality"]) == (300, MEASURE, 0.925)
+    assert numbers["default"] == {"window": 15, "threshold": 0.15}
     assert numbers["chosen"] == {"window": 60, "threshold": 0.5}
 
 
@@ -92,7 +92,7 @@ def test_another_criterion_was_chosen(landscape, write):
 )
 def test_rounding_lets_nothing_keep_more_than_it_does(kept, shown, write):
     landscape = Landscape(np.array([10]), np.array([0.5]), np.array([[7.0]]), np.array([[kept]]), 20, MEASURE)
-    assert Page(write(landscape)).numbers["kept"] == [[shown]]
+    assert Page(write(landscape)).numbers["quality_kept"] == [[shown]]
 
 
 def test_a_foreign_text_stays_text(landscape, write):
@@ -100,10 +100,10 @@ def test_a_foreign_text_stays_text(landscape, write):
     page = Page(write(replace(landscape, measure=HOSTILE), title=HOSTILE))
     assert (page.tags, page.scripts[1:]) == (plain.tags, plain.scripts[1:])
     assert page.texts["title"] == page.texts["h1"] == HOSTILE
-    assert page.numbers["measure"] == HOSTILE
+    assert page.numbers["metric"] == HOSTILE
     # Either would change how a browser reads the rest of a script element.
     assert "<" not in page.scripts[0]
-    assert plain.numbers | {"measure": HOSTILE} == page.numbers
+    assert plain.numbers | {"metric": HOSTILE} == page.numbers
 
 
 def test_every_place_is_filled_and_every_name_is_there(landscape, write):
