@@ -1,7 +1,11 @@
-"""The stopping criteria, one file each; see `orchestrator.criteria.base.Criterion`."""
+"""The stopping criteria, one file each, and combinators that make criteria of criteria.
+
+Start with `DVAR`: `DVAR(window=310, threshold=0.15).online()` decides value by value in your own training loop,
+`first_stop(values)` on a whole series. `Criterion` is the interface. Formulas and examples are in README.md beside this
+file.
+"""
 
 import inspect
-import typing
 from collections.abc import Mapping
 from difflib import get_close_matches
 
@@ -37,12 +41,21 @@ __all__ = [
 
 
 def names() -> list[str]:
-    """Return the names of all criteria, built in and from entry points, sorted."""
+    """Return the names of all criteria, built in and from entry points, sorted.
+
+    Example:
+        >>> "dvar" in names()
+        True
+    """
     return plugins.CRITERIA.names()
 
 
-def load(name: str, **params: typing.Any) -> Criterion:
-    """Make a criterion by name, such as `load("dvar", window=310, threshold=0.15)`.
+def load(name: str, **params: object) -> Criterion:
+    """Make a criterion by name.
+
+    Example:
+        >>> load("dvar", window=310, threshold=0.15)
+        DVAR(window=310, threshold=0.15)
 
     Args:
         name: one of `names()`, or "module:Class".
@@ -59,14 +72,14 @@ def load(name: str, **params: typing.Any) -> Criterion:
         raise InvalidInput(f"{kind.__name__}: {error}") from error
 
 
-def _check_names(kind: type[Criterion], params: Mapping[str, typing.Any]) -> None:
-    known = inspect.signature(kind).parameters
+def _check_names(kind: type[Criterion], params: Mapping[str, object]) -> None:
+    parameters = inspect.signature(kind).parameters
     for name in params:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
+        if name not in parameters:
+            near = get_close_matches(name, parameters, n=1)
             hint = f". Did you mean {near[0]!r}?" if near else ""
-            available = ", ".join(known) or "none"
+            available = ", ".join(parameters) or "none"
             raise InvalidInput(f"{kind.__name__} has no parameter {name!r}; available: {available}{hint}")
-    for name, parameter in known.items():
+    for name, parameter in parameters.items():
         if name not in params and parameter.default is parameter.empty:
-            raise InvalidInput(f"{kind.__name__} needs {name!r}; its parameters are {', '.join(known)}")
+            raise InvalidInput(f"{kind.__name__} needs {name!r}; its parameters are {', '.join(parameters)}")

@@ -27,8 +27,8 @@ WEIGHT = 0.1
 class EMA(Criterion):
     """Stops when |EMA(t) - EMA(t - n)| < threshold * |EMA(t - n)|, from n + 1 values on.
 
-    EMA(1) is the first value, then 0.1 times the newest plus 0.9 times the last average. The paper gives the measure
-    and no rule; the comparison is ours.
+    EMA(1) is the first value; each later average is 0.1 times the newest value plus 0.9 times the last average. The
+    paper gives the quantity but no threshold; the comparison is ours.
 
     Example:
         >>> EMA(window=2, threshold=0.01).first_stop([2.0, 1.0, 1.0] + 40 * [1.0])
@@ -53,11 +53,11 @@ class EMA(Criterion):
 
     def holds(self, values: Floats) -> Booleans:
         """Return where the average has hardly changed over the window."""
-        found = np.zeros(len(values), dtype=bool)
+        held = np.zeros(len(values), dtype=bool)
         averages = np.fromiter(_averages(values.tolist()), dtype=np.float64, count=len(values))
         then, now = averages[: -self.window], averages[self.window :]
-        found[self.window :] = np.abs(now - then) < self.threshold * np.abs(then)
-        return found
+        held[self.window :] = np.abs(now - then) < self.threshold * np.abs(then)
+        return held
 
     def condition(self) -> Condition:
         """Return a fresh `EMACondition`."""
