@@ -137,7 +137,9 @@ def _compare(context: CommandContext) -> None:
 
 def _strategies(context: CommandContext, recording: Recording, tuned: Criterion) -> list[_Strategy]:
     method = context.experiment.method.name
-    usual = criteria.load("dvar", **dvar_space.default_params(method, context.experiment.budget, recording.defaults))
+    usual = criteria.load(
+        "dvar", **dvar_space.default_params(method, context.experiment.budget, recording.method_defaults)
+    )
     whose = "paper" if method in PAPER else "method"
     return [
         _Strategy("full budget", Never()),

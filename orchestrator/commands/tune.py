@@ -1,6 +1,6 @@
 """`dvar tune`: searches the best setting, by replay or live, and prints how far it can be trusted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -22,6 +22,7 @@ from orchestrator.study.robustness import Robustness, assess
 from orchestrator.study.search_space import SearchSpace
 from orchestrator.study.storage import open_storage
 from orchestrator.tracking.mlflow import ParentRun
+from search_spaces.defaults import MethodDefaults
 from trainables.errors import InvalidInput
 from trainables.settings import OF_THE_MINIATURE, SAMPLES_OF
 
@@ -48,9 +49,7 @@ def tune_by_replay(context: CommandContext) -> StudyResult:
         recordings,
         names=settings.criteria,
         method=experiment.method.name,
-        quality_kept=settings.quality_kept,
-        measure=settings.measure,
-        cost=settings.cost,
+        objective=Objective(settings.quality_kept, settings.measure, settings.cost),
         fixed=settings.fixed,
     )
     with context.tracker.run("tune", experiment.public()) as parent:
@@ -87,7 +86,7 @@ def _tune_live(context: CommandContext) -> bool:
         return False
     recordings = context.recordings(context.concepts)
     objective = Objective(settings.quality_kept, settings.measure, settings.cost)
-    space = _space(experiment, recordings[0].defaults)
+    space = _space(experiment, recordings[0].method_defaults)
     study = LiveStudy(experiment, context.concepts, recordings, space=space, objective=objective)
     with context.tracker.run("tune live", experiment.public()) as parent:
         with study_bar(context.console, settings.trials_wanted) as bar:
@@ -116,7 +115,7 @@ def _tune_live(context: CommandContext) -> bool:
     return not found.failed
 
 
-def _space(experiment: Experiment, defaults: Mapping[str, float] | None) -> SearchSpace:
+def _space(experiment: Experiment, defaults: MethodDefaults | None) -> SearchSpace:
     settings = experiment.study
     return SearchSpace(
         settings.criteria, experiment.budget, method=experiment.method.name, defaults=defaults, fixed=settings.fixed
@@ -168,10 +167,10 @@ def _say_landscape(context: CommandContext, landscape: Sequence[Path]) -> None:
 
 def _draw_landscape(context: CommandContext, recordings: Sequence[Recording], result: StudyResult) -> list[Path]:
     """Draw DVAR's plane beside best.yaml, where the study searched DVAR; return the picture and the page."""
-    defaults = next((one for one in result.defaults if one.name == "dvar"), None)
+    defaults = next((one for one in result.default_results if one.name == "dvar"), None)
     if defaults is None or context.experiment.study.fixed.get("dvar"):
         return []  # the plane is that of DVAR with nothing fixed
-    landscape = survey(recordings, result.objective.measure)
+    landscape = survey(recordings, result.objective.metric)
     title = f"DVAR on {len(recordings)} recordings of {context.experiment.method.name}, {result.budget} steps"
     chosen = _point(result.best) if result.best.name == "dvar" else None
     paths = [context.best_path.with_name(name) for name in (LANDSCAPE, LANDSCAPE_PAGE)]
@@ -181,7 +180,7 @@ def _draw_landscape(context: CommandContext, recordings: Sequence[Recording], re
 
 
 def _point(one: TrialResult) -> tuple[int, float]:
-    return one.params["window"], one.params["threshold"]
+    return int(one.number("window")), one.number("threshold")
 
 
 def _say_how_to_go_on(context: CommandContext) -> None:
@@ -236,12 +235,12 @@ def _say_result(context: CommandContext, result: StudyResult) -> None:
     if not best.is_feasible:
         context.say(
             f"[yellow]no setting keeps {100 * result.objective.quality_kept:.0f} % of the best "
-            f"{result.objective.measure}; this one keeps most. Record a longer budget, or ask for less with --keep.[/]"
+            f"{result.objective.metric}; this one keeps most. Record a longer budget, or ask for less with --keep.[/]"
         )
     saved = 100 * (1 - best.summary.share.mean)
     context.say(
         f"best: [bold]{best.criterion}[/] needs {best.iterations:.1f} of {result.budget} steps (saves {saved:.1f} %) "
-        f"and keeps {100 * best.quality_kept:.1f} % of the best {result.objective.measure}"
+        f"and keeps {100 * best.quality_kept:.1f} % of the best {result.objective.metric}"
     )
     _say_trust(context, result)
     if not best.criterion.decides_by_step:

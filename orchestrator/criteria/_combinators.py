@@ -36,9 +36,8 @@ def _adopt(outer: Criterion, criteria: Sequence[Criterion]) -> None:
     # These are no fields of the frozen dataclass: they follow from the criteria, which are.
     object.__setattr__(outer, "series", next(iter(watchers), None))
     object.__setattr__(outer, "keeps_best", any(criterion.keeps_best for criterion in criteria))
-    object.__setattr__(
-        outer, "l_det_schedule", _common_schedule([criterion for criterion in criteria if criterion.needs_l_det])
-    )
+    watching = [criterion for criterion in criteria if criterion.needs_l_det]
+    object.__setattr__(outer, "l_det_schedule", _common_schedule(watching))
 
 
 def _common_schedule(criteria: Sequence[Criterion]) -> LDetSchedule:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.defaults import MethodDefaults
+from trainables.errors import InvalidInput
 from trainables.settings import MINIATURE, SAMPLES_OF
 
 State = Literal["running", "complete", "stopped", "failed"]
@@ -101,10 +103,22 @@ class Recording:
         return int(self.identity["budget"])
 
     @property
-    def defaults(self) -> Mapping[str, Any] | None:
-        """DVAR's "window" and "threshold" as the method states them, and their "budget"; None where it did not."""
-        defaults = self.facts.get("usual")
-        return defaults if isinstance(defaults, Mapping) else None
+    def method_defaults(self) -> MethodDefaults | None:
+        """DVAR's setting as the method states it; None where the recording holds none.
+
+        Raises:
+            InvalidInput: the recording holds one that is not understood.
+        """
+        usual = self.facts.get("usual")
+        if not isinstance(usual, Mapping):
+            return None
+        try:
+            return MethodDefaults(usual["budget"], usual["window"], usual["threshold"])
+        except (KeyError, ValueError) as error:
+            raise InvalidInput(
+                f"recording of {self.concept!r} ({self.key}) holds a method's setting that is not understood, "
+                f"{dict(usual)!r}: {error}; record it anew"
+            ) from error
 
 
 def recording_key(identity: Mapping[str, Any]) -> str:

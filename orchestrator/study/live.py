@@ -18,7 +18,7 @@ from orchestrator.recordings.recording import DONE, Recording, recording_key
 from orchestrator.replay.replay import check_replayable, live_outcome
 from orchestrator.runs import launch as runs
 from orchestrator.runs import lease
-from orchestrator.study.result import Objective, StudyResult, TrialResult, Tried
+from orchestrator.study.result import Objective, StudyResult, TrialHistory, TrialResult
 from orchestrator.study.search_space import Params, SearchSpace
 from orchestrator.study.storage import FilesJournal, open_storage, open_study, quiet_optuna
 from trainables.data.concept import Concept
@@ -77,7 +77,7 @@ class LiveStudy:
     ) -> None:
         check_space(experiment, space)
         for recording in recordings:
-            check_replayable(recording, objective.measure)
+            check_replayable(recording, objective.metric)
         self.experiment, self.concepts = experiment, tuple(concepts)
         self.space, self.objective = space, objective
         self._full = tuple(recordings)
@@ -106,9 +106,7 @@ class LiveStudy:
         if not all(self.is_done(job) for job in jobs):
             return None
         found = [run for job in jobs if (run := self._store.find(job.identity))]
-        outcomes = [
-            live_outcome(run, full, self.objective.measure) for run, full in zip(found, self._full, strict=True)
-        ]
+        outcomes = [live_outcome(run, full, self.objective.metric) for run, full in zip(found, self._full, strict=True)]
         return self.objective.judge(name, params, criterion, outcomes)
 
     def search(
@@ -158,13 +156,13 @@ class LiveStudy:
         tried = searcher.tried
         if not tried.all:
             return None
-        defaults = {self.space.criterion(name, params)[1] for name, params in self.space.defaults.items()}
+        defaults = {self.space.criterion(name, params)[1] for name, params in self.space.default_params.items()}
         return StudyResult(
             objective=self.objective,
             budget=self.space.budget,
             trials=searcher.count,
             best=tried.best,
-            defaults=tuple(one for one in tried.all if one.criterion in defaults),
+            default_results=tuple(one for one in tried.all if one.criterion in defaults),
             neighbours=(),
             tried=tried.all,
         )
@@ -182,7 +180,7 @@ def check_space(experiment: Experiment, space: SearchSpace) -> None:
     Raises:
         InvalidInput: see `runs.check_live`.
     """
-    for name, params in space.defaults.items():
+    for name, params in space.default_params.items():
         runs.check_live(experiment, space.criterion(name, params)[1])
 
 
@@ -232,7 +230,7 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
             study_name=study.study_name,
             storage=storage,
         )
-        self.tried, self.failed = Tried(), dict[str, runs.Ended]()
+        self.tried, self.failed = TrialHistory(), dict[str, runs.Ended]()
         #: Every run that was handed out, by concept and criterion.
         self.jobs: dict[runs.Assignment, runs.Job] = {}
         #: What went wrong where Ray would have hidden it; nothing is suggested any more.
@@ -289,7 +287,7 @@ class ConceptSearcher(Searcher):  # type: ignore[misc]
                 undone.setdefault(_setting(name, params), (trial.number, name, params))
             else:
                 known.add(_setting(name, params))
-        for name, params in space.defaults.items():
+        for name, params in space.default_params.items():
             if _setting(name, params) not in known | undone.keys():
                 space.enqueue(self._study, name, params)
         for setting, (number, name, params) in undone.items():

@@ -44,4 +44,4 @@ def test_the_first_setting_lies_inside(name, budget, method):
     ],
 )
 def test_the_papers_settings(name, method, setting):
-    assert module(name).default_params(method, PAPER[method].budget) == setting
+    assert module(name).default_params(method, PAPER[method].dvar.budget) == setting

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.criteria import Criterion
-from orchestrator.study.benchmark import Benchmark, BenchmarkRow, Cheaper, Transfer
+from orchestrator.study.benchmark import Benchmark, BenchmarkRow, CheaperSchedule, Transfer
 
 
 def benchmark_table(rows: Sequence[BenchmarkRow], wanted: float) -> Table:
@@ -85,20 +85,20 @@ def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
     for heading in ("every\nk steps", "m inputs\nin turn", "both\nk, m"):
         table.add_column(heading, justify="right", no_wrap=True)
     for benchmark in benchmarks:
-        for criterion in benchmark.of_dvar():
-            fitting = [one for one in benchmark.cheaper(criterion) if one.moved < limit]
+        for criterion in benchmark.usual_and_tuned_dvar():
+            fitting = [one for one in benchmark.cheaper_schedules(criterion) if one.moved < limit]
             seldom = next(one for one in fitting if one.l_det_schedule.inputs is None)
             in_part = next(one for one in fitting if one.l_det_schedule.every == 1)
             cells = (
                 f"{seldom.l_det_schedule.every} ({_cost(seldom)})",
-                f"{in_part.taken} ({_cost(in_part)})",
-                f"{fitting[0].l_det_schedule.every}, {fitting[0].taken} ({_cost(fitting[0])})",
+                f"{in_part.inputs} ({_cost(in_part)})",
+                f"{fitting[0].l_det_schedule.every}, {fitting[0].inputs} ({_cost(fitting[0])})",
             )
             table.add_row(benchmark.method, _short(criterion), *cells)
     return table
 
 
-def _cost(one: Cheaper) -> str:
+def _cost(one: CheaperSchedule) -> str:
     return f"{100 * one.cost:.{0 if one.cost >= 0.1 else 1}f} %"
 
 

@@ -77,7 +77,7 @@ def study_table(result: StudyResult) -> Table:
     for one in result.best_of_each():
         if one.name != result.best.name:
             _add(table, result, "other", one, "")
-    for one in result.defaults:
+    for one in result.default_results:
         _add(table, result, "first", one, "cyan")
     others = len(result.best_of_each()) > 1
     parts = ["near: a tenth down and up"] * bool(result.neighbours) + ["other: best of each other criterion"] * others

@@ -36,7 +36,7 @@ def draw_landscape(
     figure.suptitle(title, fontsize=11)
     shares = 100 * landscape.iterations / landscape.budget
     _panel(figure, left, landscape, shares, "steps, % of the budget", "viridis_r")
-    _panel(figure, right, landscape, 100 * landscape.quality_kept, f"% of the best {landscape.measure}", "cividis")
+    _panel(figure, right, landscape, 100 * landscape.quality_kept, f"% of the best {landscape.metric}", "cividis")
     left.set_ylabel("window N, steps")
     front = landscape.front()
     for axes in (left, right):

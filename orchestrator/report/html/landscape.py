@@ -52,7 +52,7 @@ def _numbers(
     # what lies under its decimal by a float's precision alone.
     kept = np.floor(landscape.quality_kept * scale + 1e-6) / scale
     return {
-        "measure": landscape.measure,
+        "measure": landscape.metric,
         "budget": int(landscape.budget),
         "wanted": float(wanted),
         "usual": _point(usual),

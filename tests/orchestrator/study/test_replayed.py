@@ -384,7 +384,7 @@ def test_a_rule_of_ones_own_brings_its_space_in_its_module(recordings, tmp_path,
 
 
 def test_a_broken_search_space_is_named_and_the_others_stay(recordings, tmp_path, monkeypatch):
-    from orchestrator.study.spaces import searchable
+    from orchestrator.study.search_space import searchable
 
     (tmp_path / "broken_space.py").write_text(OWN_RULE + "raise RuntimeError('no luck')")
     folder = tmp_path / "x-1.dist-info"
