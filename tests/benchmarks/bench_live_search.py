@@ -32,7 +32,7 @@ from orchestrator.criteria import DVAR
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Summary, live_outcome
 from orchestrator.runs import launch as runs
-from orchestrator.study.replayed import Study
+from orchestrator.study import Objective, Study
 from search_spaces import dvar
 from trainables.data.concept import Concept
 from trainables.methods import MethodSpec
@@ -187,7 +187,7 @@ def record_and_replay(experiment: Experiment, concepts: Sequence[Concept]) -> tu
     recordings = record(experiment, concepts)
     recorded = time.perf_counter()
     settings = experiment.study
-    study = Study(recordings, method=experiment.method.name, quality_kept=settings.quality_kept)
+    study = Study(recordings, method=experiment.method.name, objective=Objective(settings.quality_kept))
     result = study.search(settings.trials_wanted, seed=SEED)
     ended = time.perf_counter()
     feasible = sum(one.is_feasible for one in result.tried)

@@ -24,7 +24,7 @@ def live(recorded, make_experiment):
 
     def make(names=("dvar",), kept=0.5, concepts=concepts, **changes):
         made = make_experiment(**changes)
-        space = SearchSpace(names, made.budget, defaults=recordings[0].defaults)
+        space = SearchSpace(names, made.budget, defaults=recordings[0].method_defaults)
         return LiveStudy(made, concepts, recordings[: len(concepts)], space=space, objective=Objective(kept))
 
     return make
@@ -95,7 +95,7 @@ def test_on_ray_every_setting_stops_where_its_replay_does_and_nothing_is_trained
     assert not found.failed
     result = found.result
     assert result.trials == len(told) == 3
-    assert result.defaults[0].criterion == study.space.criterion("dvar", study.space.defaults["dvar"])[1]
+    assert result.default_results[0].criterion == study.space.criterion("dvar", study.space.default_params["dvar"])[1]
     for one in result.tried:
         assert [outcome.concept for outcome in one.outcomes] == [concept.name for concept in concepts]
         replayed = [replay(one.criterion, full).stop_step for full in recordings]
@@ -208,7 +208,7 @@ def test_a_driver_that_died_while_the_sampler_chose(live, kept, searching):
     found.ask().suggest_int("dvar.window", 8, 32, log=True)
     found.ask()
     searcher = searching(study, found, storage, 1)
-    assert searcher.tried.best.criterion == study.space.criterion("dvar", study.space.defaults["dvar"])[1]
+    assert searcher.tried.best.criterion == study.space.criterion("dvar", study.space.default_params["dvar"])[1]
     assert [trial.state.name for trial in found.trials] == ["FAIL", "FAIL", "COMPLETE"]
 
 
