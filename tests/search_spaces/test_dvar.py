@@ -4,6 +4,7 @@ import optuna
 import pytest
 from ray.tune.search.optuna import OptunaSearch
 
+from search_spaces.defaults import MethodDefaults
 from search_spaces.dvar import default_params, space
 
 
@@ -28,7 +29,7 @@ def test_the_papers_settings_scale_with_the_budget(method, budget, setting):
 
 
 def test_a_method_that_the_paper_lacks_brings_its_own():
-    defaults = {"budget": 500, "window": 50, "threshold": 0.3}
+    defaults = MethodDefaults(budget=500, window=50, threshold=0.3)
     assert default_params("my_own_method", 1000, defaults) == {"window": 100, "threshold": 0.3}
     assert default_params("dreambooth_lora", 1000, defaults) == {"window": 440, "threshold": 0.40}
 
@@ -37,7 +38,14 @@ def test_a_method_that_the_paper_lacks_brings_its_own():
 def test_the_papers_setting_lies_in_the_space(budget):
     ranges = space(budget)
     for name, value in default_params("textual_inversion", budget).items():
-        assert ranges[name]._contains(ranges[name].to_internal_repr(value))
+        assert ranges[name].low <= value <= ranges[name].high
+
+
+def test_a_fixed_stride_leaves_windows_of_two_evaluations():
+    assert space(1000, {"stride": 25})["window"].low == 50
+    assert space(1000, {"stride": 1, "relative": True}) == space(1000)
+    with pytest.raises(ValueError, match="a stride of 401 steps leaves no window to search in 1000 steps"):
+        space(1000, {"stride": 401})
 
 
 def test_too_small_a_budget():

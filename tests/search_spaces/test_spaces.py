@@ -1,4 +1,4 @@
-"""Every criterion's space: Optuna takes it, each setting in it makes a criterion, and the first setting lies inside."""
+"""Every criterion's space: it satisfies the interface, its settings make criteria, the first setting lies inside."""
 
 import importlib
 
@@ -6,6 +6,8 @@ import optuna
 import pytest
 
 from orchestrator import criteria
+from search_spaces.base import SearchSpaceModule
+from search_spaces.defaults import MethodDefaults
 from search_spaces.paper import PAPER
 
 NAMES = [name for name in criteria.names() if name != "never"]
@@ -14,6 +16,12 @@ BUDGETS = [4, 20, 150, 500, 6100]
 
 def module(name):
     return importlib.import_module(f"search_spaces.{name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_module_satisfies_the_interface(name):
+    assert isinstance(module(name), SearchSpaceModule)
+    assert module(name).space(500, {}) == module(name).space(500)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -29,10 +37,11 @@ def test_every_suggestion_makes_a_criterion(name, budget):
 @pytest.mark.parametrize("method", [*PAPER, "mine:Method"])
 def test_the_first_setting_lies_inside(name, budget, method):
     ranges = module(name).space(budget)
-    for defaults in (None, *({"budget": 100, "window": 70, "threshold": alpha} for alpha in (0.2, 0.333, 0.97, 0.001))):
+    for defaults in (None, *(MethodDefaults(100, 70, alpha) for alpha in (0.2, 0.333, 0.97, 0.001))):
         setting = module(name).default_params(method, budget, defaults)
         assert setting.keys() == ranges.keys()
-        assert all(ranges[key]._contains(ranges[key].to_internal_repr(value)) for key, value in setting.items())
+        assert all(ranges[key].low <= value <= ranges[key].high for key, value in setting.items())
+        assert criteria.load(name, **setting)
 
 
 @pytest.mark.parametrize(

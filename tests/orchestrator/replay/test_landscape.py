@@ -4,34 +4,34 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.replay.landscape import survey
+from orchestrator.replay import survey
 from orchestrator.report.figures.landscape import draw_landscape
-from orchestrator.study.replayed import Study
+from orchestrator.study import Study
 from trainables.errors import InvalidInput
 
-MEASURE = "train_clip_image"
+METRIC = "train_clip_image"
 
 
 @pytest.fixture
 def recordings(make_recording):
-    """Two concepts, one of them with two seeds."""
+    """Two concepts, the second with two seeds."""
     return [make_recording(name, 300, rate=20 + 10 * i, seed=i) for i, name in enumerate(["a", "b", "b"])]
 
 
 def test_every_point_is_what_a_replay_says(recordings):
-    landscape, study = survey(recordings, MEASURE), Study(recordings)
+    landscape, study = survey(recordings, METRIC), Study(recordings)
     assert landscape.iterations.shape == (len(landscape.windows), 95)
     rng = np.random.default_rng(0)
     for _ in range(40):
         row, column = rng.integers(len(landscape.windows)), rng.integers(95)
         params = {"window": int(landscape.windows[row]), "threshold": float(landscape.thresholds[column])}
-        one = study.evaluate("dvar", params)
-        assert landscape.iterations[row, column] == pytest.approx(one.iterations)
-        assert landscape.quality_kept[row, column] == pytest.approx(one.quality_kept)
+        result = study.evaluate("dvar", params)
+        assert landscape.iterations[row, column] == pytest.approx(result.iterations)
+        assert landscape.quality_kept[row, column] == pytest.approx(result.quality_kept)
 
 
-def test_the_front_is_not_beaten(recordings):
-    landscape = survey(recordings, MEASURE)
+def test_no_point_beats_the_front(recordings):
+    landscape = survey(recordings, METRIC)
     front = landscape.front()
     assert len(front) > 5
     for row, column in front:
@@ -41,7 +41,7 @@ def test_the_front_is_not_beaten(recordings):
 
 
 def test_the_picture_shows_what_was_chosen(recordings, tmp_path):
-    landscape, sizes = survey(recordings, MEASURE), []
+    landscape, sizes = survey(recordings, METRIC), []
     for name, chosen in (("with.png", (60, 0.5)), ("without.png", None)):
         draw_landscape(landscape, tmp_path / name, wanted=0.9, usual=(15, 0.15), chosen=chosen, title="DVAR")
         with Image.open(tmp_path / name) as picture:

@@ -34,11 +34,12 @@ def params_of(trial):
 
 
 def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, sqlite):
-    counts = []
-    options = {"storage": sqlite, "study_name": "s", "on_trial": lambda count, best: counts.append(count)}
+    bests = {}
+    options = {"storage": sqlite, "study_name": "s", "on_trial": bests.__setitem__}
     first = Study(recordings).search(8, **options)
     second = Study(recordings).search(12, **options)
-    assert counts == list(range(1, 13))
+    assert list(bests) == list(range(1, 13))
+    assert sorted(bests.values(), key=lambda best: best.rank, reverse=True) == list(bests.values())
     assert first.default_results == second.default_results
     trials = trials_in(sqlite)
     assert all(set(trial.constraints) == {"quality_kept"} for trial in trials)

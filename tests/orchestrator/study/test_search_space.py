@@ -1,5 +1,6 @@
 """The search space: what is searched, what is fixed, and spaces that other distributions bring."""
 
+import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 
@@ -38,6 +39,29 @@ def test_settings_around_another_go_a_tenth_down_and_up_inside_the_ranges():
     ]
     edge = [dict(params) for params in space.around("dvar", {"window": 800, "threshold": 0.01})]
     assert edge == [{"window": 720, "threshold": 0.01}, {"window": 800, "threshold": 0.02}]
+
+
+def test_an_enqueued_setting_is_known_before_it_is_suggested():
+    """A process may die between: whoever goes on must know the setting of a trial that waits, or that has begun."""
+    space, study = SearchSpace(["dvar", "hall"], 1000), optuna.create_study()
+    params = {"window": 77, "threshold": 0.25}
+    space.enqueue(study, "hall", params, {"again": 3})
+    assert space.of_trial(study.trials[0]) == ("hall", params)
+    trial = study.ask()
+    assert trial.params == {}
+    assert space.of_trial(study.trials[0]) == ("hall", params)
+    assert space.suggest(trial) == ("hall", params)
+    assert trial.user_attrs["again"] == 3
+
+
+def test_a_trial_that_died_while_its_setting_was_chosen_has_none():
+    space, study = SearchSpace(["dvar"], 1000), optuna.create_study()
+    trial = study.ask()
+    with pytest.raises(KeyError):
+        space.of_trial(study.trials[0])
+    trial.suggest_int("dvar.window", 10, 800, log=True)
+    with pytest.raises(KeyError):
+        space.of_trial(study.trials[0])
 
 
 def test_settings_that_cannot_be_fixed(recordings):
@@ -123,7 +147,7 @@ def test_a_space_that_takes_what_is_fixed_and_one_that_does_not(own):
     own("takes_none")
     space = SearchSpace(["takes_fixed:Mine"], 200, fixed={"takes_fixed:Mine": {"least": 7}})
     assert space.ranges["takes_fixed:Mine"]["steps"].low == 7
-    with pytest.raises(InvalidInput, match="its search space does not take them.* give its function `space` a second"):
+    with pytest.raises(InvalidInput, match=r"its search space does not take them.* give its function `space` a second"):
         SearchSpace(["takes_none:Mine"], 200, fixed={"takes_none:Mine": {"least": 7}})
 
 
