@@ -1,17 +1,14 @@
 """The ranges of the EMA percentile's window and threshold (appendix E), and the setting that is tried first."""
 
-from collections.abc import Mapping
-
-from optuna.distributions import BaseDistribution
-
+from search_spaces.base import NOTHING_FIXED, Fixed, Ranges
 from search_spaces.defaults import MethodDefaults
 from search_spaces.windows import windowed_setting, windowed_space
 
 THRESHOLDS = (1e-6, 1e-1)  # of the average's relative change over the window
 
 
-def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, BaseDistribution]:
-    """Return the ranges; see `search_spaces.windows.windowed_space`."""
+def space(budget: int, fixed: Fixed = NOTHING_FIXED) -> Ranges:
+    """Return the ranges of "window" and "threshold"; see `search_spaces.windows.windowed_space`."""
     return windowed_space(budget, THRESHOLDS)
 
 

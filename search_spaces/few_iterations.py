@@ -1,15 +1,14 @@
 """The range of a fixed number of steps (section 4.2, "few iterations"), and the number that is tried first."""
 
-from collections.abc import Mapping
+from optuna.distributions import IntDistribution
 
-from optuna.distributions import BaseDistribution, IntDistribution
-
+from search_spaces.base import NOTHING_FIXED, Fixed, Ranges
 from search_spaces.defaults import MethodDefaults
-from search_spaces.paper import PAPER, published
+from search_spaces.paper import PAPER
 from search_spaces.windows import MIN_BUDGET
 
 
-def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, BaseDistribution]:
+def space(budget: int, fixed: Fixed = NOTHING_FIXED) -> Ranges:
     """Return the range of "steps", log scale, up to the budget.
 
     Raises:
@@ -20,9 +19,13 @@ def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, B
     return {"steps": IntDistribution(1, budget, log=True)}
 
 
-def default_params(method: str, budget: int, defaults: MethodDefaults | None = None) -> dict[str, float | int]:
-    """Return the mean of what CLIP-s needed in the paper, scaled to the budget; half of it for an unknown method."""
+def default_params(
+    method: str,
+    budget: int,
+    defaults: MethodDefaults | None = None,
+) -> dict[str, float | int]:
+    """Return the mean of what CLIP-s needed in the paper, scaled to the budget; half the budget for other methods."""
     if method not in PAPER:
         return {"steps": max(1, budget // 2)}
-    paper = published(method)
-    return {"steps": min(max(1, round(paper.mean_steps * budget / paper.budget)), budget)}
+    paper = PAPER[method]
+    return {"steps": min(max(1, round(paper.mean_steps * budget / paper.dvar.budget)), budget)}

@@ -1,4 +1,4 @@
-"""What the paper published of each method on Stable Diffusion 1.5 (sections 3.3 and 4.2): where every search begins."""
+"""What the paper published for Stable Diffusion 1.5, method by method (sections 3.3, 4.2): where searches begin."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +11,14 @@ class Published:
     """The paper's settings for a method.
 
     Attributes:
-        budget: optimizer steps of the original training.
-        window, threshold: DVAR's N and alpha.
-        patience, min_improvement: of CLIP-s, for a snapshot every 50 steps.
-        mean_steps, max_steps: what CLIP-s needed on the paper's concepts on average and at most, "few iterations".
+        dvar: DVAR's N and alpha, and the optimizer steps of the original training.
+        patience: of CLIP-s, for a snapshot every 50 steps.
+        min_improvement: of CLIP-s.
+        mean_steps: steps that CLIP-s needed on the paper's concepts on average, "few iterations".
+        max_steps: steps that it needed at most.
     """
 
-    budget: int
-    window: int
-    threshold: float
+    dvar: MethodDefaults
     patience: int
     min_improvement: float
     mean_steps: int
@@ -27,25 +26,24 @@ class Published:
 
 
 PAPER: Mapping[str, Published] = {
-    "textual_inversion": Published(6100, 310, 0.15, 6, 0.02, 475, 850),
-    "dreambooth_lora": Published(1000, 440, 0.40, 3, 0.04, 367, 500),
-    "custom_diffusion": Published(500, 180, 0.15, 6, 0.02, 450, 700),
+    "textual_inversion": Published(MethodDefaults(6100, 310, 0.15), 6, 0.02, 475, 850),
+    "dreambooth_lora": Published(MethodDefaults(1000, 440, 0.40), 3, 0.04, 367, 500),
+    "custom_diffusion": Published(MethodDefaults(500, 180, 0.15), 6, 0.02, 450, 700),
 }
 
 
 def published(method: str) -> Published:
-    """Return the paper's settings for a method; for one that the paper does not have, Textual Inversion's."""
+    """Return the paper's settings for a method; for a method that the paper lacks, Textual Inversion's."""
     return PAPER.get(method, PAPER["textual_inversion"])
 
 
-def method_defaults(method: str, defaults: MethodDefaults | None) -> MethodDefaults:
-    """Return where the search of DVAR begins: at the paper's setting, or at the method's where the paper lacks it.
+def dvar_defaults(method: str, defaults: MethodDefaults | None) -> MethodDefaults:
+    """Return DVAR's usual setting for a method: the paper's, else the method's own, else Textual Inversion's.
 
     Args:
         method: a personalization method's name.
-        defaults: as the method itself states them; None takes the paper's for Textual Inversion.
+        defaults: what a method that the paper lacks states itself; None where it states nothing.
     """
-    if method not in PAPER and defaults:
+    if method not in PAPER and defaults is not None:
         return defaults
-    paper = published(method)
-    return MethodDefaults(paper.budget, paper.window, paper.threshold)
+    return published(method).dvar

@@ -1,15 +1,15 @@
 """The windows over which a criterion may look, as a function of the budget."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 
+from search_spaces.base import Ranges, Value
 from search_spaces.defaults import MethodDefaults
-from search_spaces.paper import method_defaults
+from search_spaces.paper import dvar_defaults
 
 MIN_BUDGET = 4
-MIN_WINDOW = 8  # what fewer values say of a course is mostly noise
+MIN_WINDOW = 8  # what fewer values say about L_det's course is mostly noise
 
 
 def windows(budget: int) -> IntDistribution:
@@ -30,23 +30,29 @@ def windows(budget: int) -> IntDistribution:
     return IntDistribution(min(max(MIN_WINDOW, round(0.01 * budget)), high), high, log=True)
 
 
-def scaled(window: int, usual_budget: int, budget: int) -> int:
-    """Return a window for another budget, inside the range."""
+def scaled(window: float, old_budget: int, budget: int) -> int:
+    """Return a window scaled from one budget to another, and moved into the range of the latter."""
     space = windows(budget)
-    return min(max(round(window * budget / usual_budget), space.low), space.high)
+    return min(max(round(window * budget / old_budget), space.low), space.high)
 
 
-def rescaled(params: Mapping[str, Any], usual_budget: int, budget: int) -> dict[str, Any]:
-    """Return a criterion's setting for another budget: its "window" and "steps" in proportion."""
-    scaled_params = dict(params)
-    if "window" in scaled_params:
-        scaled_params["window"] = scaled(scaled_params["window"], usual_budget, budget)
-    if "steps" in scaled_params:
-        scaled_params["steps"] = min(max(1, round(scaled_params["steps"] * budget / usual_budget)), budget)
-    return scaled_params
+def rescaled(params: Mapping[str, Value], old_budget: int, budget: int) -> dict[str, Value]:
+    """Return a criterion's setting for another budget: its "window" and "steps" in proportion, the rest as it is.
+
+    Example:
+        >>> rescaled({"window": 310, "threshold": 0.15}, 6100, 610)
+        {'window': 31, 'threshold': 0.15}
+    """
+    setting = dict(params)
+    window, steps = setting.get("window"), setting.get("steps")
+    if isinstance(window, int | float):
+        setting["window"] = scaled(window, old_budget, budget)
+    if isinstance(steps, int | float):
+        setting["steps"] = min(max(1, round(steps * budget / old_budget)), budget)
+    return setting
 
 
-def windowed_space(budget: int, thresholds: tuple[float, float]) -> dict[str, BaseDistribution]:
+def windowed_space(budget: int, thresholds: tuple[float, float]) -> Ranges:
     """Return the ranges of "window" (steps) and "threshold", both on a log scale.
 
     Args:
@@ -62,9 +68,9 @@ def windowed_space(budget: int, thresholds: tuple[float, float]) -> dict[str, Ba
 def windowed_setting(
     method: str, budget: int, defaults: MethodDefaults | None, threshold: float
 ) -> dict[str, float | int]:
-    """Return DVAR's usual window for a method, scaled to the budget, with a threshold.
+    """Return DVAR's usual window for a method, scaled to the budget, with a threshold of another criterion.
 
-    See `search_spaces.dvar.default_params` for the arguments and errors.
+    See `search_spaces.dvar.default_params` for the other arguments and errors.
     """
-    start = method_defaults(method, defaults)
-    return {"window": scaled(start.window, start.budget, budget), "threshold": threshold}
+    usual = dvar_defaults(method, defaults)
+    return {"window": scaled(usual.window, usual.budget, budget), "threshold": threshold}

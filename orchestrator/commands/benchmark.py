@@ -1,7 +1,6 @@
 """The command that proves criteria on recordings: tuned on some concepts of every method, applied to the others."""
 
 import csv
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from orchestrator.recordings.collection import BUILTIN, by_method, read_place, s
 from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
 from orchestrator.report.console.progress import bars
 from orchestrator.study.benchmark import DVAR, Benchmark, BenchmarkRow, SearchConfig, run_benchmark, transfers
+from orchestrator.study.result import Objective
 from orchestrator.study.search_space import searchable
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
@@ -45,16 +45,10 @@ def benchmark(
     chosen = list(dict.fromkeys(known if names is None else names))
     if not sides or not chosen:
         raise InvalidInput("no method or no criterion is named; leave --methods and --criteria out for all")
-    objective = SearchConfig(
-        settings.quality_kept,
-        settings.measure,
-        settings.cost,
-        trials=settings.trials_wanted,
-        seed=settings.seed,
-        fixed=settings.fixed,
-    )
+    objective = Objective(settings.quality_kept, settings.measure, settings.cost)
+    search = SearchConfig(objective, trials=settings.trials_wanted, seed=settings.seed, fixed=settings.fixed)
     tracker = Tracker(experiment.model_copy(update={"name": "benchmark"}))
-    about = {"recordings": place, "methods": list(sides), "criteria": chosen, **dataclasses.asdict(objective)}
+    about = {"recordings": place, "methods": list(sides), "criteria": chosen, **search.to_json()}
     with tracker.run("benchmark", about, name=f"benchmark {place}") as parent:
         with bars(console) as progress:
             total = len(chosen) * len(sides)
@@ -64,12 +58,12 @@ def benchmark(
             def show_progress(method: str, name: str) -> None:
                 progress.update(task, completed=next(begun), detail=f"{method}, {name}")
 
-            benchmarks, rows = run_benchmark(sides, chosen, objective, show_progress)
+            benchmarks, rows = run_benchmark(sides, chosen, search, show_progress)
         for row in rows:
             of_row = {"method": row.method, "criterion": repr(row.criterion), "setting": row.label}
             child = parent.child(f"{row.method}: {row.criterion}", of_row, {"dvar.kind": "proof"})
             parent.finish(child, row.metrics())
-    _print(console, benchmarks, rows, objective, chosen)
+    _print(console, benchmarks, rows, search, chosen)
     for problem in problems:
         console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
     if all(recording.is_of_the_miniature for group in recordings.values() for recording in group):
@@ -84,15 +78,16 @@ def _print(
     console: Console,
     benchmarks: Sequence[Benchmark],
     rows: Sequence[BenchmarkRow],
-    objective: SearchConfig,
+    search: SearchConfig,
     names: Sequence[str],
 ) -> None:
+    objective = search.objective
     for benchmark in benchmarks:
         console.print(benchmark_table([row for row in rows if row.method == benchmark.method], objective.quality_kept))
     wanted = f"{100 * objective.quality_kept:.0f} %"
     console.print(
-        f"tuned: with {objective.trials} settings, for the lowest mean {objective.cost} that keep {wanted} of the best "
-        f"{objective.measure}\nusual: the paper's setting, or the method's own, scaled to the budget\n"
+        f"tuned: with {search.trials} settings, for the lowest mean {objective.cost} that keep {wanted} of the best "
+        f"{objective.metric}\nusual: the paper's setting, or the method's own, scaled to the budget\n"
         "mean, most: the steps that the usual CLIP-s needed on the tuning concepts\n"
         "left out: kept by the tuning concepts under the setting chosen without each\n"
         f"seconds: measured, with what the criterion costs; < {wanted}: share of test concepts that keep less\n"

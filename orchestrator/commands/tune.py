@@ -56,9 +56,7 @@ def search_by_replay(context: CommandContext) -> StudyResult:
         recordings,
         names=settings.criteria,
         method=experiment.method.name,
-        quality_kept=settings.quality_kept,
-        measure=settings.measure,
-        cost=settings.cost,
+        objective=Objective(settings.quality_kept, settings.measure, settings.cost),
         fixed=settings.fixed,
         name=experiment.name,
     )
@@ -173,10 +171,10 @@ def _keep_result(
 
 def _draw_landscape(context: CommandContext, recordings: Sequence[Recording], result: StudyResult) -> _Landscape:
     """Draw DVAR's plane beside best.yaml, where the study searched DVAR."""
-    default = next((default for default in result.defaults if default.name == "dvar"), None)
+    default = next((default for default in result.default_results if default.name == "dvar"), None)
     if default is None or context.experiment.study.fixed.get("dvar"):
         return _Landscape()  # the plane is that of DVAR with nothing fixed
-    landscape = survey(recordings, result.objective.measure)
+    landscape = survey(recordings, result.objective.metric)
     title = f"DVAR on {len(recordings)} recordings of {context.experiment.method.name}, {result.budget} steps"
     chosen = _point(result.best) if result.best.name == "dvar" else None
     paths = tuple(context.best_path.with_name(name) for name in (LANDSCAPE, LANDSCAPE_PAGE))
@@ -186,7 +184,7 @@ def _draw_landscape(context: CommandContext, recordings: Sequence[Recording], re
 
 
 def _point(result: TrialResult) -> tuple[int, float]:
-    return result.params["window"], result.params["threshold"]
+    return int(result.number("window")), result.number("threshold")
 
 
 @contextmanager

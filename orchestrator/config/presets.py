@@ -81,7 +81,7 @@ def _name(preset: str, method: str) -> str:
 
 def _usual_budget(method: str) -> int:
     if method in PAPER:
-        return PAPER[method].budget
+        return PAPER[method].dvar.budget
     from trainables.methods.base import Method  # it brings torch, which the paper's methods do without here
 
     kind: type[Method] = plugins.METHODS.load(method, Method)

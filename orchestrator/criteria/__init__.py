@@ -1,7 +1,12 @@
-"""The stopping criteria, one file each; see `orchestrator.criteria.base.Criterion`."""
+"""The stopping criteria, one file each, and combinators that make criteria of criteria.
+
+Start with `DVAR`: `DVAR(window=310, threshold=0.15).online()` decides value by value in your own training loop,
+`first_stop(values)` on a whole series. `Criterion` is the interface. Formulas and examples are in README.md beside this
+file.
+"""
 
 import inspect
-import typing
+from collections.abc import Mapping
 
 from orchestrator import plugins
 from orchestrator.criteria._combinators import All, Any, NotBefore, Patient
@@ -15,7 +20,6 @@ from orchestrator.criteria.never import Never
 from orchestrator.criteria.trend import Trend
 from trainables.errors import InvalidInput
 from trainables.text import did_you_mean
-from trainables.types import JsonObject
 
 __all__ = [
     "DVAR",
@@ -37,12 +41,21 @@ __all__ = [
 
 
 def names() -> list[str]:
-    """Return the names of all criteria, built in and from entry points, sorted."""
+    """Return the names of all criteria, built in and from entry points, sorted.
+
+    Example:
+        >>> "dvar" in names()
+        True
+    """
     return plugins.CRITERIA.names()
 
 
-def load(name: str, **params: typing.Any) -> Criterion:
-    """Make a criterion by name, such as `load("dvar", window=310, threshold=0.15)`.
+def load(name: str, **params: object) -> Criterion:
+    """Make a criterion by name.
+
+    Example:
+        >>> load("dvar", window=310, threshold=0.15)
+        DVAR(window=310, threshold=0.15)
 
     Args:
         name: one of `names()`, or "module:Class".
@@ -59,11 +72,11 @@ def load(name: str, **params: typing.Any) -> Criterion:
         raise InvalidInput(f"{kind.__name__}: {error}") from error
 
 
-def _check_names(kind: type[Criterion], params: JsonObject) -> None:
-    known = inspect.signature(kind).parameters
+def _check_names(kind: type[Criterion], params: Mapping[str, object]) -> None:
+    parameters = inspect.signature(kind).parameters
     for name in params:
-        if name not in known:
-            raise InvalidInput(f"{kind.__name__} has no parameter {name!r}; {did_you_mean(name, known)}")
-    for name, parameter in known.items():
+        if name not in parameters:
+            raise InvalidInput(f"{kind.__name__} has no parameter {name!r}; {did_you_mean(name, parameters)}")
+    for name, parameter in parameters.items():
         if name not in params and parameter.default is parameter.empty:
-            raise InvalidInput(f"{kind.__name__} needs {name!r}; its parameters are {', '.join(known)}")
+            raise InvalidInput(f"{kind.__name__} needs {name!r}; its parameters are {', '.join(parameters)}")

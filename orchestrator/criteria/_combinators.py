@@ -1,4 +1,4 @@
-"""Combinators: criteria made of criteria. They wrap rules that watch the same series."""
+"""Combinators: criteria made of criteria, all of which watch the same series."""
 
 import math
 from collections.abc import Sequence
@@ -12,51 +12,53 @@ from orchestrator.criteria.never import Never
 from trainables.settings import LDetSchedule
 
 
-def _adopt(outer: Criterion, rules: Sequence[Criterion]) -> None:
-    """Let a criterion watch what the rules inside it watch; of a frozen dataclass, beside its fields.
+def _adopt(outer: Criterion, criteria: Sequence[Criterion]) -> None:
+    """Let a combinator watch what the criteria inside it watch.
 
     Raises:
-        ValueError: there is no rule, one is no criterion, or they watch different series.
+        ValueError: there are no criteria, an argument is not a criterion, or they watch different series.
     """
     name = type(outer).__name__
-    if not rules:
-        raise ValueError(f"{name} needs at least one rule")
-    for rule in rules:
-        if not isinstance(rule, Criterion):
-            raise ValueError(f"{name} takes criteria, got {rule!r}")
-    watched = {rule.series: rule for rule in rules if rule.series is not None}
-    if len(watched) > 1:
-        listed = ", ".join(f"{rule!r} watches {series}" for series, rule in watched.items())
-        raise ValueError(f"{name} needs rules that watch one series: {listed}")
-    counting = [rule for rule in rules if rule.series is None and not isinstance(rule, Never)]
-    if counting and not {None, L_DET} >= watched.keys():
+    if not criteria:
+        raise ValueError(f"{name} needs at least one criterion")
+    for criterion in criteria:
+        if not isinstance(criterion, Criterion):
+            raise ValueError(f"{name} takes criteria, got {criterion!r}")
+    watchers = {criterion.series: criterion for criterion in criteria if criterion.series is not None}
+    if len(watchers) > 1:
+        listed = ", ".join(f"{criterion!r} watches {series}" for series, criterion in watchers.items())
+        raise ValueError(f"{name} needs criteria that watch the same series: {listed}")
+    counting = [criterion for criterion in criteria if criterion.series is None and not isinstance(criterion, Never)]
+    if counting and not {None, L_DET} >= watchers.keys():
         raise ValueError(
-            f"{name}: {counting[0]!r} counts steps, and {next(iter(watched.values()))!r} watches snapshots"
+            f"{name}: {counting[0]!r} counts steps, and {next(iter(watchers.values()))!r} watches snapshots"
         )
-    object.__setattr__(outer, "series", next(iter(watched), None))
-    object.__setattr__(outer, "keeps_best", any(rule.keeps_best for rule in rules))
-    object.__setattr__(outer, "l_det_schedule", _common([rule for rule in rules if rule.needs_l_det]))
+    # These are no fields of the frozen dataclass: they follow from the criteria, which are.
+    object.__setattr__(outer, "series", next(iter(watchers), None))
+    object.__setattr__(outer, "keeps_best", any(criterion.keeps_best for criterion in criteria))
+    watching = [criterion for criterion in criteria if criterion.needs_l_det]
+    object.__setattr__(outer, "l_det_schedule", _common_schedule(watching))
 
 
-def _common(rules: Sequence[Criterion]) -> LDetSchedule:
-    """Return how L_det is evaluated for several rules.
+def _common_schedule(criteria: Sequence[Criterion]) -> LDetSchedule:
+    """Return a schedule of L_det that serves several criteria.
 
     Raises:
-        ValueError: what one wants would not do for another.
+        ValueError: no schedule serves all of them.
     """
-    wanted = {rule.l_det_schedule: rule for rule in rules}
-    if len(wanted) < 2:
-        return next(iter(wanted), LDetSchedule())
-    if len({schedule.relative for schedule in wanted}) > 1 or any(schedule.inputs for schedule in wanted):
-        listed = " and ".join(repr(rule) for rule in wanted.values())
+    by_schedule = {criterion.l_det_schedule: criterion for criterion in criteria}
+    if len(by_schedule) < 2:
+        return next(iter(by_schedule), LDetSchedule())
+    if len({schedule.relative for schedule in by_schedule}) > 1 or any(schedule.inputs for schedule in by_schedule):
+        listed = " and ".join(repr(criterion) for criterion in by_schedule.values())
         raise ValueError(f"{listed} evaluate L_det in ways that do not go together")
-    every = math.gcd(*(schedule.every for schedule in wanted))
-    return LDetSchedule(every, relative=next(iter(wanted)).relative)
+    every = math.gcd(*(schedule.every for schedule in by_schedule))
+    return LDetSchedule(every, relative=next(iter(by_schedule)).relative)
 
 
 @dataclass(frozen=True)
 class Patient(Criterion):
-    """Stops when a rule's condition has held for some values in a row.
+    """Stops when a criterion's condition has held for several values in a row.
 
     Example:
         >>> from orchestrator.criteria import DVAR
@@ -64,30 +66,30 @@ class Patient(Criterion):
         6
 
     Attributes:
-        rule: whose condition must hold.
-        times: values in a row, at least 1.
+        criterion: whose condition must hold.
+        times: number of values in a row, at least 1.
 
     Raises:
-        ValueError: rule is no criterion, or times is out of range.
+        ValueError: `criterion` is not a criterion, or `times` is out of range.
     """
 
-    rule: Criterion
+    criterion: Criterion
     times: int
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "times", check_count("times", self.times))
-        _adopt(self, [self.rule])
+        _adopt(self, [self.criterion])
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the condition has held for `times` values."""
-        held = self.rule.holds(values)
+        """Return where the condition has held for `times` values in a row."""
+        held = self.criterion.holds(values)
         index = np.arange(1, len(held) + 1)
         last_failure = np.maximum.accumulate(np.where(held, 0, index)) if len(held) else index
         return index - last_failure >= self.times
 
     def condition(self) -> Condition:
-        """Return a fresh condition."""
-        return _PatientCondition(self.rule.condition(), self.times)
+        """Return a fresh condition, around a fresh condition of the criterion."""
+        return _PatientCondition(self.criterion.condition(), self.times)
 
 
 class _PatientCondition:
@@ -100,31 +102,31 @@ class _PatientCondition:
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class _Several(Criterion):
-    """Joins the conditions of several rules, value by value."""
+class _Joined(Criterion):
+    """Joins the conditions of several criteria, value by value."""
 
-    rules: tuple[Criterion, ...]
+    criteria: tuple[Criterion, ...]
 
     joins: ClassVar[np.ufunc]
 
-    def __init__(self, *rules: Criterion) -> None:
-        object.__setattr__(self, "rules", rules)
-        _adopt(self, rules)
+    def __init__(self, *criteria: Criterion) -> None:
+        object.__setattr__(self, "criteria", criteria)
+        _adopt(self, criteria)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(repr, self.rules))})"
+        return f"{type(self).__name__}({', '.join(map(repr, self.criteria))})"
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the rules' conditions, joined, hold."""
-        held: Booleans = self.joins.reduce([rule.holds(values) for rule in self.rules])
+        """Return where the joined conditions hold."""
+        held: Booleans = self.joins.reduce([criterion.holds(values) for criterion in self.criteria])
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh condition."""
-        return _SeveralCondition([rule.condition() for rule in self.rules], self.joins)
+        """Return a fresh condition, around a fresh condition of each criterion."""
+        return _JoinedCondition([criterion.condition() for criterion in self.criteria], self.joins)
 
 
-class _SeveralCondition:
+class _JoinedCondition:
     def __init__(self, conditions: Sequence[Condition], joins: np.ufunc) -> None:
         self._conditions, self._joins = list(conditions), joins
 
@@ -132,8 +134,8 @@ class _SeveralCondition:
         return bool(self._joins.reduce([condition.update(value) for condition in self._conditions]))
 
 
-class All(_Several):
-    """Stops when the conditions of all rules hold at once.
+class All(_Joined):
+    """Stops when the conditions of all criteria hold at the same value.
 
     Example:
         >>> from orchestrator.criteria import DVAR, FewIterations
@@ -141,17 +143,17 @@ class All(_Several):
         7
 
     Attributes:
-        rules: at least one; those that watch anything watch one series.
+        criteria: at least one; those that watch a series all watch the same.
 
     Raises:
-        ValueError: there is no rule, one is no criterion, or they watch different series.
+        ValueError: there are no criteria, an argument is not a criterion, or they watch different series.
     """
 
     joins: ClassVar[np.ufunc] = np.logical_and
 
 
-class Any(_Several):
-    """Stops when the condition of any rule holds.
+class Any(_Joined):
+    """Stops when the condition of any of the criteria holds.
 
     Example:
         >>> from orchestrator.criteria import DVAR, FewIterations
@@ -159,10 +161,10 @@ class Any(_Several):
         5
 
     Attributes:
-        rules: at least one; those that watch anything watch one series.
+        criteria: at least one; those that watch a series all watch the same.
 
     Raises:
-        ValueError: there is no rule, one is no criterion, or they watch different series.
+        ValueError: there are no criteria, an argument is not a criterion, or they watch different series.
     """
 
     joins: ClassVar[np.ufunc] = np.logical_or
@@ -170,7 +172,7 @@ class Any(_Several):
 
 @dataclass(frozen=True)
 class NotBefore(Criterion):
-    """Stops when a rule's condition holds, but not before a number of values.
+    """Stops when a criterion's condition holds, but not before a given number of values.
 
     Example:
         >>> from orchestrator.criteria import DVAR
@@ -178,27 +180,27 @@ class NotBefore(Criterion):
         7
 
     Attributes:
-        rule: whose condition must hold.
-        step: the first value at which it may stop, at least 1; steps for a rule that watches L_det.
+        criterion: whose condition must hold.
+        step: the first value at which it may stop, at least 1; a value is a step where the criterion watches L_det.
 
     Raises:
-        ValueError: rule is no criterion, or step is out of range.
+        ValueError: `criterion` is not a criterion, or `step` is out of range.
     """
 
-    rule: Criterion
+    criterion: Criterion
     step: int
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "step", check_count("step", self.step))
-        _adopt(self, [self.rule])
+        _adopt(self, [self.criterion])
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the rule's condition holds from `step` on."""
-        return self.rule.holds(values) & (np.arange(1, len(values) + 1) >= self.step)
+        """Return where the criterion's condition holds from value `step` on."""
+        return self.criterion.holds(values) & (np.arange(1, len(values) + 1) >= self.step)
 
     def condition(self) -> Condition:
-        """Return a fresh condition."""
-        return _NotBeforeCondition(self.rule.condition(), self.step)
+        """Return a fresh condition, around a fresh condition of the criterion."""
+        return _NotBeforeCondition(self.criterion.condition(), self.step)
 
 
 class _NotBeforeCondition:

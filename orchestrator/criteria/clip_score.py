@@ -13,15 +13,15 @@ from orchestrator.criteria.base import TRAIN_IMAGE, Booleans, Condition, Criteri
 class ClipScore(Criterion):
     """Stops when the CLIP score of samples has not improved for more than `patience` snapshots in a row.
 
-    A score is an improvement when it exceeds the last improvement by more than `min_improvement`; the first score is
-    one. What it keeps is the snapshot with the best score, not the last one.
+    The first score is an improvement, and so is each score that exceeds the last improvement by more than
+    `min_improvement`. The snapshot with the best score is kept, not the last.
 
     Example:
         >>> ClipScore(patience=2, min_improvement=0.02).first_stop([0.5, 0.6, 0.61, 0.6, 0.6, 0.6])
         5
 
     Attributes:
-        patience: snapshots in a row that may fail to improve, at least 1.
+        patience: number of snapshots in a row that may fail to improve, at least 1.
         min_improvement: by which a score must exceed the last improvement, at least 0.
 
     Raises:
@@ -42,7 +42,7 @@ class ClipScore(Criterion):
         object.__setattr__(self, "min_improvement", float(improvement))
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where patience is at its end; a loop, for there are few snapshots and each depends on the last."""
+        """Return where patience has run out; a loop, as there are few snapshots and each depends on the last."""
         condition = self.condition()
         return np.array([condition.update(value) for value in values.tolist()], dtype=bool)
 

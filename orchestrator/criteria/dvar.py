@@ -31,7 +31,7 @@ class DVAR(Criterion):
     """Stops when Var(last N values) < alpha * Var(all values so far).
 
     Both are population variances. It never stops before N + 1 values (at N the two are equal), nor on a constant
-    series. To be both fast and exact far from zero, values are taken relative to the first one, and variances come
+    series. To be both fast and exact far from zero, values are taken relative to the first, and variances come
     from running sums of them and of their squares, in the same order of operations here and online.
 
     Example:
@@ -41,9 +41,9 @@ class DVAR(Criterion):
     Attributes:
         window: N (section 3.3), in steps, at least 2.
         threshold: alpha (section 3.3), strictly between 0 and 1.
-        stride: steps from one evaluation of L_det to the next; values between are not looked at. The window still means
-            steps: it holds the nearest whole number of evaluations.
-        inputs: inputs of the fixed batch that an evaluation takes in turn; None takes all. See `LDetSchedule`.
+        stride: steps between two evaluations of L_det; the values between them are not looked at. The window still
+            means steps: it holds the nearest whole number of evaluations.
+        inputs: how many inputs of the fixed batch each evaluation takes, in turn; None takes all. See `LDetSchedule`.
         relative: whether each input's loss counts as a multiple of its loss before the first step.
 
     Raises:
@@ -70,7 +70,7 @@ class DVAR(Criterion):
         object.__setattr__(self, "l_det_schedule", LDetSchedule(self.stride, self.inputs, self.relative))
         if self.window_in_evaluations < 2:
             raise ValueError(
-                f"window must hold at least 2 evaluations, got {self.window} steps with one every {self.stride}"
+                f"window must hold at least 2 evaluations, got {self.window} steps at a stride of {self.stride}"
             )
 
     @property
@@ -83,14 +83,14 @@ class DVAR(Criterion):
         return f"DVAR({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in shown)})"
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the last values vary little; see `Criterion.holds`. Linear in their number.
+        """Return where the last values vary little; see `Criterion.holds`. Linear in the number of values.
 
         Raises:
-            ValueError: a value lies more than 1e150 from the first one.
+            ValueError: a value lies more than 1e150 from the first.
         """
         held = np.zeros(len(values), dtype=bool)
         (ratios,) = variance_ratios(values[self.stride - 1 :: self.stride], [self.window_in_evaluations])
-        # The first evaluation follows step `stride`; what one decides holds until the next.
+        # The first evaluation follows step `stride`; what an evaluation decides holds until the next.
         begin = (self.window_in_evaluations + 1) * self.stride - 1
         held[begin:] = np.repeat(ratios < self.threshold, self.stride)[: max(0, len(values) - begin)]
         return held
@@ -102,17 +102,18 @@ class DVAR(Criterion):
 
 
 def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Floats]:
-    """Yield, for each window, the variance of the last values over that of all so far, from the first step after it.
+    """Yield, for each window, the variance of its values over that of all values so far.
 
     Args:
         values: the whole series, shape (values,), finite.
         windows: in values, at least 2 each.
 
     Yields:
-        Ratios, shape (values - window,), infinite where all values so far are equal; empty for a short series.
+        Ratios from value N + 1 on, shape (values - window,), infinite where all values so far are equal; empty for a
+        series that is no longer than the window.
 
     Raises:
-        ValueError: the series is not one-dimensional, not finite, or a value lies more than 1e150 from the first one.
+        ValueError: the series is not one-dimensional, not finite, or a value lies more than 1e150 from the first.
     """
     relative = distances(as_series(values))
     sums, squares = np.cumsum(relative), np.cumsum(relative * relative)
@@ -129,8 +130,13 @@ def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Float
 def first_stops(values: ArrayLike, windows: Sequence[int], thresholds: Sequence[float]) -> NDArray[np.int64]:
     """Return where DVAR stops for every pair of a window and a threshold, exactly as `DVAR.first_stop` says.
 
-    The running minimum of the ratios falls, so that all thresholds are found in it by bisection: linear in the number
-    of values for each window, whatever the number of thresholds.
+    The running minimum of the ratios falls, so bisection finds all thresholds in it: linear in the number of values for
+    each window, whatever the number of thresholds.
+
+    Example:
+        >>> first_stops([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9], windows=[3, 4], thresholds=[0.01, 0.15])
+        array([[6, 5],
+               [7, 6]])
 
     Args:
         values: the whole series, shape (values,), finite.
@@ -141,15 +147,16 @@ def first_stops(values: ArrayLike, windows: Sequence[int], thresholds: Sequence[
         Steps, shape (windows, thresholds); 0 where it never stops.
 
     Raises:
-        ValueError: as `DVAR` and `variance_ratios`.
+        ValueError: a setting that `DVAR` refuses, or a series that `variance_ratios` refuses.
     """
     for window in windows:
         check_window(window)
     for threshold in thresholds:
         _check_threshold(threshold)
-    wanted, stops = np.asarray(thresholds, dtype=np.float64), np.zeros((len(windows), len(thresholds)), dtype=np.int64)
+    stops = np.zeros((len(windows), len(thresholds)), dtype=np.int64)
+    limits = np.asarray(thresholds, dtype=np.float64)
     for row, (window, ratios) in enumerate(zip(windows, variance_ratios(values, windows), strict=True)):
-        index = np.searchsorted(-np.minimum.accumulate(ratios), -wanted, side="right")
+        index = np.searchsorted(-np.minimum.accumulate(ratios), -limits, side="right")
         stops[row] = np.where(index < len(ratios), index + window + 1, 0)
     return stops
 
@@ -176,7 +183,7 @@ class VarianceCondition:
         """Take the next value; see `Condition.update`.
 
         Raises:
-            ValueError: it is not finite, or lies more than 1e150 from the first one.
+            ValueError: it is not finite, or lies more than 1e150 from the first.
         """
         distance = self._distances.take(float(value))
         total, squares = self._sums[-1]
@@ -192,10 +199,10 @@ class VarianceCondition:
 
 
 class Strided:
-    """A condition that looks at every k-th value alone; what it decides holds until the next.
+    """A condition that looks at every k-th value only; its decision holds until the next of these.
 
     Args:
-        condition: that takes these values.
+        condition: a fresh condition on every k-th value.
         stride: k.
     """
 
@@ -203,7 +210,7 @@ class Strided:
         self._condition, self._stride, self._count, self._holds = condition, stride, 0, False
 
     def update(self, value: float) -> bool:
-        """Take the next value, which is looked at or not; see `Condition.update`."""
+        """Take the next value, and look at it if it is a k-th value; see `Condition.update`."""
         self._count += 1
         if self._count % self._stride == 0:
             self._holds = self._condition.update(value)

@@ -27,8 +27,8 @@ WEIGHT = 0.1
 class EMA(Criterion):
     """Stops when |EMA(t) - EMA(t - n)| < threshold * |EMA(t - n)|, from n + 1 values on.
 
-    EMA(1) is the first value, then 0.1 times the newest plus 0.9 times the last average. The paper gives the measure
-    and no rule; the comparison is ours.
+    EMA(1) is the first value; each later average is 0.1 times the newest value plus 0.9 times the last average. The
+    paper gives the quantity but no threshold; the comparison is ours.
 
     Example:
         >>> EMA(window=2, threshold=0.01).first_stop([2.0, 1.0, 1.0] + 40 * [1.0])

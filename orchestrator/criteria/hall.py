@@ -1,4 +1,4 @@
-"""Hall: the range of L_det's last values beside their mean (paper, appendix E)."""
+"""Hall: the range of L_det's last values relative to their mean (paper, appendix E)."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from orchestrator.criteria.base import (
 class Hall(Criterion):
     """Stops when max - min of the last n values < threshold * |their mean|, from n + 1 values on.
 
-    The paper gives the measure and no rule; the comparison is ours.
+    The paper gives the quantity but no threshold; the comparison is ours.
 
     Example:
         >>> Hall(window=3, threshold=0.1).first_stop([9.0, 5.0, 3.0, 2.0, 2.0, 1.9, 1.9])
@@ -31,7 +31,7 @@ class Hall(Criterion):
 
     Attributes:
         window: n (appendix E), in steps, at least 2.
-        threshold: of the range over the mean, above 0.
+        threshold: for the range over the mean, above 0.
 
     Raises:
         ValueError: window or threshold is out of range, or not a number.
@@ -47,10 +47,10 @@ class Hall(Criterion):
         object.__setattr__(self, "threshold", check_positive("threshold", self.threshold))
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the last values lie close together. Linear in their number; see `Criterion.holds`.
+        """Return where the last values lie close together; see `Criterion.holds`. Linear in the number of values.
 
         Raises:
-            ValueError: a value lies more than 1e150 from the first one.
+            ValueError: a value lies more than 1e150 from the first.
         """
         window = self.window
         held = np.zeros(len(values), dtype=bool)
@@ -71,8 +71,12 @@ class Hall(Criterion):
 def rolling_max(values: Floats, window: int) -> Floats:
     """Return the maximum of every `window` values in a row, shape (values - window + 1,).
 
-    Within blocks of the window's length, running maxima from both ends; every window is the end of one block and the
-    beginning of the next (van Herk, 1992).
+    The series is cut into blocks of the window's length, each with running maxima from both ends: every window is the
+    end of a block and the beginning of the next (van Herk, 1992).
+
+    Example:
+        >>> rolling_max(np.array([1.0, 3.0, 2.0, 0.0]), window=2)
+        array([3., 3., 2.])
     """
     count = len(values) - window + 1
     padded = np.full(-(-len(values) // window) * window, -np.inf)
@@ -95,14 +99,14 @@ class HallCondition:
         self._window, self._threshold, self._distances = window, threshold, Distances()
         self._first = 0.0
         self._sums = deque([0.0], maxlen=window + 1)
-        self._highest: deque[tuple[int, float]] = deque()  # falling values, each the highest of what came after it
+        self._highest: deque[tuple[int, float]] = deque()  # falling values, each the highest since its own step
         self._lowest: deque[tuple[int, float]] = deque()
 
     def update(self, value: float) -> bool:
         """Take the next value; see `Condition.update`.
 
         Raises:
-            ValueError: it is not finite, or lies more than 1e150 from the first one.
+            ValueError: it is not finite, or lies more than 1e150 from the first.
         """
         value = float(value)
         distance = self._distances.take(value)

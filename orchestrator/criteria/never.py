@@ -10,12 +10,17 @@ from orchestrator.criteria.base import Booleans, Condition, Criterion, Floats
 
 @dataclass(frozen=True)
 class Never(Criterion):
-    """Never stops: training uses its whole budget, and L_det need not be evaluated."""
+    """Never stops: training uses its whole budget, and L_det need not be evaluated.
+
+    Example:
+        >>> print(Never().first_stop([9.0, 5.0, 3.0]))
+        None
+    """
 
     series: ClassVar[str | None] = None
 
     def holds(self, values: Floats) -> Booleans:
-        """Return False everywhere."""
+        """Return False for every value."""
         return np.zeros(len(values), dtype=bool)
 
     def condition(self) -> Condition:
@@ -24,10 +29,10 @@ class Never(Criterion):
 
 
 class CountCondition:
-    """Holds from a number of values on.
+    """Holds from a given number of values on, whatever they are.
 
     Args:
-        least: that number; None never holds.
+        least: number of values; with None it never holds.
     """
 
     def __init__(self, least: int | None) -> None:

@@ -24,7 +24,7 @@ class Trend(Criterion):
     """Stops when the least-squares line through the last n values has |slope| < threshold, from n + 1 values on.
 
     The slope has a closed form: sums of the values and of their products with the step, both running. The paper gives
-    the measure and no rule; the comparison is ours.
+    the quantity but no threshold; the comparison is ours.
 
     Example:
         >>> Trend(window=3, threshold=0.5).first_stop([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9])
@@ -32,7 +32,7 @@ class Trend(Criterion):
 
     Attributes:
         window: n (appendix E), in steps, at least 2.
-        threshold: of the slope, in loss a step, above 0.
+        threshold: of the slope, in loss per step, above 0.
 
     Raises:
         ValueError: window or threshold is out of range, or not a number.
@@ -48,17 +48,17 @@ class Trend(Criterion):
         object.__setattr__(self, "threshold", check_positive("threshold", self.threshold))
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the line is nearly flat. Linear in the number of values; see `Criterion.holds`.
+        """Return where the line is nearly flat; see `Criterion.holds`. Linear in the number of values.
 
         Raises:
-            ValueError: a value lies more than 1e150 from the first one.
+            ValueError: a value lies more than 1e150 from the first.
         """
         window = self.window
         held = np.zeros(len(values), dtype=bool)
         relative = distances(values)
         counts = np.arange(1.0, len(values) + 1)
         sums, products = np.cumsum(relative), np.cumsum(counts * relative)
-        # Of the last value before each window: nothing comes before the first one.
+        # Differences of running sums; the first complete window is left out, as nothing comes before it.
         total = sums[window:] - sums[:-window]
         product = products[window:] - products[:-window]
         middle = counts[window:] - (window - 1) / 2
@@ -91,7 +91,7 @@ class TrendCondition:
         """Take the next value; see `Condition.update`.
 
         Raises:
-            ValueError: it is not finite, or lies more than 1e150 from the first one.
+            ValueError: it is not finite, or lies more than 1e150 from the first.
         """
         distance = self._distances.take(float(value))
         count, (total, product) = self._distances.count, self._sums[-1]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from orchestrator.recordings.identity import RunIdentity
 from search_spaces.defaults import MethodDefaults
+from trainables.errors import InvalidInput
 from trainables.settings import MINIATURE, SAMPLES_OF
 from trainables.types import JsonObject
 
@@ -106,5 +107,18 @@ class Recording:
 
     @property
     def method_defaults(self) -> MethodDefaults | None:
-        """DVAR's setting as the method states it; None where it did not."""
-        return MethodDefaults.from_json(self.facts.get("usual"))
+        """DVAR's setting as the method states it; None where the recording holds none.
+
+        Raises:
+            InvalidInput: the recording holds one that is not understood.
+        """
+        usual = self.facts.get("usual")
+        if not isinstance(usual, Mapping):
+            return None
+        try:
+            return MethodDefaults(usual["budget"], usual["window"], usual["threshold"])
+        except (KeyError, ValueError) as error:
+            raise InvalidInput(
+                f"recording of {self.concept!r} ({self.key}) holds a method's setting that is not understood, "
+                f"{dict(usual)!r}: {error}; record it anew"
+            ) from error

@@ -1,4 +1,4 @@
-"""The landscape: what every (N, alpha) makes of some recordings, over the whole plane and exactly."""
+"""The landscape: how DVAR does on some recordings at every (N, alpha) of the plane, exactly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from orchestrator.criteria.dvar import first_stops
 from orchestrator.recordings.recording import Floats, Recording
-from orchestrator.replay.aggregate import over_seeds
+from orchestrator.replay.aggregate import exact_mean, mean_by_concept
 from orchestrator.replay.replay import check_replayable
 from search_spaces.dvar import THRESHOLDS
 from search_spaces.windows import windows as window_space
@@ -26,7 +26,7 @@ class Landscape:
         iterations: mean optimizer steps over concepts, shape (windows, thresholds).
         quality_kept: mean share of the best quality over concepts, shape (windows, thresholds).
         budget: optimizer steps of the recordings.
-        measure: the quality that counts.
+        metric: the quality that counts.
     """
 
     windows: NDArray[np.int64]
@@ -34,10 +34,10 @@ class Landscape:
     iterations: Floats
     quality_kept: Floats
     budget: int
-    measure: str
+    metric: str
 
     def front(self) -> list[tuple[int, int]]:
-        """Return where no other point has fewer steps and as much quality: indices of window and threshold."""
+        """Return the points that no other beats in steps and quality, as indices of window and threshold."""
         order = np.lexsort((-self.quality_kept.ravel(), self.iterations.ravel()))
         front, best = [], -np.inf
         for flat in order:
@@ -48,40 +48,45 @@ class Landscape:
         return front
 
 
-def survey(recordings: Sequence[Recording], measure: str) -> Landscape:
+def survey(recordings: Sequence[Recording], metric: str) -> Landscape:
     """Replay DVAR's whole space over recordings.
+
+    Example:
+        >>> from orchestrator.recordings.collection import pick, read_place
+        >>> landscape = survey(pick(read_place("builtin"), ["robot_1"])[:1], "train_clip_image")
+        >>> landscape.iterations.shape == (len(landscape.windows), len(landscape.thresholds))
+        True
+        >>> bool(landscape.iterations.max() <= landscape.budget)
+        True
 
     Args:
         recordings: complete ones of one budget, at least one; several seeds of a concept are averaged first.
-        measure: the quality that counts, one of each recording's.
+        metric: the quality that counts, one of each recording's.
 
     Raises:
-        InvalidInput: a recording is not complete, or lacks the measure.
+        InvalidInput: a recording is not complete, or lacks the metric.
     """
     budget = recordings[0].budget
     space = window_space(budget)
     windows = np.unique(np.geomspace(space.low, space.high, WINDOWS).round().astype(np.int64))
     thresholds = np.arange(round(100 * THRESHOLDS[0]), round(100 * THRESHOLDS[1]) + 1) / 100
-    planes: list[Floats] = []
+    stops, kept = [], []
     for recording in recordings:
-        check_replayable(recording, measure)
-        stops = first_stops(recording.steps.l_det[:budget], windows.tolist(), thresholds.tolist())
-        stops = np.where(stops == 0, budget, stops)
-        planes.append(np.stack([stops.astype(np.float64), _kept(recording, measure, stops)]))
-    names = [recording.concept for recording in recordings]
-    iterations, kept = np.mean(list(over_seeds(names, planes, _mean).values()), axis=0)
-    return Landscape(windows, thresholds, iterations, kept, budget, measure)
+        check_replayable(recording, metric)
+        first = first_stops(recording.steps.l_det[:budget], windows.tolist(), thresholds.tolist())
+        stops.append(np.where(first == 0, budget, first))
+        kept.append(_kept(recording, metric, stops[-1]))
+    concepts = [recording.concept for recording in recordings]
+    iterations, quality_kept = (
+        exact_mean(list(mean_by_concept(concepts, values).values())) for values in (stops, kept)
+    )
+    return Landscape(windows, thresholds, iterations, quality_kept, budget, metric)
 
 
-def _mean(planes: list[Floats]) -> Floats:
-    mean: Floats = np.mean(planes, axis=0)
-    return mean
-
-
-def _kept(recording: Recording, measure: str, stops: NDArray[np.int64]) -> Floats:
+def _kept(recording: Recording, metric: str, stops: NDArray[np.int64]) -> Floats:
     quality = recording.quality
     count = int(np.searchsorted(quality.steps, recording.budget, side="right"))
-    scores = quality.scores[measure][:count]
+    scores = quality.scores[metric][:count]
     index = np.searchsorted(quality.steps[:count], stops, side="right") - 1
     kept: Floats = scores[index] / scores.max()
     return kept

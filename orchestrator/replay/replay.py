@@ -1,4 +1,4 @@
-"""Replay: what a criterion would have done to a recorded run, without training it again."""
+"""Replay: how a criterion would have done on a recorded run, without training again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Floats, Quality, Recording
-from orchestrator.replay.aggregate import over_seeds
+from orchestrator.replay.aggregate import mean_by_concept
 from orchestrator.replay.l_det import l_det_series
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
@@ -17,19 +17,19 @@ from trainables.settings import TRAIN_IMAGE
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a criterion made of one run. A figure that was not measured is None.
+    """How a criterion did on a run. What was not measured is None.
 
     Attributes:
         concept: name of the concept.
         seed: of the training; None when the recording does not say.
         stop_step: optimizer steps done; the budget when the criterion never stopped.
-        stopped: whether the criterion stopped it.
+        stopped: whether the criterion stopped the run.
         budget: optimizer steps of a full-length run.
-        seconds: time of the steps done, with what the criterion itself costs: each evaluation of L_det that it needs,
-            or drawing and scoring the samples that it watches. Of a criterion that evaluates a part of the inputs at a
-            time it is not known.
-        quality_at_stop: score of the snapshot that is kept: the last one at or before the stop, or the best one for a
-            criterion that keeps it.
+        seconds: time of the steps done, including what the criterion itself costs: each evaluation of L_det that it
+            needs, or drawing and scoring the samples that it watches. Not known for a criterion that evaluates some of
+            the inputs in turn.
+        quality_at_stop: score of the snapshot that is kept: the last at or before the stop, or the best for a criterion
+            that keeps the best.
         best_quality: highest score of any snapshot of the full-length run.
     """
 
@@ -44,18 +44,18 @@ class Outcome:
 
     @property
     def share(self) -> float:
-        """Share of the budget that was used, 0..1."""
+        """Share of the budget that was used, above 0 and at most 1."""
         return self.stop_step / self.budget
 
     @property
     def quality_kept(self) -> float | None:
-        """Quality at the stop over the best one of the full budget, at most 1."""
+        """Quality at the stop over the best quality of the full budget; None where either was not measured."""
         if self.quality_at_stop is None or self.best_quality is None:
             return None
         return self.quality_at_stop / self.best_quality
 
     def metrics(self) -> dict[str, float]:
-        """Return what was measured, by name."""
+        """Return what was measured, by the names that MLflow gets."""
         names = ("stop_step", "share", "seconds", "quality_at_stop", "best_quality", "quality_kept")
         values = {name: getattr(self, name) for name in names}
         return {name: float(value) for name, value in values.items() if value is not None}
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation over concepts; the latter is None for a single concept."""
+    """Mean and sample standard deviation over concepts; a single concept has no deviation (None)."""
 
     mean: float
     std: float | None
@@ -71,7 +71,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Summary:
-    """Outcomes of one criterion, averaged over the seeds of a concept and then over concepts.
+    """The outcomes of a criterion, averaged over the seeds of each concept and then over concepts.
 
     Attributes:
         concepts: number of concepts.
@@ -89,7 +89,17 @@ class Summary:
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> "Summary":
-        """Summarise at least one outcome."""
+        """Summarise outcomes.
+
+        Example:
+            >>> outcomes = [Outcome(name, seed, stop, True, 100, 2.0, 0.9, 1.0) for name, seed, stop in
+            ...             [("cat", 0, 10), ("cat", 1, 30), ("dog", 0, 60)]]
+            >>> Summary.of(outcomes).iterations.mean
+            40.0
+
+        Args:
+            outcomes: at least one.
+        """
         names = [outcome.concept for outcome in outcomes]
         return cls(
             concepts=len(set(names)),
@@ -106,22 +116,30 @@ def _if_measured(names: Sequence[str], values: Sequence[float | None]) -> Spread
 
 
 def _over_concepts(names: Sequence[str], values: Sequence[float]) -> Spread:
-    means = list(over_seeds(names, values).values())
+    means = [float(mean) for mean in mean_by_concept(names, values).values()]
     return Spread(fmean(means), stdev(means) if len(means) > 1 else None)
 
 
-def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAGE) -> Outcome:
-    """Return what `criterion` would have made of a full-length recording.
+def replay(criterion: Criterion, recording: Recording, metric: str = TRAIN_IMAGE) -> Outcome:
+    """Return how a criterion would have done on a full-length recording.
+
+    Example:
+        >>> from orchestrator.criteria import DVAR
+        >>> from orchestrator.recordings.collection import pick, read_place
+        >>> recording = pick(read_place("builtin"), ["robot_1"])[0]
+        >>> outcome = replay(DVAR(window=60, threshold=0.2), recording)
+        >>> outcome.stop_step, recording.budget
+        (77, 400)
 
     Args:
         criterion: watches L_det, a quality of the recording, or nothing.
         recording: a complete one.
-        measure: the quality that counts, one of the recording's.
+        metric: the quality that counts, one of the recording's.
 
     Raises:
-        InvalidInput: the recording is not complete, or does not hold what is asked; the message names it.
+        InvalidInput: the recording is not complete, or lacks what the criterion watches; the message names it.
     """
-    check_replayable(recording, measure)
+    check_replayable(recording, metric)
     first_stop = _first_stop(criterion, recording)
     stop = recording.budget if first_stop is None else first_stop
     return Outcome(
@@ -131,25 +149,25 @@ def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAG
         stopped=first_stop is not None,
         budget=recording.budget,
         seconds=_seconds(criterion, recording, stop),
-        quality_at_stop=_quality_kept(criterion, recording, measure, stop),
-        best_quality=_best_quality(recording, measure),
+        quality_at_stop=_quality_at_stop(criterion, recording, metric, stop),
+        best_quality=_best_quality(recording, metric),
     )
 
 
-def live_outcome(run: Recording, full: Recording, measure: str = TRAIN_IMAGE) -> Outcome:
-    """Return what a live run came to, its quality measured against the full-length recording of its concept.
+def live_outcome(run: Recording, full: Recording, metric: str = TRAIN_IMAGE) -> Outcome:
+    """Return how a live run did, its quality measured against the full-length recording of its concept.
 
     Args:
         run: a run that a criterion stopped, or that used its whole budget; scored at its end or not at all.
         full: the complete recording of the same concept.
-        measure: the quality that counts.
+        metric: the quality that counts.
 
     Raises:
-        InvalidInput: `full` is not complete or lacks the measure.
+        InvalidInput: `full` is not complete or lacks the metric.
     """
-    check_replayable(full, measure)
+    check_replayable(full, metric)
     stop = len(run.steps)
-    scored = measure in run.quality.scores and _snapshots_until(run.quality, stop) > 0
+    scored = metric in run.quality.scores and _snapshots_until(run.quality, stop) > 0
     return Outcome(
         concept=run.concept,
         seed=run.identity.seed,
@@ -157,8 +175,8 @@ def live_outcome(run: Recording, full: Recording, measure: str = TRAIN_IMAGE) ->
         stopped=run.state == "stopped",
         budget=run.budget,
         seconds=float(run.steps.seconds.sum() + run.steps.l_det_seconds.sum()),
-        quality_at_stop=float(run.quality.scores[measure][-1]) if scored else None,
-        best_quality=_best_quality(full, measure),
+        quality_at_stop=float(run.quality.scores[metric][-1]) if scored else None,
+        best_quality=_best_quality(full, metric),
     )
 
 
@@ -166,19 +184,23 @@ def _refuse(recording: Recording, problem: str) -> NoReturn:
     raise InvalidInput(f"recording of {recording.concept!r} ({recording.key}) {problem}")
 
 
-def check_replayable(recording: Recording, measure: str) -> None:
-    """Refuse a recording that cannot answer.
+def check_replayable(recording: Recording, metric: str) -> None:
+    """Refuse a recording over which nothing can be replayed.
+
+    Args:
+        recording: to check.
+        metric: the quality that counts.
 
     Raises:
-        InvalidInput: it is not complete, or lacks the measure.
+        InvalidInput: it is not complete, or lacks the metric.
     """
     if recording.state != "complete":
         _refuse(recording, f"is {recording.state}, not complete; finish it with `dvar record`")
     if len(recording.steps) < recording.budget:
         _refuse(recording, f"has {len(recording.steps)} of {recording.budget} steps; record it anew")
-    if measure not in recording.quality.scores:
+    if metric not in recording.quality.scores:
         measures = ", ".join(recording.quality.scores) or "none"
-        _refuse(recording, f"lacks the measure {measure!r}; it has: {measures}")
+        _refuse(recording, f"lacks the measure {metric!r}; it has: {measures}")
 
 
 def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
@@ -198,7 +220,7 @@ def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
 
 
 def _watched(criterion: Criterion, recording: Recording) -> Floats:
-    """Return the quality that a criterion watches, a value a snapshot of the budget."""
+    """Return the quality that a criterion watches, a value per snapshot within the budget."""
     assert criterion.series is not None
     if criterion.series not in recording.quality.scores:
         measures = ", ".join(recording.quality.scores) or "none"
@@ -213,7 +235,7 @@ def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | N
     seconds = float(recording.steps.seconds[:stop].sum())
     if criterion.needs_l_det:
         if criterion.l_det_schedule.inputs is not None:
-            return None  # what a part of the inputs takes was not measured
+            return None  # the time of L_det on some of the inputs was not measured
         every = criterion.l_det_schedule.every
         seconds += float(recording.steps.l_det_seconds[every - 1 : stop : every].sum())
     elif criterion.series is not None:
@@ -223,21 +245,21 @@ def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | N
     return seconds if np.isfinite(seconds) else None
 
 
-def _quality_kept(criterion: Criterion, recording: Recording, measure: str, stop: int) -> float:
+def _quality_at_stop(criterion: Criterion, recording: Recording, metric: str, stop: int) -> float:
     count = _snapshots_until(recording.quality, stop)
     if count == 0:
         _refuse(recording, f"has no quality snapshot at or before step {stop}; record it anew with one at step 0")
     kept = count - 1
     if criterion.keeps_best:
         kept = int(_watched(criterion, recording)[:count].argmax())
-    return float(recording.quality.scores[measure][kept])
+    return float(recording.quality.scores[metric][kept])
 
 
-def _best_quality(recording: Recording, measure: str) -> float:
+def _best_quality(recording: Recording, metric: str) -> float:
     count = _snapshots_until(recording.quality, recording.budget)
-    best = float(recording.quality.scores[measure][:count].max())
+    best = float(recording.quality.scores[metric][:count].max())
     if not 0 < best < float("inf"):
-        _refuse(recording, f"has {best:g} as its best {measure}; a share of it has no meaning, use another measure")
+        _refuse(recording, f"has {best:g} as its best {metric}; a share of it has no meaning, use another measure")
     return best
 
 

@@ -1,4 +1,4 @@
-"""Benchmark: criteria tuned on some concepts of a method and applied to others, and settings carried across methods."""
+"""Benchmark: criteria tuned on some concepts of a method and applied to others, and settings transferred to others."""
 
 import dataclasses
 import itertools
@@ -9,7 +9,7 @@ from statistics import fmean, median
 from orchestrator import criteria
 from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recordings.recording import Recording
-from orchestrator.replay.aggregate import over_seeds
+from orchestrator.replay.aggregate import mean_by_concept
 from orchestrator.replay.replay import Outcome, Summary, replay
 from orchestrator.study.replayed import Study
 from orchestrator.study.result import Objective, TrialResult
@@ -20,36 +20,50 @@ from trainables.errors import InvalidInput
 from trainables.settings import LDetSchedule
 
 CLIP_S, DVAR = "clip_score", "dvar"
-#: Cheaper evaluations of L_det: steps from one to the next, and inputs that each takes in turn.
-STRIDES, TAKEN = (1, 2, 3, 4, 5, 8, 10, 15, 20, 25), (4, 2, 1)
+#: Cheaper evaluations of L_det: steps between two of them, and inputs that each takes in turn.
+STRIDES, INPUTS = (1, 2, 3, 4, 5, 8, 10, 15, 20, 25), (4, 2, 1)
 
 
 @dataclass(frozen=True)
-class SearchConfig(Objective):
-    """By which settings are chosen, and how they are searched: the same for every criterion.
+class SearchConfig:
+    """By which objective settings are chosen, and how they are searched: the same for every criterion.
 
     Attributes:
-        trials: settings that each criterion's study tries.
+        objective: how a setting is judged.
+        trials: number of settings that each criterion's study tries.
         seed: of the sampler.
-        fixed: for a criterion, settings that stay as they are.
+        fixed: for a criterion, parameters that stay as they are.
     """
 
+    objective: Objective = field(default_factory=Objective)
     trials: int = 100
     seed: int = 0
     fixed: Mapping[str, Params] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, object]:
+        """Return the values by the names that experiments and MLflow have for them."""
+        return {
+            "quality_kept": self.objective.quality_kept,
+            "measure": self.objective.metric,
+            "cost": self.objective.cost,
+            "trials": self.trials,
+            "seed": self.seed,
+            "fixed": {name: dict(params) for name, params in self.fixed.items()},
+        }
+
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """What a criterion does to the concepts of a method that its setting was not chosen on.
+    """How a criterion does on the concepts of a method that its setting was not chosen on.
 
     Attributes:
+        method: of the recordings.
         label: "full", "usual" (the paper's setting, or the method's defaults), "mean" and "most" (the steps that CLIP-s
             needed), or "tuned".
         criterion: with its setting.
         tuning: over the tuning concepts.
         test: over the others.
-        below: share of them that keep less quality than the rule wants, 0..1.
+        below: share of the latter that keep less quality than the objective demands, 0..1.
         robustness: how far the choice depends on its concepts; None for a setting that was not searched.
     """
 
@@ -62,7 +76,7 @@ class BenchmarkRow:
     robustness: Robustness | None
 
     def metrics(self) -> dict[str, float]:
-        """Return what was measured, by name."""
+        """Return what was measured, by name: means over concepts, and of a searched setting the leave-one-out means."""
         metrics = {"below": self.below}
         for part, summary in (("tuning", self.tuning), ("test", self.test)):
             spreads = {name: getattr(summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
@@ -77,7 +91,14 @@ class BenchmarkRow:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A setting of one method used on another's test concepts, its steps scaled to the other budget."""
+    """A setting of one method used on another's test concepts, its steps scaled to the other budget.
+
+    Attributes:
+        source: the method that the setting was tuned on.
+        target: the method that it is used on.
+        criterion: with the scaled setting.
+        test: over the target's test concepts.
+    """
 
     source: str
     target: str
@@ -86,18 +107,18 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class Cheaper:
+class CheaperSchedule:
     """A DVAR whose L_det is evaluated less often, or on a few inputs in turn.
 
     Attributes:
-        l_det_schedule: of L_det.
-        inputs_at_once: inputs that an evaluation takes.
-        cost: losses that are evaluated, as a share of those of every input after every step.
+        l_det_schedule: when, and on how many inputs, L_det is evaluated.
+        inputs: number of inputs per evaluation, also where these are all.
+        cost: number of losses evaluated, as a share of those of every input after every step.
         moved: median over the test concepts of how far the stop moves, as a share of the full evaluation's step.
     """
 
     l_det_schedule: LDetSchedule
-    inputs_at_once: int
+    inputs: int
     cost: float
     moved: float
 
@@ -105,20 +126,28 @@ class Cheaper:
 class Benchmark:
     """Tunes criteria on some concepts of a method, and applies them to others.
 
+    Example:
+        >>> from orchestrator.recordings.collection import by_method, read_place
+        >>> recordings = by_method(read_place("builtin"), "builtin", ["svdiff"])["svdiff"]
+        >>> benchmark = Benchmark("svdiff", recordings[:4], recordings[4:8], SearchConfig(trials=10))
+        >>> row = benchmark.tune("few_iterations")
+        >>> row.criterion.steps == row.test.iterations.mean
+        True
+
     Args:
         method: personalization method of the recordings, with the base model where there are several.
-        tuning: complete recordings of the concepts on which settings are chosen, of one budget.
+        tuning: complete recordings of the concepts on which settings are chosen, all of one budget.
         test: complete recordings of others, of the same budget.
-        objective: by which settings are chosen.
+        search: how settings are searched and judged.
 
     Raises:
         InvalidInput: a side is empty, budgets differ, or a concept is on both sides.
     """
 
     def __init__(
-        self, method: str, tuning: Sequence[Recording], test: Sequence[Recording], objective: SearchConfig
+        self, method: str, tuning: Sequence[Recording], test: Sequence[Recording], search: SearchConfig
     ) -> None:
-        self.method, self._tuning, self._test, self._objective = method, tuple(tuning), tuple(test), objective
+        self.method, self._tuning, self._test, self._search = method, tuple(tuning), tuple(test), search
         if not test:
             raise InvalidInput(
                 f"{method}: every concept serves to tune, so none is left to prove a setting on; name those that tune, "
@@ -135,33 +164,56 @@ class Benchmark:
         self.budget = budgets.pop()
         self._tuned: dict[str, TrialResult] = {}
 
-    def references(self) -> list[BenchmarkRow]:
-        """Return what needs no search: the full budget, DVAR's usual setting, and what CLIP-s needed on the tuning."""
-        clip_s = self._study(CLIP_S).defaults(CLIP_S)
+    def evaluate_references(self) -> list[BenchmarkRow]:
+        """Return what needs no search: the full budget, the usual DVAR and CLIP-s, and the steps that CLIP-s needed.
+
+        The last two rows stop after the mean, and the maximum, of the steps that CLIP-s needed on the tuning concepts.
+        """
+        clip_s = self._study(CLIP_S).evaluate_default(CLIP_S)
         stops = [outcome.stop_step for outcome in clip_s.outcomes]
         return [
-            self._prove("full", Never()),
-            self._prove("usual", self._study(DVAR).defaults(DVAR).criterion),
-            self._prove("usual", clip_s.criterion),
-            self._prove("mean", FewIterations(round(fmean(stops)))),
-            self._prove("most", FewIterations(max(stops))),
+            self.evaluate("full", Never()),
+            self.evaluate("usual", self._study(DVAR).evaluate_default(DVAR).criterion),
+            self.evaluate("usual", clip_s.criterion),
+            self.evaluate("mean", FewIterations(round(fmean(stops)))),
+            self.evaluate("most", FewIterations(max(stops))),
         ]
 
-    def tuned(self, name: str, fixed: Params | None = None) -> BenchmarkRow:
+    def tune(self, name: str, fixed: Params | None = None) -> BenchmarkRow:
         """Search a criterion's setting on the tuning concepts, and apply it to the others.
 
         Args:
             name: of the criterion.
-            fixed: settings that stay as they are; what is searched beside them is neither carried nor made cheaper.
+            fixed: parameters that stay as they are; a setting that was searched beside them is neither transferred nor
+                made cheaper.
         """
-        objective = self._objective
-        result = self._study(name, fixed).search(objective.trials, seed=objective.seed)
+        search = self._search
+        result = self._study(name, fixed).search(search.trials, seed=search.seed)
         if not fixed:
             self._tuned[name] = result.best
-        return self._prove("tuned", result.best.criterion, assess(result))
+        return self.evaluate("tuned", result.best.criterion, assess(result))
 
-    def carried(self, name: str, source: "Benchmark") -> Transfer:
-        """Apply the setting that another proof has tuned.
+    def evaluate(self, label: str, criterion: Criterion, robustness: Robustness | None = None) -> BenchmarkRow:
+        """Replay a criterion over the tuning and the test concepts.
+
+        Args:
+            label: see `BenchmarkRow`.
+            criterion: with its setting.
+            robustness: of a searched setting.
+        """
+        outcomes = self._outcomes(criterion, self._test)
+        return BenchmarkRow(
+            method=self.method,
+            label=label,
+            criterion=criterion,
+            tuning=Summary.of(self._outcomes(criterion, self._tuning)),
+            test=Summary.of(outcomes),
+            below=self._share_below(outcomes),
+            robustness=robustness,
+        )
+
+    def transfer_from(self, source: "Benchmark", name: str) -> Transfer:
+        """Apply the setting of a criterion that another benchmark has tuned.
 
         Raises:
             KeyError: it has not tuned that criterion.
@@ -172,75 +224,58 @@ class Benchmark:
         return Transfer(source.method, self.method, criterion, Summary.of(outcomes))
 
     @property
-    def knows_the_start(self) -> bool:
-        """Whether every recording has the fixed inputs' losses before the first step, as those of old versions lack."""
+    def has_initial_losses(self) -> bool:
+        """Whether every recording has the losses before the first step, which recordings of old versions lack."""
         return all(recording.facts.get("initial_losses") for recording in (*self._tuning, *self._test))
 
-    def of_dvar(self) -> tuple[criteria.DVAR, criteria.DVAR]:
-        """Return DVAR's usual setting and the tuned one.
+    def usual_and_tuned_dvar(self) -> tuple[criteria.DVAR, criteria.DVAR]:
+        """Return DVAR with its usual setting, and with the tuned setting.
 
         Raises:
             KeyError: DVAR was not tuned.
         """
-        defaults, tuned = self._study(DVAR).defaults(DVAR).criterion, self._tuned[DVAR].criterion
-        assert isinstance(defaults, criteria.DVAR)
+        usual, tuned = self._study(DVAR).evaluate_default(DVAR).criterion, self._tuned[DVAR].criterion
+        assert isinstance(usual, criteria.DVAR)
         assert isinstance(tuned, criteria.DVAR)
-        return defaults, tuned
+        return usual, tuned
 
-    def cheaper(self, dvar: criteria.DVAR) -> list[Cheaper]:
-        """Return what cheaper evaluations of L_det make of a DVAR, and the full one, the cheapest first."""
-        inputs = min(recording.steps.input_losses.shape[1] for recording in self._test)
-        in_part = tuple(n for n in TAKEN if n < inputs) if self.knows_the_start else ()
-        full = [outcome.stop_step for outcome in self._outcomes(dvar, self._test)]
-        options = []
-        for stride, inputs_at_once in itertools.product(STRIDES, (inputs, *in_part)):
+    def cheaper_schedules(self, dvar: criteria.DVAR) -> list[CheaperSchedule]:
+        """Return how far cheaper evaluations of L_det move the stop of a DVAR, the cheapest first, the full last."""
+        total = min(recording.steps.input_losses.shape[1] for recording in self._test)
+        in_part = tuple(inputs for inputs in INPUTS if inputs < total) if self.has_initial_losses else ()
+        full_stops = [outcome.stop_step for outcome in self._outcomes(dvar, self._test)]
+        schedules = []
+        for stride, inputs in itertools.product(STRIDES, (total, *in_part)):
             if 2 * stride > dvar.window:
                 continue
-            cheaper = dataclasses.replace(
-                dvar, stride=stride, inputs=inputs_at_once if inputs_at_once < inputs else None
-            )
-            outcomes = self._outcomes(cheaper, self._test)
-            moved = median(abs(outcome.stop_step - stop) / stop for outcome, stop in zip(outcomes, full, strict=True))
-            cost = inputs_at_once / inputs / stride
-            options.append(Cheaper(cheaper.l_det_schedule, inputs_at_once, cost, moved))
-        return sorted(options, key=lambda option: option.cost)
+            cheaper = dataclasses.replace(dvar, stride=stride, inputs=inputs if inputs < total else None)
+            stops = [outcome.stop_step for outcome in self._outcomes(cheaper, self._test)]
+            moved = median(abs(stop - full) / full for stop, full in zip(stops, full_stops, strict=True))
+            schedules.append(CheaperSchedule(cheaper.l_det_schedule, inputs, inputs / total / stride, moved))
+        return sorted(schedules, key=lambda schedule: schedule.cost)
 
     def _study(self, name: str, fixed: Params | None = None) -> Study:
-        objective = self._objective
+        params = {**self._search.fixed.get(name, {}), **(fixed or {})}
         return Study(
             self._tuning,
             names=[name],
             method=self.method.partition(" on ")[0],
-            quality_kept=objective.quality_kept,
-            measure=objective.measure,
-            cost=objective.cost,
-            fixed={name: settings} if (settings := {**objective.fixed.get(name, {}), **(fixed or {})}) else None,
+            objective=self._search.objective,
+            fixed={name: params} if params else None,
         )
 
-    def _prove(self, label: str, criterion: Criterion, robustness: Robustness | None = None) -> BenchmarkRow:
-        outcomes = self._outcomes(criterion, self._test)
-        return BenchmarkRow(
-            method=self.method,
-            label=label,
-            criterion=criterion,
-            tuning=Summary.of(self._outcomes(criterion, self._tuning)),
-            test=Summary.of(outcomes),
-            below=self._below(outcomes),
-            robustness=robustness,
-        )
+    def _outcomes(self, criterion: Criterion, recordings: Sequence[Recording]) -> list[Outcome]:
+        return [replay(criterion, recording, self._search.objective.metric) for recording in recordings]
 
-    def _outcomes(self, criterion: Criterion, recordings: Sequence[Recording]) -> tuple[Outcome, ...]:
-        return tuple(replay(criterion, recording, self._objective.measure) for recording in recordings)
-
-    def _below(self, outcomes: Sequence[Outcome]) -> float:
+    def _share_below(self, outcomes: Sequence[Outcome]) -> float:
         kept = [outcome.quality_kept for outcome in outcomes if outcome.quality_kept is not None]
-        by_concept = over_seeds([outcome.concept for outcome in outcomes], kept)
-        return fmean(mean < self._objective.quality_kept for mean in by_concept.values())
+        means = mean_by_concept([outcome.concept for outcome in outcomes], kept)
+        return fmean(float(mean) < self._search.objective.quality_kept for mean in means.values())
 
 
 def transfers(benchmarks: Sequence[Benchmark], name: str) -> list[Transfer]:
-    """Return what the setting of each method that tuned a criterion does to the test concepts of every method."""
-    return [target.carried(name, source) for source in benchmarks for target in benchmarks]
+    """Return how the setting of each method that tuned a criterion does on the test concepts of every method."""
+    return [target.transfer_from(source, name) for source in benchmarks for target in benchmarks]
 
 
 ProgressCallback = Callable[[str, str], None]
@@ -249,25 +284,31 @@ ProgressCallback = Callable[[str, str], None]
 def run_benchmark(
     methods: Mapping[str, tuple[Sequence[Recording], Sequence[Recording]]],
     names: Sequence[str],
-    objective: SearchConfig,
+    search: SearchConfig,
     on_search: ProgressCallback = lambda method, name: None,
 ) -> tuple[list[Benchmark], list[BenchmarkRow]]:
-    """Prove criteria on every method.
+    """Benchmark criteria on every method.
 
     Args:
         methods: each with the recordings that tune and those that test.
         names: of the criteria.
-        objective: by which settings are chosen.
+        search: how settings are searched and judged.
         on_search: called with method and criterion before each criterion is searched.
+
+    Returns:
+        One benchmark per method, and the rows of all: the references and the tuned criteria.
+
+    Raises:
+        InvalidInput: the recordings of a method cannot serve, see `Benchmark`.
     """
     benchmarks, rows = [], []
     for method, (tuning, test) in methods.items():
-        benchmark = Benchmark(method, tuning, test, objective)
-        rows += benchmark.references()
+        benchmark = Benchmark(method, tuning, test, search)
+        rows += benchmark.evaluate_references()
         for name in names:
             on_search(method, name)
-            rows.append(benchmark.tuned(name))
-            if name == DVAR and benchmark.knows_the_start and "relative" not in objective.fixed.get(DVAR, {}):
-                rows.append(benchmark.tuned(name, {"relative": True}))
+            rows.append(benchmark.tune(name))
+            if name == DVAR and benchmark.has_initial_losses and "relative" not in search.fixed.get(DVAR, {}):
+                rows.append(benchmark.tune(name, {"relative": True}))
         benchmarks.append(benchmark)
     return benchmarks, rows

@@ -1,14 +1,15 @@
-"""best.yaml: the setting that a study found, with what it was found on."""
+"""best.yaml: a study's best setting, and what it was tuned on."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator import criteria
 from orchestrator.criteria import Criterion
-from orchestrator.storage.atomic import write_atomically
 from orchestrator.study.result import StudyResult
 from trainables.errors import InvalidInput
 
@@ -16,7 +17,7 @@ FORMAT = 1
 
 
 class Best(BaseModel):
-    """The content of best.yaml."""
+    """What best.yaml holds; the names of its fields are those in the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -35,16 +36,26 @@ class Best(BaseModel):
     iterations: float
     """Mean over the tuning concepts."""
     is_feasible: bool
-    """Whether the quality wanted is kept."""
+    """Whether at least `quality_kept_wanted` is kept."""
     trials: int
 
     def make_criterion(self) -> Criterion:
-        """Return the criterion with its setting."""
+        """Return the criterion with its setting.
+
+        Raises:
+            InvalidInput: the criterion is unknown, or refuses the setting.
+        """
         return criteria.load(self.criterion, **self.params)
 
 
 def from_result(result: StudyResult, method: str, base_model: str) -> Best:
-    """Describe what a study found on recordings of a method and a base model."""
+    """Describe a study's best setting.
+
+    Args:
+        result: of the study.
+        method: personalization method of its recordings.
+        base_model: id of their base model.
+    """
     return Best(
         criterion=result.name,
         params=dict(result.best.params),
@@ -52,7 +63,7 @@ def from_result(result: StudyResult, method: str, base_model: str) -> Best:
         method=method,
         base_model=base_model,
         budget=result.budget,
-        measure=result.objective.measure,
+        measure=result.objective.metric,
         quality_kept_wanted=result.objective.quality_kept,
         quality_kept=round(result.best.quality_kept, 6),
         iterations=round(result.best.iterations, 3),
@@ -62,22 +73,25 @@ def from_result(result: StudyResult, method: str, base_model: str) -> Best:
 
 
 def write(best: Best, path: Path) -> None:
-    """Write the file at once: a reader sees the old one or the new one.
+    """Write the file atomically: a reader sees either the old one or the new one.
 
     Raises:
         InvalidInput: it cannot be written there.
     """
     text = "# Found by `dvar tune`; `dvar run` and `dvar compare` read it.\n"
     text += yaml.safe_dump(best.model_dump(), sort_keys=False, allow_unicode=True)
+    partial = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise InvalidInput(f"{path} cannot be written ({error}); give another place with --best") from error
 
 
 def read(path: Path) -> Best:
-    """Read the file.
+    """Read a best.yaml.
 
     Raises:
         InvalidInput: it is missing, damaged, or holds a setting that the criterion refuses.
@@ -87,21 +101,23 @@ def read(path: Path) -> Best:
     except FileNotFoundError as error:
         raise InvalidInput(f"{path} does not exist; make it with `dvar tune`, or give another with --best") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput(f"{path} cannot be read ({error}); make it anew with `dvar tune`") from error
+        raise InvalidInput(f"{path} cannot be read ({error}); write it anew with `dvar tune`") from error
     if not isinstance(values, Mapping):
-        raise InvalidInput(f"{path} holds no settings; make it anew with `dvar tune`")
+        raise InvalidInput(f"{path} holds no settings; write it anew with `dvar tune`")
     try:
         best = Best.model_validate(values)
         best.make_criterion()
     except (ValidationError, InvalidInput) as error:
-        raise InvalidInput(f"{path} is not understood: {_first(error)}; make it anew with `dvar tune`") from error
+        raise InvalidInput(
+            f"{path} is not understood: {_first_problem(error)}; write it anew with `dvar tune`"
+        ) from error
     if best.format != FORMAT:
         raise InvalidInput(f"{path} has format {best.format}, this version of the program reads {FORMAT}")
     return best
 
 
-def _first(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
+def _first_problem(error: ValidationError | InvalidInput) -> str:
+    if isinstance(error, InvalidInput):
         return str(error)
     item = error.errors()[0]
     return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"

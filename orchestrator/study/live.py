@@ -67,7 +67,7 @@ class LiveStudy:
     ) -> None:
         check_space(experiment, space)
         for recording in recordings:
-            check_replayable(recording, objective.measure)
+            check_replayable(recording, objective.metric)
         self.experiment, self.concepts = experiment, tuple(concepts)
         self.space, self.objective = space, objective
         self._full, self._listeners = tuple(recordings), tuple(listeners)
@@ -97,7 +97,7 @@ class LiveStudy:
             return None
         stopped = [run for spec in specs if (run := self._store.find(spec.identity))]
         pairs = zip(stopped, self._full, strict=True)
-        outcomes = [live_outcome(run, full, self.objective.measure) for run, full in pairs]
+        outcomes = [live_outcome(run, full, self.objective.metric) for run, full in pairs]
         return self.objective.judge(name, params, criterion, outcomes)
 
     def search(
@@ -139,13 +139,13 @@ class LiveStudy:
 
     def _result(self, queue: SuggestionQueue) -> StudyResult:
         tried = queue.tried
-        defaults = {self.space.criterion(name, params)[1] for name, params in self.space.defaults.items()}
+        defaults = {self.space.criterion(name, params)[1] for name, params in self.space.default_params.items()}
         return StudyResult(
             objective=self.objective,
             budget=self.space.budget,
             trials=queue.count,
             best=tried.best,
-            defaults=tuple(result for result in tried.all if result.criterion in defaults),
+            default_results=tuple(result for result in tried.all if result.criterion in defaults),
             neighbours=(),
             tried=tried.all,
             failed=tuple(queue.failed.values()),
@@ -164,5 +164,5 @@ def check_space(experiment: Experiment, space: SearchSpace) -> None:
     Raises:
         InvalidInput: see `runs.check_live`.
     """
-    for name, params in space.defaults.items():
+    for name, params in space.default_params.items():
         runs.check_live(experiment, space.criterion(name, params)[1])

@@ -7,38 +7,43 @@ import optuna
 from orchestrator.recordings.identity import json_hash
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import replay
-from orchestrator.study.result import Cost, Objective, StudyResult, TrialResult, Tried
+from orchestrator.study.result import Objective, StudyResult, TrialHistory, TrialResult
 from orchestrator.study.search_space import Params, SearchSpace
 from orchestrator.study.storage import finished, open_storage, open_study, quiet_optuna
 from trainables.errors import InvalidInput
-from trainables.settings import TRAIN_IMAGE
 
-#: Settings of each criterion from which its neighbours are climbed.
+#: Settings of each criterion whose neighbours are climbed.
 CLIMBS = 3
 
 
 class Study:
     """The search for the best setting of one or several criteria on some recordings.
 
-    The paper's rule (section 4.2): the lowest cost such that the mean quality kept reaches a share of the best. For
-    each criterion the paper's own setting for the method, or the method's own, is tried first, so that a result is
-    never worse.
+    The paper's objective (section 4.2): the lowest cost such that the mean quality kept reaches a share of the best.
+    For each criterion the paper's own setting for the method, or the method's own, is tried first, so a result is never
+    worse than that.
+
+    Example:
+        >>> from orchestrator.recordings.collection import by_method, read_place
+        >>> recordings = by_method(read_place("builtin"), "builtin", ["svdiff"])["svdiff"][:4]
+        >>> study = Study(recordings, method="svdiff", objective=Objective(quality_kept=0.9))
+        >>> result = study.search(trials=20)
+        >>> result.best.is_feasible, result.best.iterations <= result.default_results[0].iterations
+        (True, True)
 
     Args:
         recordings: complete ones of the tuning concepts, all of one budget; several seeds of a concept count as one.
         names: of the criteria, whose ranges are in `search_spaces`; they take turns.
         method: personalization method, whose usual setting is tried first.
-        quality_kept: the share to keep, 0..1.
-        measure: the quality that counts.
-        cost: what is saved: optimizer steps, or measured seconds with what the criterion itself costs.
-        fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
+        objective: how settings are judged.
+        fixed: for a criterion, parameters that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
             tried first has them too.
         name: of the study in a storage; a hash of recordings, objective and ranges is appended, so that a study never
-            goes on with what others' results taught it.
+            goes on with what other recordings or ranges taught it.
 
     Raises:
-        InvalidInput: there is no recording, their budgets differ, no criterion is named, one has no search space, or
-            settings are fixed of a criterion that is not searched.
+        InvalidInput: there are no recordings, their budgets differ, no criterion is named, a criterion has no search
+            space, or parameters are fixed of a criterion that is not searched.
     """
 
     def __init__(
@@ -47,30 +52,32 @@ class Study:
         *,
         names: Sequence[str] = ("dvar",),
         method: str = "textual_inversion",
-        quality_kept: float = 0.9,
-        measure: str = TRAIN_IMAGE,
-        cost: Cost = "iterations",
+        objective: Objective | None = None,
         fixed: Mapping[str, Params] | None = None,
         name: str = "study",
     ) -> None:
         self._name = name
-        self._objective = Objective(quality_kept, measure, cost)
+        self._objective = objective or Objective()
         self._recordings, self.budget = tuple(recordings), common_budget(recordings)
         self.space = SearchSpace(names, self.budget, method=method, defaults=recordings[0].method_defaults, fixed=fixed)
 
     def evaluate(self, name: str, params: Params) -> TrialResult:
-        """Replay one setting of a criterion over every recording.
+        """Replay a setting of a criterion over every recording.
+
+        Args:
+            name: of a criterion that is searched.
+            params: its setting, without what is fixed.
 
         Raises:
             InvalidInput: a recording lacks what the criterion watches, or seconds where these are the cost.
         """
         params, criterion = self.space.criterion(name, params)
-        outcomes = [replay(criterion, recording, self._objective.measure) for recording in self._recordings]
+        outcomes = [replay(criterion, recording, self._objective.metric) for recording in self._recordings]
         return self._objective.judge(name, params, criterion, outcomes)
 
-    def defaults(self, name: str) -> TrialResult:
-        """Replay the setting of a criterion that is tried first."""
-        return self.evaluate(name, self.space.defaults[name])
+    def evaluate_default(self, name: str) -> TrialResult:
+        """Replay the setting of a criterion that is tried first; see `evaluate`."""
+        return self.evaluate(name, self.space.default_params[name])
 
     def search(
         self,
@@ -84,12 +91,12 @@ class Study:
         """Try settings until there are `trials` of them.
 
         Args:
-            trials: how many in all, those of an earlier call or of others on the same storage included.
-            seed: of the sampler; the same one repeats a study in memory.
-            storage: see `study_storage.open_storage`, to keep the study and go on with it, also by several processes at
-                once; None keeps it in memory.
+            trials: how many in all, including those of an earlier call and of others on the same storage.
+            seed: of the sampler; the same seed repeats a study in memory.
+            storage: see `orchestrator.study.storage.open_storage`, to keep the study and go on with it, also by several
+                processes at once; None keeps it in memory.
             pareto: whether cost and quality are two objectives; otherwise quality is a constraint.
-            on_trial: told the number of settings so far and the best one.
+            on_trial: called with the number of settings so far and the best of them.
 
         Raises:
             InvalidInput: the storage cannot be used.
@@ -99,60 +106,72 @@ class Study:
             backend = open_storage(storage) if storage else None
             study = open_study(backend, name, seed, pareto, is_shared=storage is not None)
             if not study.trials:
-                for criterion, params in self.space.defaults.items():
+                for criterion, params in self.space.default_params.items():
                     self.space.enqueue(study, criterion, params)
-            defaults = tuple(self.defaults(criterion) for criterion in self.space.defaults)
-            tried = Tried(defaults)
-            self._take_in(study, tried)
-            while (count := len(finished(study))) < trials:
-                trial = study.ask()
-                tried.trials.add(trial.number)
-                tried.add(self._try(study, trial, pareto))
-                if on_trial:
-                    on_trial(count + 1, tried.best)
-            self._take_in(study, tried)  # what others tried meanwhile
-        for start in [result for name in self.space.ranges for result in tried.best_of(name, CLIMBS)]:
-            self._climb(start, tried)
+            default_results = tuple(self.evaluate_default(criterion) for criterion in self.space.default_params)
+            history = TrialHistory(default_results)
+            count = self._sample(study, history, trials, pareto, on_trial)
+        for start in [result for name in self.space.ranges for result in history.best_of(name, CLIMBS)]:
+            self._climb(start, history)
         return StudyResult(
             objective=self._objective,
             budget=self.budget,
             trials=count,
-            best=tried.best,
-            defaults=defaults,
-            neighbours=tuple(self._neighbours(tried.best)),
-            tried=tried.all,
+            best=history.best,
+            default_results=default_results,
+            neighbours=tuple(self._neighbours(history.best)),
+            tried=history.all,
         )
 
+    def _sample(
+        self,
+        study: optuna.Study,
+        history: TrialHistory,
+        trials: int,
+        pareto: bool,
+        on_trial: Callable[[int, TrialResult], None] | None,
+    ) -> int:
+        """Try what the sampler suggests until the study has enough trials; return how many it has."""
+        self._take_in(study, history)
+        while (count := len(finished(study))) < trials:
+            trial = study.ask()
+            history.trials.add(trial.number)
+            history.add(self._try(study, trial, pareto))
+            if on_trial:
+                on_trial(count + 1, history.best)
+        self._take_in(study, history)  # what others tried meanwhile
+        return count
+
     def _try(self, study: optuna.Study, trial: optuna.Trial, pareto: bool) -> TrialResult:
-        """Evaluate what the sampler suggests, and tell it what came of it."""
+        """Evaluate what the sampler suggests, and tell it the result."""
         try:
-            evaluated = self.evaluate(*self.space.suggest(trial))
+            result = self.evaluate(*self.space.suggest(trial))
         except BaseException:  # also an interrupt: a kept study must not hold a trial that runs for ever
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise
         if not pareto:
-            self._objective.constrain(trial, evaluated)
-        study.tell(trial, [evaluated.cost, evaluated.quality_kept] if pareto else evaluated.cost)
-        return evaluated
+            self._objective.constrain(trial, result)
+        study.tell(trial, [result.cost, result.quality_kept] if pareto else result.cost)
+        return result
 
-    def _take_in(self, study: optuna.Study, tried: "Tried") -> None:
+    def _take_in(self, study: optuna.Study, history: TrialHistory) -> None:
         """Add what the storage holds, whoever tried it."""
         for trial in finished(study):
-            if trial.number not in tried.trials:
-                tried.trials.add(trial.number)
-                tried.add(self.evaluate(*self.space.of_trial(trial)))
+            if trial.number not in history.trials:
+                history.trials.add(trial.number)
+                history.add(self.evaluate(*self.space.of_trial(trial)))
 
     def _fingerprint(self, pareto: bool) -> str:
         keys = {"keys": sorted(recording.key for recording in self._recordings)}
         return json_hash(keys | self.space.identity() | self._objective.identity(pareto))[:8]
 
-    def _climb(self, best: TrialResult, tried: "Tried") -> None:
-        """Move to the best neighbour as long as one is better: the sampler seldom hits the edge of the constraint."""
+    def _climb(self, best: TrialResult, history: TrialHistory) -> None:
+        """Move to the best neighbour as long as it is better: the sampler seldom hits the edge of the constraint."""
         while True:
             neighbours = self._neighbours(best)
-            for neighbour in neighbours:
-                tried.add(neighbour)
-            better = min(neighbours, key=lambda neighbour: neighbour.rank, default=best)
+            for result in neighbours:
+                history.add(result)
+            better = min(neighbours, key=lambda result: result.rank, default=best)
             if better.rank >= best.rank:
                 return
             best = better
@@ -162,15 +181,15 @@ class Study:
 
 
 def common_budget(recordings: Sequence[Recording]) -> int:
-    """Return the budget of recordings.
+    """Return the budget that all recordings have.
 
     Raises:
-        InvalidInput: there is none, or their budgets differ.
+        InvalidInput: there are no recordings, or their budgets differ.
     """
     if not recordings:
         raise InvalidInput("there are no recordings to search on; make some with `dvar record`")
     budgets = {recording.budget for recording in recordings}
     if len(budgets) > 1:
         listed = ", ".join(f"{recording.concept}: {recording.budget}" for recording in recordings)
-        raise InvalidInput(f"the recordings have different budgets ({listed}); search on those of one budget")
+        raise InvalidInput(f"the recordings have different budgets ({listed}); search on those of a single budget")
     return budgets.pop()

@@ -1,4 +1,4 @@
-"""What a study found: every setting that was tried, judged by the paper's objective."""
+"""What a study results in: every setting that was tried, judged by the paper's objective."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,22 @@ from orchestrator.runs.spec import RunResult
 from orchestrator.study.search_space import Params
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
-from trainables.types import JsonDict
 
 Cost = Literal["iterations", "seconds"]
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A setting and what it makes of the recordings.
+    """A setting of a criterion, and how it did on the recordings.
 
     Attributes:
         name: of the criterion.
+        criterion: with the setting.
+        params: the setting.
+        outcomes: one per recording.
+        summary: of the outcomes.
         cost: mean over concepts of what the study saves, in optimizer steps or in seconds.
-        is_feasible: whether it keeps as much quality as the rule wants.
+        is_feasible: whether it keeps as much quality as the objective demands.
     """
 
     name: str
@@ -48,10 +51,21 @@ class TrialResult:
 
     @property
     def rank(self) -> tuple[float, float, float]:
-        """Sorts the better setting first: feasible, then the lower cost, then more quality."""
+        """Sorts the better setting first: feasible before not, then the lower cost, then more quality."""
         if self.is_feasible:
             return (0.0, self.cost, -self.quality_kept)
         return (1.0, -self.quality_kept, self.cost)
+
+    def number(self, name: str) -> float:
+        """Return a parameter of the setting that is a number.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        value = self.params[name]
+        if not isinstance(value, int | float):
+            raise TypeError(f"{name} of {self.criterion!r} is no number but {value!r}")
+        return value
 
 
 @dataclass(frozen=True)
@@ -59,16 +73,16 @@ class Objective:
     """How a setting is judged (paper, section 4.2): the lowest cost such that the mean quality kept reaches a share.
 
     Attributes:
-        quality_kept: the share of the best quality to keep, 0..1.
-        measure: the quality that counts.
-        cost: what is saved: optimizer steps, or measured seconds with what the criterion itself costs.
+        quality_kept: the share of the best quality to keep, above 0 and at most 1.
+        metric: the quality that counts.
+        cost: what is saved: optimizer steps, or measured seconds including what the criterion itself costs.
 
     Raises:
-        InvalidInput: the share is not above 0, or above 1.
+        InvalidInput: the share is out of range.
     """
 
     quality_kept: float = 0.9
-    measure: str = TRAIN_IMAGE
+    metric: str = TRAIN_IMAGE
     cost: Cost = "iterations"
 
     def __post_init__(self) -> None:
@@ -76,7 +90,13 @@ class Objective:
             raise InvalidInput(f"quality_kept must lie above 0 and at most at 1, got {self.quality_kept}")
 
     def judge(self, name: str, params: Params, criterion: Criterion, outcomes: Sequence[Outcome]) -> TrialResult:
-        """Sum up what a setting made of every concept.
+        """Sum up how a setting did on every concept.
+
+        Args:
+            name: of the criterion.
+            params: the setting.
+            criterion: with the setting.
+            outcomes: at least one, each with its quality.
 
         Raises:
             InvalidInput: seconds are the cost, and were not measured.
@@ -86,35 +106,35 @@ class Objective:
         spread = summary.iterations if self.cost == "iterations" else summary.seconds
         if spread is None and criterion.l_det_schedule.inputs is not None:
             raise InvalidInput(
-                f"{criterion}: what L_det of some inputs takes was never measured, so seconds are unknown; save "
-                "iterations instead, or leave `inputs` out"
+                f"{criterion}: the time of L_det on some of the inputs was never measured, so seconds are unknown; "
+                "save iterations instead, or leave `inputs` out"
             )
         if spread is None:
             raise InvalidInput("a recording lacks measured seconds; save iterations instead, or record it anew")
         is_feasible = summary.quality_kept.mean >= self.quality_kept
         return TrialResult(name, criterion, params, tuple(outcomes), summary, spread.mean, is_feasible)
 
-    def constrain(self, trial: optuna.Trial, evaluated: TrialResult) -> None:
-        """Tell Optuna by how much a setting keeps too little."""
-        trial.set_constraint("quality_kept", self.quality_kept - evaluated.quality_kept)
+    def constrain(self, trial: optuna.Trial, result: TrialResult) -> None:
+        """Tell Optuna by how much a setting falls short of the quality to keep; negative where it keeps more."""
+        trial.set_constraint("quality_kept", self.quality_kept - result.quality_kept)
 
-    def identity(self, pareto: bool) -> JsonDict:
-        """Return what a study's figures depend on, as plain JSON; with two objectives no share is asked for."""
-        return {"measure": self.measure, "kept": None if pareto else self.quality_kept, "cost": self.cost}
+    def identity(self, pareto: bool) -> dict[str, object]:
+        """Return what the results of a study depend on, as plain JSON; with two objectives no share is demanded."""
+        return {"measure": self.metric, "kept": None if pareto else self.quality_kept, "cost": self.cost}
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study found.
+    """What a study results in.
 
     Attributes:
         objective: how settings were judged.
         budget: optimizer steps of the recordings.
-        trials: settings that were tried.
-        best: the best of them, and of the settings around it where these are replayed; not feasible only when none is.
-        defaults: for each criterion, the setting that was tried first: the paper's, or the method's, scaled; of a live
-            study none whose runs failed.
-        neighbours: the settings around the best one, each parameter 10 % down and up; none of a live study.
+        trials: number of settings that the sampler tried.
+        best: the best of them, and of the settings around it where these are replayed; infeasible only when all are.
+        default_results: for each criterion, the setting that was tried first: the paper's, or the method's, scaled; in
+            a live study, those of them whose runs succeeded.
+        neighbours: the settings around the best, each parameter 10 % down and up; empty in a live study.
         tried: every setting that was evaluated, once.
         failed: runs of a live study that failed; their settings were not judged.
     """
@@ -123,27 +143,26 @@ class StudyResult:
     budget: int
     trials: int
     best: TrialResult
-    defaults: tuple[TrialResult, ...]
+    default_results: tuple[TrialResult, ...]
     neighbours: tuple[TrialResult, ...]
     tried: tuple[TrialResult, ...]
     failed: tuple[RunResult, ...] = ()
 
     @property
     def name(self) -> str:
-        """The best setting's criterion."""
+        """The criterion that the best setting is of."""
         return self.best.name
 
     def best_of_each(self) -> tuple[TrialResult, ...]:
         """Return the best setting of every criterion, the best criterion first."""
-        names = dict.fromkeys(result.name for result in self.tried)
-        best = [
-            min((result for result in self.tried if result.name == name), key=lambda result: result.rank)
-            for name in names
-        ]
-        return tuple(sorted(best, key=lambda result: result.rank))
+        best: dict[str, TrialResult] = {}
+        for result in self.tried:
+            if result.name not in best or result.rank < best[result.name].rank:
+                best[result.name] = result
+        return tuple(sorted(best.values(), key=lambda result: result.rank))
 
     def front(self) -> tuple[TrialResult, ...]:
-        """Return the settings that no other one beats in cost and quality, the cheapest first."""
+        """Return the settings that no other beats in cost and quality, the cheapest first."""
         front: list[TrialResult] = []
         for result in sorted(self.tried, key=lambda result: (result.cost, -result.quality_kept)):
             if not front or result.quality_kept > front[-1].quality_kept:
@@ -151,35 +170,41 @@ class StudyResult:
         return tuple(front)
 
 
-class Tried:
-    """The settings that were evaluated, each once, and the best of them: of equals, the first."""
+class TrialHistory:
+    """The settings that a study has evaluated so far, each once, and the best of them: of equals, the first.
 
-    def __init__(self, evaluated: Sequence[TrialResult] = ()) -> None:
-        self._found: dict[tuple[str, Criterion], TrialResult] = {}
+    Args:
+        results: to begin with.
+
+    Attributes:
+        trials: numbers of the Optuna trials whose settings were taken in.
+    """
+
+    def __init__(self, results: Sequence[TrialResult] = ()) -> None:
+        self._results: dict[tuple[str, Criterion], TrialResult] = {}
         self._best: TrialResult | None = None
         self.trials: set[int] = set()
-        for result in evaluated:
+        for result in results:
             self.add(result)
 
     def add(self, result: TrialResult) -> None:
-        """Take in a setting."""
-        self._found.setdefault((result.name, result.criterion), result)
+        """Take in a setting; a setting that is there already stays as it is."""
+        self._results.setdefault((result.name, result.criterion), result)
         if self._best is None or result.rank < self._best.rank:
             self._best = result
 
     @property
     def best(self) -> TrialResult:
-        """The best setting; there must be one."""
+        """The best setting; there must be at least one."""
         assert self._best is not None
         return self._best
 
     def best_of(self, name: str, count: int) -> list[TrialResult]:
-        """Return the best settings of a criterion."""
-        return sorted(
-            (result for result in self._found.values() if result.name == name), key=lambda result: result.rank
-        )[:count]
+        """Return the best settings of a criterion, at most `count` of them, the best first."""
+        of_name = (result for result in self._results.values() if result.name == name)
+        return sorted(of_name, key=lambda result: result.rank)[:count]
 
     @property
     def all(self) -> tuple[TrialResult, ...]:
-        """Every setting, in order."""
-        return tuple(self._found.values())
+        """Every setting, in the order in which they came."""
+        return tuple(self._results.values())

@@ -5,94 +5,72 @@ import importlib.util
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import Protocol, runtime_checkable
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from orchestrator import criteria, plugins
 from orchestrator.criteria import Criterion
+from search_spaces.base import Fixed, SearchSpaceModule, Value
 from search_spaces.defaults import MethodDefaults
 from trainables.errors import InvalidInput
-from trainables.types import JsonDict, JsonObject
 
-Params = JsonObject
+#: A criterion's setting, parameter by parameter.
+Params = Mapping[str, Value]
+Range = IntDistribution | FloatDistribution
 
-NEIGHBOUR_STEP = 0.1
-#: Attribute of an enqueued Optuna trial: whose setting it is.
-CRITERION = "criterion"
-#: Attribute of an enqueued Optuna trial: its setting, by the names of Optuna's parameters.
-CHOSEN = "chosen"
 #: Entry point group in which other distributions announce the module with a criterion's `space` and `default_params`.
 GROUP = "dvar_tune.search_spaces"
-
-
-@runtime_checkable
-class SpaceModule(Protocol):
-    """The module with the ranges of a criterion's settings: ours are in `search_spaces`."""
-
-    def space(self, budget: int, fixed: Params | None = None) -> dict[str, BaseDistribution]:
-        """Return the ranges, as distributions of Optuna.
-
-        Args:
-            budget: optimizer steps of a full-length run.
-            fixed: settings that are not searched, on which ranges may depend.
-
-        Raises:
-            ValueError: there is nothing to search in.
-        """
-
-    def default_params(
-        self, method: str, budget: int, defaults: MethodDefaults | None = None
-    ) -> Mapping[str, float | int]:
-        """Return the setting that is tried first: the paper's for a method, or the method's own, scaled."""
+NEIGHBOUR_STEP = 0.1
+#: Attributes of an enqueued Optuna trial: the criterion, and its parameters by Optuna's names of them.
+CRITERION, CHOSEN = "criterion", "chosen"
 
 
 class NoSpace(InvalidInput):
     """A criterion has no search space: its settings can be given, not searched."""
 
 
-def space_of(name: str) -> SpaceModule:
-    """Return the module of a criterion's ranges: one of ours, what another distribution announces, or its own.
+def search_space_module(name: str) -> SearchSpaceModule:
+    """Return the module of a criterion's ranges: a built-in one, what another distribution announces, or its own.
 
     Args:
         name: of a criterion, or "module:Class", whose module holds the two functions itself.
 
     Raises:
         NoSpace: the criterion has no ranges.
-        InvalidInput: there is no such criterion, or the module cannot be imported, or lacks a function.
+        InvalidInput: there is no such criterion, or the module cannot be imported.
     """
     plugins.CRITERIA.spec(name)
     if ":" in name:
-        return _checked(name, name.partition(":")[0])
-    if importlib.util.find_spec(f"search_spaces.{name}" if name.isidentifier() else "search_spaces.-"):
-        return _checked(name, f"search_spaces.{name}")
+        return _import(name, name.partition(":")[0])
+    if name.isidentifier() and importlib.util.find_spec(f"search_spaces.{name}"):
+        return _import(name, f"search_spaces.{name}")
     for point in entry_points(group=GROUP):
         if point.name == name:
-            return _checked(name, point.module)
+            return _import(name, point.module)
     raise NoSpace(
         f"criterion {name!r} has no search space; add search_spaces/{name}.py, or an entry point of {GROUP!r}"
     )
 
 
-def _checked(name: str, module: str) -> SpaceModule:
+def _import(name: str, module_name: str) -> SearchSpaceModule:
     try:
-        imported = importlib.import_module(module)
-    except Exception as error:  # whatever a file of others raises
-        raise InvalidInput(f"the search space of {name!r}, {module!r}, cannot be imported: {error}") from error
-    if not isinstance(imported, SpaceModule):
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a third-party file may raise anything
+        raise InvalidInput(f"the search space of {name!r}, {module_name!r}, cannot be imported: {error}") from error
+    if not isinstance(module, SearchSpaceModule):
         raise NoSpace(
-            f"criterion {name!r} has no search space; {module!r} needs the functions space and default_params"
+            f"criterion {name!r} has no search space; {module_name!r} needs the functions space and default_params"
         )
-    return imported
+    return module
 
 
 def searchable() -> tuple[list[str], list[str]]:
-    """Return the criteria that have a search space, and a message for each whose space is broken."""
+    """Return the criteria that have a search space, and a message for each whose search space is broken."""
     names, problems = [], []
     for name in criteria.names():
         try:
-            space_of(name)
+            search_space_module(name)
         except NoSpace:
             continue
         except InvalidInput as error:
@@ -103,19 +81,32 @@ def searchable() -> tuple[list[str], list[str]]:
 
 
 class SearchSpace:
-    """The settings of one or several criteria; they take turns, for a comparison is fair when all are searched.
+    """The settings of one or several criteria; they take turns, as a comparison is fair only when each is searched.
+
+    Example:
+        >>> space = SearchSpace(["dvar"], budget=1000)
+        >>> dict(space.default_params["dvar"])
+        {'window': 51, 'threshold': 0.15}
+        >>> [params["window"] for params in space.around("dvar", {"window": 45, "threshold": 0.15})]
+        [40, 50, 45, 45]
 
     Args:
         names: of the criteria, whose ranges are in `search_spaces`.
         budget: optimizer steps of a full-length run, by which the ranges are scaled.
         method: personalization method, whose usual setting is tried first.
-        defaults: as the method itself states them, where the paper has none for it.
-        fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
+        defaults: DVAR's setting as the method itself states it, for a method that the paper lacks.
+        fixed: for a criterion, parameters that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
             tried first has them too.
 
+    Attributes:
+        budget: as given.
+        fixed: for a criterion, parameters that are not searched.
+        ranges: for each criterion, what is searched.
+        default_params: for each criterion, the setting that is tried first: the paper's, or the method's own, scaled.
+
     Raises:
-        InvalidInput: no criterion is named, one has no search space, or settings are fixed of a criterion that is not
-            searched.
+        InvalidInput: no criterion is named, a criterion has no search space, or parameters are fixed of a criterion
+            that is not searched.
     """
 
     def __init__(
@@ -130,7 +121,7 @@ class SearchSpace:
         if not names:
             raise InvalidInput(f"no criterion is named; available: {', '.join(criteria.names())}")
         self.budget = budget
-        modules = {name: space_of(name) for name in dict.fromkeys(names)}
+        modules = {name: search_space_module(name) for name in dict.fromkeys(names)}
         self.fixed = {name: dict(params) for name, params in (fixed or {}).items()}
         for name in self.fixed:
             if name not in modules:
@@ -138,44 +129,49 @@ class SearchSpace:
                     f"settings of {name!r} are fixed, which is not searched; that is: {', '.join(modules)}"
                 )
         self.ranges = {name: self._ranges(name, module) for name, module in modules.items()}
-        #: For each criterion the setting that is tried first: the paper's, or the method's own, scaled.
-        self.defaults: dict[str, Params] = {
-            name: self._inside(name, module.default_params(method, budget, defaults))
+        self.default_params: dict[str, Params] = {
+            name: self._move_inside(name, module.default_params(method, budget, defaults))
             for name, module in modules.items()
         }
 
-    def _ranges(self, name: str, module: SpaceModule) -> dict[str, BaseDistribution]:
-        """Return the ranges of what is searched of a criterion; some depend on what is fixed."""
+    def _ranges(self, name: str, module: SearchSpaceModule) -> dict[str, Range]:
+        """Return the ranges of a criterion's parameters that are not fixed."""
         fixed = self.fixed.get(name, {})
         try:
-            space = module.space(self.budget, fixed)
+            space = _space(name, module, self.budget, fixed)
         except ValueError as error:
             raise InvalidInput(f"{name}: {error}") from error
-        ranges = {key: kind for key, kind in space.items() if key not in fixed}
+        ranges = {key: _checked_range(name, key, kind) for key, kind in space.items() if key not in fixed}
         if not ranges:
             raise InvalidInput(f"every setting of {name!r} is fixed; nothing is left to search")
         return ranges
 
-    def _inside(self, name: str, params: Params) -> Params:
+    def _move_inside(self, name: str, params: Mapping[str, float | int]) -> Params:
         """Return a setting's searched part, moved into the ranges."""
-        inside = {}
-        for key, kind in self.ranges[name].items():
-            assert isinstance(kind, IntDistribution | FloatDistribution)
-            inside[key] = min(max(params[key], kind.low), kind.high)
-        return inside
+        return {key: min(max(params[key], kind.low), kind.high) for key, kind in self.ranges[name].items()}
 
     def criterion(self, name: str, params: Params) -> tuple[Params, Criterion]:
-        """Return a setting as it is used, with what is fixed, and its criterion."""
+        """Return a setting as it is used, with what is fixed, and its criterion.
+
+        Args:
+            name: of a criterion that is searched.
+            params: its searched part; numbers are rounded to four digits.
+
+        Raises:
+            InvalidInput: a fixed parameter is unknown, or refused.
+        """
         params = {key: _tidy(value) for key, value in params.items()} | self.fixed.get(name, {})
         return params, criteria.load(name, **params)
 
-    def enqueue(self, study: optuna.Study, name: str, params: Params, attributes: Params | None = None) -> None:
+    def enqueue(
+        self, study: optuna.Study, name: str, params: Params, attributes: Mapping[str, Value] | None = None
+    ) -> None:
         """Let a setting be the study's next suggestion; the trial gets the attributes."""
         chosen = {f"{name}.{key}": params[key] for key in self.ranges[name]}
         study.enqueue_trial(chosen, user_attrs={CRITERION: name, CHOSEN: chosen, **(attributes or {})})
 
     def suggest(self, trial: optuna.Trial) -> tuple[str, Params]:
-        """Let the sampler choose a setting, or take the one that was enqueued."""
+        """Let the sampler choose a setting, or take the enqueued one."""
         name = trial.user_attrs.get(CRITERION) or list(self.ranges)[trial.number % len(self.ranges)]
         return name, {key: _suggest(trial, f"{name}.{key}", kind) for key, kind in self.ranges[name].items()}
 
@@ -183,46 +179,66 @@ class SearchSpace:
         """Return the setting of a trial that a storage holds.
 
         Raises:
-            KeyError: whoever chose it died before it was whole.
+            KeyError: its process died before the whole setting was chosen.
         """
-        chosen = trial.user_attrs.get(CHOSEN) or trial.params
+        chosen: Params = trial.user_attrs.get(CHOSEN) or trial.params
         name = next(iter(chosen), "").rpartition(".")[0]
         return name, {key: chosen[f"{name}.{key}"] for key in self.ranges[name]}
 
     def around(self, name: str, params: Params) -> Iterator[Params]:
-        """Yield the setting with each parameter one step down and up, inside the ranges, each setting once."""
-        for key, distribution in self.ranges[name].items():
+        """Yield the setting with each searched parameter one step down and up, inside the ranges, each setting once."""
+        for key, kind in self.ranges[name].items():
+            start = params[key]
+            assert isinstance(start, int | float)
             for direction in (-1, 1):
-                moved = _moved(distribution, params[key], direction)
-                if not math.isclose(moved, params[key]):
+                moved = _moved(kind, start, direction)
+                if not math.isclose(moved, start):
                     yield {**params, key: moved}
 
-    def identity(self) -> JsonDict:
-        """Return what makes the space, as plain JSON."""
+    def identity(self) -> dict[str, object]:
+        """Return what determines the space, as plain JSON."""
         ranges = {name: {key: repr(kind) for key, kind in space.items()} for name, space in self.ranges.items()}
         return {"spaces": ranges} | ({"fixed": self.fixed} if self.fixed else {})
 
 
-def _suggest(trial: optuna.Trial, name: str, kind: BaseDistribution) -> float | int:
+def _space(name: str, module: SearchSpaceModule, budget: int, fixed: Fixed) -> Mapping[str, BaseDistribution]:
+    if not fixed:
+        return module.space(budget)
+    try:
+        return module.space(budget, fixed)
+    except TypeError as error:
+        raise InvalidInput(
+            f"settings of {name!r} are fixed, and its search space does not take them: {error}; give its function "
+            "`space` a second parameter, `fixed`"
+        ) from error
+
+
+def _checked_range(name: str, key: str, kind: BaseDistribution) -> Range:
+    if not isinstance(kind, IntDistribution | FloatDistribution):
+        raise InvalidInput(
+            f"the search space of {name!r} has {kind!r} for {key!r}; only ranges of numbers are searched"
+        )
+    return kind
+
+
+def _suggest(trial: optuna.Trial, name: str, kind: Range) -> float | int:
     if isinstance(kind, IntDistribution):
         return trial.suggest_int(name, kind.low, kind.high, step=kind.step, log=kind.log)
-    assert isinstance(kind, FloatDistribution)
     return trial.suggest_float(name, kind.low, kind.high, step=kind.step, log=kind.log)
 
 
-def _tidy(value: float | int) -> float | int:
-    """Return four digits of a number: more says nothing, and 71 steps of 0.01 are 0.7100000000000001."""
-    return value if isinstance(value, int) else float(f"{value:.4g}")
+def _tidy(value: Value) -> Value:
+    """Return a float with four digits: further ones say nothing, and 71 steps of 0.01 are 0.7100000000000001."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def _moved(distribution: BaseDistribution, start: float, direction: int) -> float | int:
-    """Return the value of the space a tenth away from `start`, and at least one step."""
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    value, step = start * (1 + direction * NEIGHBOUR_STEP), distribution.step or 0
+def _moved(kind: Range, start: float, direction: int) -> float | int:
+    """Return the value of the range a tenth away from `start`, and at least one step."""
+    value, step = start * (1 + direction * NEIGHBOUR_STEP), kind.step or 0
     if step:
         toward = math.floor if direction < 0 else math.ceil
-        value = distribution.low + step * toward((value - distribution.low) / step)
+        value = kind.low + step * toward((value - kind.low) / step)
         if math.isclose(value, start, abs_tol=step / 1e6):
             value = start + direction * step
-    clipped = min(max(value, distribution.low), distribution.high)
-    return int(clipped) if isinstance(distribution, IntDistribution) else _tidy(clipped)
+    clipped = min(max(value, kind.low), kind.high)
+    return int(clipped) if isinstance(kind, IntDistribution) else float(f"{clipped:.4g}")

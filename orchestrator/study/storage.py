@@ -15,7 +15,6 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from orchestrator.storage.passwords import without_password
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
-from trainables.types import JsonDict
 
 JOURNAL, POSTGRESQL = "journal:", "postgresql://"
 
@@ -23,7 +22,7 @@ JOURNAL, POSTGRESQL = "journal:", "postgresql://"
 class FilesJournal(BaseJournalBackend):
     """Optuna's journal below a folder or URL of any kind, object storage too: a small file for each append.
 
-    For one process at a time.
+    It serves one process at a time.
 
     Args:
         url: of the folder.
@@ -31,13 +30,13 @@ class FilesJournal(BaseJournalBackend):
 
     def __init__(self, url: str) -> None:
         self._files = Storage(url).files()
-        self._logs: list[JsonDict] = []
+        self._logs: list[dict[str, object]] = []
         for name in self._files.children():
             if name.endswith(".json"):
                 self._logs += self._read(name)
 
-    def _read(self, name: str) -> list[JsonDict]:
-        """Return what a file holds, which is named by the number of its first log."""
+    def _read(self, name: str) -> list[dict[str, object]]:
+        """Return the logs of a file, which is named by the number of its first log."""
         try:
             logs = json.loads(self._files.read(name) or b"")
         except ValueError:
@@ -45,19 +44,19 @@ class FilesJournal(BaseJournalBackend):
         if not isinstance(logs, list) or name != self._name():
             raise InvalidInput(
                 f"the study in {self._files.url} is damaged at {name}; delete that folder: its runs are kept, and "
-                "none is trained again where a new search suggests its setting"
+                "a new search that suggests their settings trains none of them again"
             )
         return logs
 
     def _name(self) -> str:
         return f"{len(self._logs):08d}.json"
 
-    def read_logs(self, log_number_from: int) -> list[JsonDict]:
-        """Return the logs from a number on."""
+    def read_logs(self, log_number_from: int) -> list[dict[str, object]]:
+        """Return the logs whose number, counted from 0, is at least the given one; Optuna calls this."""
         return self._logs[log_number_from:]
 
-    def append_logs(self, logs: list[JsonDict]) -> None:
-        """Keep further logs."""
+    def append_logs(self, logs: list[dict[str, object]]) -> None:
+        """Write further logs, as one file; Optuna calls this."""
         self._files.write(self._name(), json.dumps(logs).encode())
         self._logs += logs
 
@@ -78,7 +77,7 @@ def open_storage(url: str) -> BaseStorage:
         if url.startswith(POSTGRESQL):  # with the driver of the extra `postgresql`, not SQLAlchemy's older default
             return RDBStorage(f"postgresql+psycopg://{url.removeprefix(POSTGRESQL)}")
         return RDBStorage(url)
-    except Exception as error:  # every kind of storage raises its own
+    except Exception as error:  # each kind of storage raises errors of its own
         shown = without_password(url)
         reason = str(error).replace(url, shown)
         if isinstance(error, ImportError):
@@ -89,7 +88,7 @@ def open_storage(url: str) -> BaseStorage:
 def open_study(
     storage: BaseStorage | None, study_name: str | None, seed: int, pareto: bool, *, is_shared: bool
 ) -> optuna.Study:
-    """Make a study, or open the one of that name.
+    """Open the study of a name, or make it.
 
     Args:
         storage: see `open_storage`; None keeps it in memory.
@@ -115,13 +114,13 @@ def _sampler_seed(seed: int, trials: int, *, is_shared: bool) -> int:
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Return the trials that have a value."""
+    """Return the trials that ended with a value, without a copy of each."""
     return study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
 
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Let Optuna say no more than warnings while the context lasts."""
+    """Keep Optuna from logging anything below a warning while the context lasts."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

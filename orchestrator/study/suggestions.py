@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from orchestrator.criteria import Criterion
 from orchestrator.runs.spec import Listener, RunResult, RunSpec
-from orchestrator.study.result import Objective, TrialResult, Tried
+from orchestrator.study.result import Objective, TrialHistory, TrialResult
 from orchestrator.study.search import TrialCallback
 from orchestrator.study.search_space import Params, SearchSpace
 from trainables.errors import InvalidInput
@@ -81,7 +81,7 @@ class SuggestionQueue:
     ) -> None:
         self._live, self._study, self._listeners, self._on_trial = live, study, listeners, on_trial
         self._trials = trials
-        self.tried, self.failed = Tried(), dict[str, RunResult]()
+        self.tried, self.failed = TrialHistory(), dict[str, RunResult]()
         self.error: Exception | None = None
         self.count = 0
         self._open: list[_Suggestion] = []
@@ -108,7 +108,7 @@ class SuggestionQueue:
         trials = self._study.get_trials(deepcopy=False)
         known, undone = self._sort_trials(trials)
         space = self._live.space
-        for name, params in space.defaults.items():
+        for name, params in space.default_params.items():
             if _setting(name, params) not in known | undone.keys():
                 space.enqueue(self._study, name, params)
         for setting, (number, name, params) in undone.items():

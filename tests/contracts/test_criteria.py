@@ -37,14 +37,14 @@ SETTINGS = {
     "trend": [{"window": window, "threshold": 10.0**-exponent} for window in (2, WINDOW) for exponent in (1, 4, 7)],
     "clip_score": [{"patience": 3, "min_improvement": 0.0}, {"patience": 6, "min_improvement": 0.02}],
 }
-RULE = DVAR(WINDOW, 0.3)
+CRITERION = DVAR(WINDOW, 0.3)
 COMBINED = [
-    Patient(RULE, 5),
+    Patient(CRITERION, 5),
     Patient(FewIterations(3), 1),
-    All(RULE, Trend(WINDOW, 1e-3)),
+    All(CRITERION, Trend(WINDOW, 1e-3)),
     Any(EMA(3, 1e-3), Hall(2, 1e-6), FewIterations(170)),
-    NotBefore(RULE, 100),
-    NotBefore(Patient(Any(RULE, Trend(20, 1e-2)), 3), 30),
+    NotBefore(CRITERION, 100),
+    NotBefore(Patient(Any(CRITERION, Trend(20, 1e-2)), 3), 30),
 ]
 ALL = [criteria.load(name, **params) for name in criteria.names() for params in SETTINGS[name]] + COMBINED
 
@@ -130,38 +130,36 @@ def test_a_pickled_online_criterion_goes_on(criterion):
 
 @pytest.mark.parametrize("name", sorted(vars(criteria)["__all__"]))
 def test_the_examples_run(name):
-    example = getattr(criteria, name)
-    tests = doctest.DocTestFinder(recurse=False).find(example, name, globs={name: example})
+    public = getattr(criteria, name)
+    tests = doctest.DocTestFinder(recurse=False).find(public, name, globs={name: public})
     results = [doctest.DocTestRunner().run(test) for test in tests]
     assert not sum(result.failed for result in results)
-    if (
-        inspect.isclass(example)
-        and issubclass(example, Criterion)
-        and not inspect.isabstract(example)
-        and example is not Never
-    ):
+    if inspect.isclass(public) and issubclass(public, Criterion) and not inspect.isabstract(public):
         assert sum(result.attempted for result in results)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: All(), "All needs at least one rule"),
+        (lambda: All(), "All needs at least one criterion"),
         (lambda: Any("dvar"), "Any takes criteria, got 'dvar'"),
-        (lambda: All(RULE, ClipScore(3, 0.0)), r"needs rules that watch one series: DVAR.* watches l_det, ClipScore"),
+        (
+            lambda: All(CRITERION, ClipScore(3, 0.0)),
+            r"watch the same series: DVAR.* watches l_det, ClipScore",
+        ),
         (
             lambda: Any(FewIterations(3), ClipScore(3, 0.0)),
             r"Any: FewIterations\(steps=3\) counts steps, and ClipScore",
         ),
         (
-            lambda: All(DVAR(40, 0.15, relative=True), RULE),
+            lambda: All(DVAR(40, 0.15, relative=True), CRITERION),
             r"DVAR\(.*relative=True\) and DVAR.* evaluate L_det in ways that do not go together",
         ),
-        (lambda: Any(DVAR(40, 0.15, inputs=2), RULE), "evaluate L_det in ways that do not go together"),
+        (lambda: Any(DVAR(40, 0.15, inputs=2), CRITERION), "evaluate L_det in ways that do not go together"),
         (lambda: DVAR(40, 0.15, inputs=0), "inputs must be a whole number of at least 1, got 0"),
         (lambda: DVAR(40, 0.15, relative="yes"), "relative must be true or false, got 'yes'"),
-        (lambda: Patient(RULE, 0), "times must be a whole number of at least 1, got 0"),
-        (lambda: NotBefore(RULE, 1.5), "step must be a whole number of at least 1, got 1.5"),
+        (lambda: Patient(CRITERION, 0), "times must be a whole number of at least 1, got 0"),
+        (lambda: NotBefore(CRITERION, 1.5), "step must be a whole number of at least 1, got 1.5"),
     ],
 )
 def test_wrong_combinations_are_named(make, message):
@@ -169,8 +167,8 @@ def test_wrong_combinations_are_named(make, message):
         make()
 
 
-def test_patience_waits_for_a_strided_rule_too():
-    """What an evaluation decides holds until the next one."""
+def test_patience_waits_for_a_strided_criterion_too():
+    """What an evaluation decides holds until the next."""
     values = SERIES["decay 1000"]
     strided, every = DVAR(40, 0.15, stride=4), DVAR(40, 0.15)
     assert Patient(strided, 2).first_stop(values) == strided.first_stop(values) + 1
@@ -179,15 +177,15 @@ def test_patience_waits_for_a_strided_rule_too():
     assert abs(both - every.first_stop(values)) <= 10
 
 
-def test_a_combination_watches_what_its_rules_watch():
-    assert Patient(RULE, 2).series == "l_det"
+def test_a_combinator_watches_what_its_criteria_watch():
+    assert Patient(CRITERION, 2).series == "l_det"
     assert Any(Never(), ClipScore(3, 0.0)).series == "train_clip_image"
     assert Any(Never(), ClipScore(3, 0.0)).keeps_best
     assert All(FewIterations(3)).series is None
     rotating = DVAR(40, 0.15, stride=2, inputs=2, relative=True)
     assert All(rotating, FewIterations(3)).l_det_schedule == LDetSchedule(2, 2, True)
     assert repr(rotating) == "DVAR(window=40, threshold=0.15, stride=2, inputs=2, relative=True)"
-    assert All(RULE, FewIterations(3)) == All(RULE, FewIterations(3))
+    assert All(CRITERION, FewIterations(3)) == All(CRITERION, FewIterations(3))
 
 
 @pytest.mark.parametrize("criterion", [DVAR(3, 0.5), Never()], ids=repr)

@@ -23,8 +23,8 @@ WINDOWS, SHARES = st.integers(2, 12), st.floats(0.01, 0.99)
 POSITIVE = st.floats(0.01, 2.0)
 
 
-def course(seed, length, scale, offset):
-    """A course that falls and then wavers, as L_det does."""
+def falling(seed, length, scale, offset):
+    """A series that falls and then wavers, as L_det does."""
     rng = np.random.default_rng(seed)
     falling = np.exp(-np.arange(length) / rng.uniform(1, 20)) + rng.uniform(0, 0.3) * rng.normal(size=length)
     return (offset + scale * falling).tolist()
@@ -38,21 +38,25 @@ SIMPLE = st.one_of(
     st.builds(Trend, WINDOWS, POSITIVE),
     st.builds(FewIterations, st.integers(1, 40)),
 )
-RULES = st.recursive(
+CRITERIA = st.recursive(
     SIMPLE,
-    lambda rules: st.one_of(
-        st.builds(Patient, rules, st.integers(1, 5)),
-        st.builds(NotBefore, rules, st.integers(1, 40)),
-        st.lists(rules, min_size=1, max_size=3).map(lambda joined: All(*joined)),
-        st.lists(rules, min_size=1, max_size=3).map(lambda joined: Any(*joined)),
+    lambda inner: st.one_of(
+        st.builds(Patient, inner, st.integers(1, 5)),
+        st.builds(NotBefore, inner, st.integers(1, 40)),
+        st.lists(inner, min_size=1, max_size=3).map(lambda criteria: All(*criteria)),
+        st.lists(inner, min_size=1, max_size=3).map(lambda criteria: Any(*criteria)),
     ),
     max_leaves=4,
 )
 #: From smooth to wild, with repeated values, huge offsets and outliers.
 VALUES = st.one_of(
-    st.builds(course, st.integers(0, 2**32), st.integers(1, 80), st.sampled_from([1e-3, 1.0, 5.0]), st.just(0.0)),
+    st.builds(falling, st.integers(0, 2**32), st.integers(1, 80), st.sampled_from([1e-3, 1.0, 5.0]), st.just(0.0)),
     st.builds(
-        course, st.integers(0, 2**32), st.integers(1, 80), st.sampled_from([1e-3, 1.0]), st.sampled_from([1, 1e6])
+        falling,
+        st.integers(0, 2**32),
+        st.integers(1, 80),
+        st.sampled_from([1e-3, 1.0]),
+        st.sampled_from([1, 1e6]),
     ),
     st.lists(st.floats(-1e6, 1e6), max_size=60),
     st.lists(st.sampled_from([0.0, 1.0, 1.0 + 1e-12, -3.5]), max_size=60),
@@ -70,7 +74,7 @@ def online_stop(criterion, values):
 
 
 @settings(max_examples=600, deadline=None)
-@given(RULES, VALUES)
+@given(CRITERIA, VALUES)
 def test_vectorised_and_online_agree(criterion, values):
     with np.errstate(over="ignore"):  # sums of the largest values
         assert criterion.first_stop(values) == online_stop(criterion, values)

@@ -137,4 +137,8 @@ def test_the_listed_settings_of_the_papers_methods_are_the_papers():
 
     for name, paper in PAPER.items():
         method = plugins.METHODS.load(name, Method)
-        assert (method.budget, method.window, method.threshold) == (paper.budget, paper.window, paper.threshold)
+        assert (method.budget, method.window, method.threshold) == (
+            paper.dvar.budget,
+            paper.dvar.window,
+            paper.dvar.threshold,
+        )

@@ -41,6 +41,13 @@ def test_the_papers_setting_lies_in_the_space(budget):
         assert ranges[name].low <= value <= ranges[name].high
 
 
+def test_a_fixed_stride_leaves_windows_of_two_evaluations():
+    assert space(1000, {"stride": 25})["window"].low == 50
+    assert space(1000, {"stride": 1, "relative": True}) == space(1000)
+    with pytest.raises(ValueError, match="a stride of 401 steps leaves no window to search in 1000 steps"):
+        space(1000, {"stride": 401})
+
+
 def test_too_small_a_budget():
     with pytest.raises(ValueError, match="budget of 3 steps is too small"):
         space(3)

@@ -1,4 +1,4 @@
-"""Every criterion's space: Optuna takes it, each setting in it makes a criterion, and the first setting lies inside."""
+"""Every criterion's space: it satisfies the interface, its settings make criteria, the first setting lies inside."""
 
 import importlib
 
@@ -6,6 +6,7 @@ import optuna
 import pytest
 
 from orchestrator import criteria
+from search_spaces.base import SearchSpaceModule
 from search_spaces.defaults import MethodDefaults
 from search_spaces.paper import PAPER
 
@@ -15,6 +16,12 @@ BUDGETS = [4, 20, 150, 500, 6100]
 
 def module(name):
     return importlib.import_module(f"search_spaces.{name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_module_satisfies_the_interface(name):
+    assert isinstance(module(name), SearchSpaceModule)
+    assert module(name).space(500, {}) == module(name).space(500)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,10 +40,8 @@ def test_the_first_setting_lies_inside(name, budget, method):
     for defaults in (None, *(MethodDefaults(100, 70, alpha) for alpha in (0.2, 0.333, 0.97, 0.001))):
         setting = module(name).default_params(method, budget, defaults)
         assert setting.keys() == ranges.keys()
-        for key, value in setting.items():
-            low, step = ranges[key].low, ranges[key].step
-            assert low <= value <= ranges[key].high
-            assert step is None or (value - low) / step == pytest.approx(round((value - low) / step))
+        assert all(ranges[key].low <= value <= ranges[key].high for key, value in setting.items())
+        assert criteria.load(name, **setting)
 
 
 @pytest.mark.parametrize(
@@ -48,4 +53,4 @@ def test_the_first_setting_lies_inside(name, budget, method):
     ],
 )
 def test_the_papers_settings(name, method, setting):
-    assert module(name).default_params(method, PAPER[method].budget) == setting
+    assert module(name).default_params(method, PAPER[method].dvar.budget) == setting

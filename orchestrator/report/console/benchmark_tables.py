@@ -9,7 +9,7 @@ from rich.text import Text
 
 from orchestrator.criteria import Criterion
 from orchestrator.report.console.tables import add_row, new_table
-from orchestrator.study.benchmark import Benchmark, BenchmarkRow, Cheaper, Transfer
+from orchestrator.study.benchmark import Benchmark, BenchmarkRow, CheaperSchedule, Transfer
 
 
 def benchmark_table(rows: Sequence[BenchmarkRow], target: float) -> Table:
@@ -77,20 +77,20 @@ def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
     """
     table = new_table(["method", "criterion"], ["every\nk steps", "m inputs\nin turn", "both\nk, m"])
     for benchmark in benchmarks:
-        for criterion in benchmark.of_dvar():
-            fitting = [option for option in benchmark.cheaper(criterion) if option.moved < limit]
+        for criterion in benchmark.usual_and_tuned_dvar():
+            fitting = [option for option in benchmark.cheaper_schedules(criterion) if option.moved < limit]
             seldom = next(option for option in fitting if option.l_det_schedule.inputs is None)
             in_part = next(option for option in fitting if option.l_det_schedule.every == 1)
             cells = (
                 f"{seldom.l_det_schedule.every} ({_cost(seldom)})",
-                f"{in_part.inputs_at_once} ({_cost(in_part)})",
-                f"{fitting[0].l_det_schedule.every}, {fitting[0].inputs_at_once} ({_cost(fitting[0])})",
+                f"{in_part.inputs} ({_cost(in_part)})",
+                f"{fitting[0].l_det_schedule.every}, {fitting[0].inputs} ({_cost(fitting[0])})",
             )
             add_row(table, benchmark.method, _short(criterion), *cells)
     return table
 
 
-def _cost(option: Cheaper) -> str:
+def _cost(option: CheaperSchedule) -> str:
     return f"{100 * option.cost:.{0 if option.cost >= 0.1 else 1}f} %"
 
 

@@ -10,7 +10,7 @@ from orchestrator.study.robustness import Robustness
 
 def best_lines(result: StudyResult) -> Iterator[str]:
     """Yield what the best setting needs and keeps, and that no setting keeps enough where that is so."""
-    best, metric = result.best, result.objective.measure
+    best, metric = result.best, result.objective.metric
     if not best.is_feasible:
         yield (
             f"[yellow]no setting keeps {100 * result.objective.quality_kept:.0f} % of the best {metric}; this one "

@@ -104,12 +104,12 @@ def study_table(result: StudyResult) -> Table:
     for other in result.best_of_each():
         if other.name != result.best.name:
             _add(table, result, "other", other, "")
-    for default in result.defaults:
+    for default in result.default_results:
         _add(table, result, "first", default, "cyan")
     notes = {
         "near: one parameter 10 % down or up": bool(result.neighbours),
         "other: best of each other criterion": len(result.best_of_each()) > 1,
-        "first: tried first, the paper's setting or the method's": bool(result.defaults),
+        "first: tried first, the paper's setting or the method's": bool(result.default_results),
     }
     table.caption = "\n".join(note for note, is_shown in notes.items() if is_shown)
     table.caption_justify = "left"

@@ -55,7 +55,7 @@ def landscape_figure(
     figure.suptitle(title, fontsize=11)
     shares = 100 * landscape.iterations / landscape.budget
     _panel(figure, left, landscape, shares, "steps, % of the budget", "viridis_r")
-    _panel(figure, right, landscape, 100 * landscape.quality_kept, f"% of the best {landscape.measure}", "cividis")
+    _panel(figure, right, landscape, 100 * landscape.quality_kept, f"% of the best {landscape.metric}", "cividis")
     left.set_ylabel("window N, steps")
     for axes in (left, right):
         _mark(axes, landscape, target, default, chosen)

@@ -53,7 +53,7 @@ def _numbers(
     # what lies under its decimal by a float's precision alone.
     kept = np.floor(landscape.quality_kept * scale + 1e-6) / scale
     return {
-        "metric": landscape.measure,
+        "metric": landscape.metric,
         "budget": int(landscape.budget),
         "target_quality": float(target),
         "default": _point(default),

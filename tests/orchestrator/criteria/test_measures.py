@@ -1,4 +1,4 @@
-"""The measures of appendix E against NumPy's own functions, at every step."""
+"""EMA, Hall and Trend of appendix E against NumPy's own functions, at every step."""
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ def values(request):
     return falling * 10.0 ** (request.param - 2) + request.param
 
 
-def measures(values, window, measure):
-    """The measure after each value; infinite before there are window + 1."""
-    unset = [np.inf] * window
-    return np.array(unset + [measure(values[: count + 1]) for count in range(window, len(values))])
+def after_each(values, window, quantity):
+    """The quantity after each value; infinite before there are window + 1 values."""
+    later = [quantity(values[: count + 1]) for count in range(window, len(values))]
+    return np.array([np.inf] * window + later)
 
 
 def check(make, window, expected):
-    """The condition holds exactly where the measure is below the threshold, for thresholds between all of them."""
+    """The condition holds exactly where the quantity is below the threshold, for thresholds all over its range."""
     finite = np.sort(expected[np.isfinite(expected)])
     assert len(finite) > 100
     for rank in (0, 10, 50, 100, len(finite) - 2):
@@ -35,7 +35,7 @@ def test_trend_is_the_slope_of_the_least_squares_line(values, window):
     def slope(seen):
         return abs(np.polyfit(np.arange(window), seen[-window:], 1)[0])
 
-    check(lambda n, threshold: Trend(n, threshold).holds(values), window, measures(values, window, slope))
+    check(lambda n, threshold: Trend(n, threshold).holds(values), window, after_each(values, window, slope))
 
 
 @pytest.mark.parametrize("window", [2, 9, 40])
@@ -43,7 +43,7 @@ def test_hall_is_the_range_over_the_mean(values, window):
     def hall(seen):
         return np.ptp(seen[-window:]) / abs(seen[-window:].mean())
 
-    check(lambda n, threshold: Hall(n, threshold).holds(values), window, measures(values, window, hall))
+    check(lambda n, threshold: Hall(n, threshold).holds(values), window, after_each(values, window, hall))
 
 
 @pytest.mark.parametrize("window", [1, 9, 40])
@@ -56,4 +56,4 @@ def test_ema_is_the_relative_change_of_the_average(values, window):
         now, then = averages[len(seen) - 1], averages[len(seen) - 1 - window]
         return abs((now - then) / then)
 
-    check(lambda n, threshold: EMA(n, threshold).holds(values), window, measures(values, window, change))
+    check(lambda n, threshold: EMA(n, threshold).holds(values), window, after_each(values, window, change))

@@ -1,4 +1,4 @@
-"""L_det evaluated less often or in part: replayed and live agree, and both with a slow loop."""
+"""L_det evaluated less often, or on some inputs: replayed and live agree, and both agree with a slow loop."""
 
 import dataclasses
 import functools
@@ -25,21 +25,21 @@ def recording(make_recording):
     return dataclasses.replace(plain, steps=steps, facts={"initial_losses": INITIAL.tolist()})
 
 
-def slowly(losses, settings):
-    """What `LDetSchedule` says, input by input."""
+def slowly(losses, schedule):
+    """L_det after each step as `LDetSchedule` describes it, input by input."""
     latest, series, turn = INITIAL.copy(), [], 0
     for step, row in enumerate(losses, start=1):
-        if step % settings.every:
+        if step % schedule.every:
             series.append(np.nan)
             continue
-        for _ in range(settings.inputs or 5):
+        for _ in range(schedule.inputs or 5):
             latest[turn % 5] = row[turn % 5]
             turn += 1
-        series.append(np.mean(latest / INITIAL if settings.relative else latest))
+        series.append(np.mean(latest / INITIAL if schedule.relative else latest))
     return np.array(series)
 
 
-SETTINGS = [
+SCHEDULES = [
     LDetSchedule(every, inputs, relative)
     for every in (1, 3, 7)
     for inputs in (None, 1, 2, 5)
@@ -47,24 +47,24 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_the_series_is_the_slow_loops(recording, settings):
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_the_series_is_that_of_the_slow_loop(recording, schedule):
     np.testing.assert_allclose(
-        l_det_series(recording, settings), slowly(recording.steps.input_losses, settings), rtol=1e-12
+        l_det_series(recording, schedule), slowly(recording.steps.input_losses, schedule), rtol=1e-12
     )
 
 
-@pytest.mark.parametrize("settings", [schedule for schedule in SETTINGS if schedule.every < 7], ids=str)
-def test_live_and_replayed_values_agree(recording, settings, base, toy_concepts):
-    """The same steps, once evaluated in full and once as the settings say; a smaller batch rounds differently."""
+@pytest.mark.parametrize("schedule", [schedule for schedule in SCHEDULES if schedule.every < 7], ids=str)
+def test_live_and_replayed_values_agree(recording, schedule, base, toy_concepts):
+    """The same steps, evaluated once in full and once as the schedule says; a smaller batch rounds differently."""
     method = functools.partial(TextualInversion, learning_rate=0.02)
     with Training(base, method(), toy_concepts[0]) as training:
         rows = [training.step() for _ in range(9)]
         initial = training.initial_losses
-    with Training(base, method(), toy_concepts[0], l_det_schedule=settings) as live:
+    with Training(base, method(), toy_concepts[0], l_det_schedule=schedule) as live:
         values = [live.step() for _ in range(5)]
         state = live.state_dict()
-    with Training(base, method(), toy_concepts[0], l_det_schedule=settings) as live:
+    with Training(base, method(), toy_concepts[0], l_det_schedule=schedule) as live:
         live.load_state_dict(state)
         values += [live.step() for _ in range(4)]
     full = dataclasses.replace(
@@ -76,11 +76,11 @@ def test_live_and_replayed_values_agree(recording, settings, base, toy_concepts)
         ),
         facts={"initial_losses": initial},
     )
-    live_values = [np.nan if row.l_det is None else row.l_det for row in values]
-    np.testing.assert_allclose(live_values, l_det_series(full, settings)[:9], rtol=1e-5)
+    l_det = [np.nan if row.l_det is None else row.l_det for row in values]
+    np.testing.assert_allclose(l_det, l_det_series(full, schedule)[:9], rtol=1e-5)
     evaluated = np.isfinite([row.input_losses for row in values]).sum(axis=1)
-    due = np.arange(1, 10) % settings.every == 0
-    assert evaluated.tolist() == np.where(due, settings.inputs or 8, 0).tolist()
+    due = np.arange(1, 10) % schedule.every == 0
+    assert evaluated.tolist() == np.where(due, schedule.inputs or 8, 0).tolist()
     assert [row.train_loss for row in values] == [row.train_loss for row in rows]
 
 
@@ -102,7 +102,7 @@ def test_what_is_replayed_is_what_dvar_asks_for(recording):
             "lacks the fixed inputs' losses before the first step, .* record it anew",
         ),
         ({"facts": {}}, DVAR(20, 0.9, relative=True), "lacks the fixed inputs' losses before the first step"),
-        ({}, DVAR(20, 0.9, inputs=6), "6 inputs at a time are wanted, and recording of 'a' .* has 5; ask for fewer"),
+        ({}, DVAR(20, 0.9, inputs=6), "6 inputs at a time are wanted, and recording of 'a' .* has 5; use fewer"),
     ],
 )
 def test_what_cannot_be_replayed_is_named(recording, change, criterion, message):

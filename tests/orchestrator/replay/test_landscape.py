@@ -1,35 +1,35 @@
-"""The landscape: exact at every point."""
+"""The landscape: exact at every point, and drawn."""
 
 import numpy as np
 import pytest
 
-from orchestrator.replay.landscape import survey
-from orchestrator.study.replayed import Study
+from orchestrator.replay import survey
+from orchestrator.study import Study
 from trainables.errors import InvalidInput
 
-MEASURE = "train_clip_image"
+METRIC = "train_clip_image"
 
 
 @pytest.fixture
 def recordings(make_recording):
-    """Two concepts, one of them with two seeds."""
+    """Two concepts, the second with two seeds."""
     return [make_recording(name, 300, rate=20 + 10 * i, seed=i) for i, name in enumerate(["a", "b", "b"])]
 
 
 def test_every_point_is_what_a_replay_says(recordings):
-    landscape, study = survey(recordings, MEASURE), Study(recordings)
+    landscape, study = survey(recordings, METRIC), Study(recordings)
     assert landscape.iterations.shape == (len(landscape.windows), 95)
     rng = np.random.default_rng(0)
     for _ in range(40):
         row, column = rng.integers(len(landscape.windows)), rng.integers(95)
         params = {"window": int(landscape.windows[row]), "threshold": float(landscape.thresholds[column])}
-        trial = study.evaluate("dvar", params)
-        assert landscape.iterations[row, column] == pytest.approx(trial.iterations)
-        assert landscape.quality_kept[row, column] == pytest.approx(trial.quality_kept)
+        result = study.evaluate("dvar", params)
+        assert landscape.iterations[row, column] == pytest.approx(result.iterations)
+        assert landscape.quality_kept[row, column] == pytest.approx(result.quality_kept)
 
 
-def test_the_front_is_not_beaten(recordings):
-    landscape = survey(recordings, MEASURE)
+def test_no_point_beats_the_front(recordings):
+    landscape = survey(recordings, METRIC)
     front = landscape.front()
     assert len(front) > 5
     for row, column in front:

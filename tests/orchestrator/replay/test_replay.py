@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.criteria import DVAR, All, ClipScore, FewIterations, Never, NotBefore
 from orchestrator.recordings.identity import RunIdentity
-from orchestrator.replay.replay import Outcome, Summary, live_outcome, replay
+from orchestrator.replay import Outcome, Summary, live_outcome, replay
 from trainables.errors import InvalidInput
 
 
@@ -130,7 +130,7 @@ def test_a_summary_averages_seeds_first_and_then_concepts():
     assert summary.concepts == 2
 
 
-def test_one_concept_has_no_deviation_and_what_was_not_measured_is_absent():
+def test_a_single_concept_has_no_deviation_and_what_was_not_measured_is_absent():
     summary = Summary.of([outcome("a", 10, quality=None)])
     assert summary.iterations.std is None
     assert summary.quality_kept is None

@@ -89,7 +89,7 @@ def test_on_ray_every_setting_stops_where_its_replay_does_and_nothing_is_trained
     result = study.search(3, on_trial=lambda count, best: judged.append((count, best)))
     assert not result.failed
     assert result.trials == len(judged) == 3
-    assert result.defaults[0].criterion == study.space.criterion("dvar", study.space.defaults["dvar"])[1]
+    assert result.default_results[0].criterion == study.space.criterion("dvar", study.space.default_params["dvar"])[1]
     for trial in result.tried:
         assert [outcome.concept for outcome in trial.outcomes] == [concept.name for concept in concepts]
         replayed = [replay(trial.criterion, full).stop_step for full in recordings]
@@ -200,7 +200,7 @@ def test_a_driver_that_died_while_the_sampler_chose(live, make_optuna_study, sea
     optuna_study.ask().suggest_int("dvar.window", 8, 32, log=True)
     optuna_study.ask()
     searcher = searching(study, optuna_study, 1)
-    assert searcher.tried.best.criterion == study.space.criterion("dvar", study.space.defaults["dvar"])[1]
+    assert searcher.tried.best.criterion == study.space.criterion("dvar", study.space.default_params["dvar"])[1]
     assert [trial.state.name for trial in optuna_study.trials] == ["FAIL", "FAIL", "COMPLETE"]
 
 

@@ -1,5 +1,6 @@
-"""Several `dvar tune` at work on one study in a real PostgreSQL server, one of them killed."""
+"""Several `dvar tune` at work on the same study in a real PostgreSQL server, and a worker that is killed."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -49,9 +50,9 @@ def server():
 
 @pytest.fixture
 def tune(server, make_recording, tmp_path):
-    """Start a `dvar tune` in a process of its own."""
+    """Start a `dvar tune` in its own process."""
     pack = tmp_path / "x.parquet"
-    write_pack([named(make_recording(name, 200, rate=10 + 5 * i)) for i, name in enumerate("abc")], pack)
+    write_pack([of_svdiff(make_recording(name, 200, rate=10 + 5 * i)) for i, name in enumerate("abc")], pack)
 
     def start(trials):
         code = "from orchestrator.cli.app import app; app()"
@@ -63,9 +64,7 @@ def tune(server, make_recording, tmp_path):
     return start
 
 
-def named(recording):
-    import dataclasses
-
+def of_svdiff(recording):
     return dataclasses.replace(recording, identity=recording.identity.with_fields(method={"name": "svdiff"}))
 
 
@@ -88,10 +87,10 @@ def test_workers_share_a_study_and_one_may_die(server, tune):
     printed = [worker.communicate(timeout=180)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [-signal.SIGKILL, 0, 0], printed
     complete = [trial for trial in trials_of(server) if trial.state == optuna.trial.TrialState.COMPLETE]
-    assert 60 <= len(complete) <= 62  # two may begin their last one at once
+    assert 60 <= len(complete) <= 62  # two may begin their last trial at the same time
     assert "secret" not in "".join(printed)
-    again = tune(60).communicate(timeout=180)[0]  # a worker's own last line may miss what the other found after it
+    again = tune(60).communicate(timeout=180)[0]  # a worker's own last line may miss what the other tried after it
     assert f"{len(complete)} settings on 3 tuning concepts" in again
     printed_best = next(line for line in again.splitlines() if line.startswith("best:"))
     assert float(re.search(r"needs (\S+) of 200 steps", printed_best)[1]) <= round(study_at(server).best_value, 1)
-    assert len(trials_of(server)) <= len(complete) + 1  # the killed one's last trial may be left, and none is new
+    assert len(trials_of(server)) <= len(complete) + 1  # the killed worker may have left a trial

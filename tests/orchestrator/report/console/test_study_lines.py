@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.report.console.study import best_lines, robustness_lines
 from orchestrator.study.replayed import Study
+from orchestrator.study.result import Objective
 from orchestrator.study.robustness import Interval, LeftOut, Robustness
 
 
@@ -37,7 +38,7 @@ def test_too_few_concepts(robustness):
 
 
 def test_the_best_setting(make_recording):
-    result = Study([make_recording("a", 200), make_recording("b", 200, seed=1)], quality_kept=0.8).search(10)
+    result = Study([make_recording("a", 200), make_recording("b", 200, seed=1)], objective=Objective(0.8)).search(10)
     (line,) = best_lines(result)
     window, threshold, needs, budget, saved, kept = numbers(line)
     best = result.best
@@ -48,6 +49,6 @@ def test_the_best_setting(make_recording):
 
 
 def test_that_no_setting_keeps_enough(make_recording):
-    result = Study([make_recording("a", 200)], quality_kept=1.0).search(5)
+    result = Study([make_recording("a", 200)], objective=Objective(1.0)).search(5)
     warning, _ = best_lines(result)
     assert numbers(warning) == [100]

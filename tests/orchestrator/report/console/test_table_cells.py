@@ -24,7 +24,7 @@ from orchestrator.report.console.tables import (
     status_table,
     study_table,
 )
-from orchestrator.study.benchmark import BenchmarkRow, Cheaper, Transfer
+from orchestrator.study.benchmark import BenchmarkRow, CheaperSchedule, Transfer
 from orchestrator.study.result import Objective, StudyResult
 from orchestrator.study.robustness import Interval, LeftOut, Robustness
 from search_spaces.defaults import MethodDefaults
@@ -72,7 +72,7 @@ def result():
     best, default = trial("dvar", DVAR(20, 0.3), 60, 0.91), trial("dvar", DVAR(30, 0.2), 90, 0.95)
     near, other = trial("dvar", DVAR(18, 0.3), 50, 0.85), trial("few_iterations", FewIterations(120), 115, 0.99)
     tried = (default, best, near, other)
-    return StudyResult(objective, 200, 4, best=best, defaults=(default,), neighbours=(near,), tried=tried)
+    return StudyResult(objective, 200, 4, best=best, default_results=(default,), neighbours=(near,), tried=tried)
 
 
 def test_study(result):
@@ -194,15 +194,17 @@ def test_benchmark():
 
 def test_cheaper_evaluations():
     options = [
-        Cheaper(LDetSchedule(5, 2), 2, 0.05, 0.01),
-        Cheaper(LDetSchedule(4), 8, 0.25, 0.019),
-        Cheaper(LDetSchedule(1, 4), 4, 0.5, 0.0),
-        Cheaper(LDetSchedule(1), 8, 1.0, 0.0),
+        CheaperSchedule(LDetSchedule(5, 2), 2, 0.05, 0.01),
+        CheaperSchedule(LDetSchedule(4), 8, 0.25, 0.019),
+        CheaperSchedule(LDetSchedule(1, 4), 4, 0.5, 0.0),
+        CheaperSchedule(LDetSchedule(1), 8, 1.0, 0.0),
     ]
     moved = dataclasses.replace(options[0], moved=0.03)
     dvar = DVAR(20, 0.3)
     options.insert(0, dataclasses.replace(moved, cost=0.01))
-    benchmark = SimpleNamespace(method="svdiff", of_dvar=lambda: [dvar], cheaper=lambda criterion: options)
+    benchmark = SimpleNamespace(
+        method="svdiff", usual_and_tuned_dvar=lambda: [dvar], cheaper_schedules=lambda criterion: options
+    )
     assert cells(cheaper_table([benchmark], 0.02)) == {
         "\nmethod": ["svdiff"],
         "\ncriterion": ["DVAR(20, 0.3)"],

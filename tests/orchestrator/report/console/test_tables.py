@@ -7,7 +7,7 @@ from rich.console import Console
 
 from orchestrator.replay.replay import Outcome, Spread
 from orchestrator.report.console.tables import Row, comparison_table, spread, study_table, time_unit
-from orchestrator.study.replayed import Study
+from orchestrator.study import Objective, Study
 
 
 def text_of(table, width=80):
@@ -53,8 +53,8 @@ def test_spread():
 
 def test_study_table_marks_what_keeps_too_little(make_recording):
     recordings = [make_recording("a", 200), make_recording("b", 200, seed=1)]
-    text = text_of(study_table(Study(recordings, quality_kept=0.9).search(20)))
+    text = text_of(study_table(Study(recordings, objective=Objective(0.9)).search(20)))
     assert "first" in text
     assert "…" not in text
-    none_good = text_of(study_table(Study(recordings, quality_kept=1.0).search(5)))
+    none_good = text_of(study_table(Study(recordings, objective=Objective(1.0)).search(5)))
     assert "low" in none_good

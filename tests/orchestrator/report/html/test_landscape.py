@@ -97,7 +97,7 @@ def test_rounding_lets_nothing_keep_more_than_it_does(kept, shown, write):
 
 def test_a_foreign_text_stays_text(landscape, write):
     plain = Page(write(landscape))
-    page = Page(write(replace(landscape, measure=HOSTILE), title=HOSTILE))
+    page = Page(write(replace(landscape, metric=HOSTILE), title=HOSTILE))
     assert (page.tags, page.scripts[1:]) == (plain.tags, plain.scripts[1:])
     assert page.texts["title"] == page.texts["h1"] == HOSTILE
     assert page.numbers["metric"] == HOSTILE
