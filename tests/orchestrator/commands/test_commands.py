@@ -148,9 +148,9 @@ def test_a_failed_concept_ends_with_1_and_leaves_the_others(folder, tmp_path, sm
 
 
 def test_a_method_in_the_current_folder_is_recorded(folder, tmp_path, small):
-    """The file of CONTRIBUTING, as its text says; a changed file is another recording."""
-    text = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
-    (source,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    """The file of the methods' README, as its text says; a changed file is another recording."""
+    text = (Path(__file__).parents[3] / "trainables" / "methods" / "README.md").read_text()
+    (source,) = (block for block in re.findall(r"```python\n(.*?)```", text, flags=re.S) if "\nclass " in block)
     flags = ["--concepts", str(folder / "photos" / "red_ball"), *small, "--budget", "5", "--method"]
     for rate in ("1e-2", "1e-3"):
         (tmp_path / "my_methods.py").write_text(source.replace("1e-2", rate))

@@ -5,6 +5,7 @@ import multiprocessing
 import optuna
 import pytest
 
+from orchestrator.config.load import build
 from orchestrator.study import Study
 from orchestrator.study.storage import open_storage
 from search_spaces import dvar as dvar_space
