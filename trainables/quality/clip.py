@@ -35,7 +35,7 @@ class ClipScorer:
 
     Args:
         model: "miniature", a folder, or a hub id such as "openai/clip-vit-base-patch32".
-        device: where it runs; always in float32.
+        device: where it runs, in the precision of its files.
 
     Raises:
         InvalidInput: the model cannot be had.
