@@ -69,7 +69,7 @@ class Registry:
         messages = []
         for point in self._entry_points():
             if point.name in seen:
-                messages.append(f"{self.kind} {point.name!r} of {_spec_of(point)!r} is hidden by another of the same name")
+                messages.append(f"{self.kind} {point.name!r} of {_spec_of(point)!r} is hidden by one of the same name")
                 continue
             seen.add(point.name)
             try:

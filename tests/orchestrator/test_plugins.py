@@ -65,7 +65,7 @@ def test_a_broken_plugin_is_named_and_harms_nothing_else(other_distribution):
     problems = plugins.CRITERIA.problems(Criterion)
     assert len(problems) == 2
     assert any("'broken'" in problem for problem in problems)
-    assert any("is hidden by" in problem for problem in problems)
+    assert any("hidden by one of the same name" in problem for problem in problems)
 
 
 @pytest.mark.parametrize("spec", ["nowhere:X", "orchestrator.criteria:load", "orchestrator.criteria:Criterion", ":X"])
