@@ -1,4 +1,4 @@
-"""Benchmark: criteria tuned on some concepts of a method and applied to others, and settings carried across methods."""
+"""Benchmark: criteria tuned on some concepts and applied to others, and the transfer of settings across methods."""
 
 import dataclasses
 import itertools
@@ -20,18 +20,18 @@ from trainables.errors import InvalidInput
 from trainables.settings import LDetSchedule
 
 CLIP_S, DVAR = "clip_score", "dvar"
-#: Cheaper evaluations of L_det: steps from one to the next, and inputs that each takes in turn.
+#: Cheaper evaluations of L_det: steps between evaluations, and inputs per evaluation, taken in turn.
 STRIDES, TAKEN = (1, 2, 3, 4, 5, 8, 10, 15, 20, 25), (4, 2, 1)
 
 
 @dataclass(frozen=True)
 class SearchConfig(Objective):
-    """By which settings are chosen, and how they are searched: the same for every criterion.
+    """The objective, and how settings are searched; the same for every criterion.
 
     Attributes:
-        trials: settings that each criterion's study tries.
+        trials: number of settings that each criterion's study tries.
         seed: of the sampler.
-        fixed: for a criterion, settings that stay as they are.
+        fixed: for each criterion, the settings that are not searched.
     """
 
     trials: int = 100
@@ -41,16 +41,17 @@ class SearchConfig(Objective):
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """What a criterion does to the concepts of a method that its setting was not chosen on.
+    """A criterion's outcomes on a method's tuning concepts, and on the test concepts, which its setting never saw.
 
     Attributes:
-        label: "full", "usual" (the paper's setting, or the method's defaults), "mean" and "most" (the steps that CLIP-s
-            needed), or "tuned".
+        method: name of the method.
+        label: "full", "usual" (default parameters: the paper's or the method's), "mean" and "most" (the steps that
+            CLIP-s needed), or "tuned".
         criterion: with its setting.
-        tuning: over the tuning concepts.
-        test: over the others.
-        below: share of them that keep less quality than the rule wants, 0..1.
-        robustness: how far the choice depends on its concepts; None for a setting that was not searched.
+        tuning: summary over the tuning concepts.
+        test: summary over the test concepts.
+        below: share of the test concepts that keep less quality than the objective requires, 0..1.
+        robustness: how strongly the choice depends on its concepts; None for a setting that was not searched.
     """
 
     method: str
@@ -62,7 +63,7 @@ class BenchmarkRow:
     robustness: Robustness | None
 
     def metrics(self) -> dict[str, float]:
-        """Return what was measured, by name."""
+        """Return the means of everything that was measured, by name; what was not measured is absent."""
         metrics = {"below": self.below}
         for part, summary in (("tuning", self.tuning), ("test", self.test)):
             spreads = {name: getattr(summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
@@ -77,7 +78,13 @@ class BenchmarkRow:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A setting of one method used on another's test concepts, its steps scaled to the other budget."""
+    """A setting tuned on a source method and used on a target method's test concepts.
+
+    Attributes:
+        source, target: names of the methods.
+        criterion: with the setting, whose steps are scaled to the target's budget.
+        test: summary over the target's test concepts.
+    """
 
     source: str
     target: str
@@ -90,10 +97,10 @@ class Cheaper:
     """A DVAR whose L_det is evaluated less often, or on a few inputs in turn.
 
     Attributes:
-        l_det_schedule: of L_det.
-        inputs_at_once: inputs that an evaluation takes.
-        cost: losses that are evaluated, as a share of those of every input after every step.
-        moved: median over the test concepts of how far the stop moves, as a share of the full evaluation's step.
+        l_det_schedule: how L_det is evaluated.
+        inputs_at_once: inputs per evaluation.
+        cost: number of evaluated losses, as a share of evaluating every input after every step.
+        moved: median over the test runs of how far the stop moves, as a share of the stop under full evaluation.
     """
 
     l_det_schedule: LDetSchedule
@@ -106,13 +113,13 @@ class Benchmark:
     """Tunes criteria on some concepts of a method, and applies them to others.
 
     Args:
-        method: personalization method of the recordings, with the base model where there are several.
-        tuning: complete recordings of the concepts on which settings are chosen, of one budget.
-        test: complete recordings of others, of the same budget.
-        objective: by which settings are chosen.
+        method: personalization method of the recordings, followed by the base model if there are several.
+        tuning: complete recordings of the concepts on which settings are chosen, all with the same budget.
+        test: complete recordings of other concepts, with that budget.
+        objective: how settings are judged and searched.
 
     Raises:
-        InvalidInput: a side is empty, budgets differ, or a concept is on both sides.
+        InvalidInput: there is no test concept, budgets differ, or a concept is on both sides.
     """
 
     def __init__(
@@ -121,8 +128,8 @@ class Benchmark:
         self.method, self._tuning, self._test, self._objective = method, tuple(tuning), tuple(test), objective
         if not test:
             raise InvalidInput(
-                f"{method}: every concept serves to tune, so none is left to prove a setting on; name those that tune, "
-                "or how many, with --tuning"
+                f"{method}: every concept is a tuning concept, so none is left to test a setting on; give the names or "
+                "the number of the tuning concepts with --tuning"
             )
         both = {recording.concept for recording in tuning} & {recording.concept for recording in test}
         if both:
@@ -136,7 +143,11 @@ class Benchmark:
         self._tuned: dict[str, TrialResult] = {}
 
     def references(self) -> list[BenchmarkRow]:
-        """Return what needs no search: the full budget, DVAR's usual setting, and what CLIP-s needed on the tuning."""
+        """Return the rows that need no search.
+
+        These are the full budget, DVAR and CLIP-s with their default parameters, and fixed steps: the mean and the
+        maximum of what CLIP-s needed on the tuning concepts.
+        """
         clip_s = self._study(CLIP_S).defaults(CLIP_S)
         stops = [outcome.stop_step for outcome in clip_s.outcomes]
         return [
@@ -148,11 +159,11 @@ class Benchmark:
         ]
 
     def tuned(self, name: str, fixed: Params | None = None) -> BenchmarkRow:
-        """Search a criterion's setting on the tuning concepts, and apply it to the others.
+        """Search for a criterion's best setting on the tuning concepts, and apply it to the test concepts.
 
         Args:
             name: of the criterion.
-            fixed: settings that stay as they are; what is searched beside them is neither carried nor made cheaper.
+            fixed: settings that are not searched; `carried` and `of_dvar` use only results without any.
         """
         objective = self._objective
         result = self._study(name, fixed).search(objective.trials, seed=objective.seed)
@@ -161,10 +172,10 @@ class Benchmark:
         return self._prove("tuned", result.best.criterion, assess(result))
 
     def carried(self, name: str, source: "Benchmark") -> Transfer:
-        """Apply the setting that another proof has tuned.
+        """Apply the setting that another method's benchmark has tuned, scaled to this budget.
 
         Raises:
-            KeyError: it has not tuned that criterion.
+            KeyError: `source` has not tuned that criterion.
         """
         params = rescaled(source._tuned[name].params, source.budget, self.budget)
         criterion = criteria.load(name, **params)
@@ -173,11 +184,11 @@ class Benchmark:
 
     @property
     def knows_the_start(self) -> bool:
-        """Whether every recording has the fixed inputs' losses before the first step, as those of old versions lack."""
+        """Whether every recording has the fixed inputs' losses before the first step; old versions lack them."""
         return all(recording.facts.get("initial_losses") for recording in (*self._tuning, *self._test))
 
     def of_dvar(self) -> tuple[criteria.DVAR, criteria.DVAR]:
-        """Return DVAR's usual setting and the tuned one.
+        """Return DVAR with its default parameters and with the tuned setting.
 
         Raises:
             KeyError: DVAR was not tuned.
@@ -188,7 +199,7 @@ class Benchmark:
         return defaults, tuned
 
     def cheaper(self, dvar: criteria.DVAR) -> list[Cheaper]:
-        """Return what cheaper evaluations of L_det make of a DVAR, and the full one, the cheapest first."""
+        """Return how far cheaper evaluations of L_det move a DVAR's stop, the cheapest first; the full one is last."""
         inputs = min(recording.steps.input_losses.shape[1] for recording in self._test)
         in_part = tuple(n for n in TAKEN if n < inputs) if self.knows_the_start else ()
         full = [outcome.stop_step for outcome in self._outcomes(dvar, self._test)]
@@ -239,7 +250,11 @@ class Benchmark:
 
 
 def transfers(benchmarks: Sequence[Benchmark], name: str) -> list[Transfer]:
-    """Return what the setting of each method that tuned a criterion does to the test concepts of every method."""
+    """Return the outcome of each method's tuned setting of a criterion on the test concepts of every method.
+
+    Raises:
+        KeyError: a benchmark has not tuned that criterion.
+    """
     return [target.carried(name, source) for source in benchmarks for target in benchmarks]
 
 
@@ -252,13 +267,19 @@ def run_benchmark(
     objective: SearchConfig,
     on_search: ProgressCallback = lambda method, name: None,
 ) -> tuple[list[Benchmark], list[BenchmarkRow]]:
-    """Prove criteria on every method.
+    """Tune criteria on every method and apply them to its test concepts.
 
     Args:
-        methods: each with the recordings that tune and those that test.
+        methods: each with its tuning recordings and its test recordings.
         names: of the criteria.
-        objective: by which settings are chosen.
+        objective: how settings are judged and searched.
         on_search: called with method and criterion before each criterion is searched.
+
+    Returns:
+        A benchmark per method, and all rows in the order of methods.
+
+    Raises:
+        InvalidInput: the recordings of a method or a criterion cannot serve.
     """
     benchmarks, rows = [], []
     for method, (tuning, test) in methods.items():

@@ -1,4 +1,4 @@
-"""best.yaml: the setting that a study found, with what it was found on."""
+"""best.yaml: the best setting of a study, with the concepts, method and budget that it was tuned on."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ FORMAT = 1
 
 
 class Best(BaseModel):
-    """The content of best.yaml."""
+    """The content of best.yaml: a criterion with its best setting, and the study that chose it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -39,12 +39,16 @@ class Best(BaseModel):
     trials: int
 
     def make_criterion(self) -> Criterion:
-        """Return the criterion with its setting."""
+        """Return the criterion with its setting.
+
+        Raises:
+            InvalidInput: there is no such criterion, or it refuses the setting.
+        """
         return criteria.load(self.criterion, **self.params)
 
 
 def from_result(result: StudyResult, method: str, base_model: str) -> Best:
-    """Describe what a study found on recordings of a method and a base model."""
+    """Return the content of best.yaml for the result of a study on a method and a base model."""
     return Best(
         criterion=result.name,
         params=dict(result.best.params),
@@ -62,41 +66,41 @@ def from_result(result: StudyResult, method: str, base_model: str) -> Best:
 
 
 def write(best: Best, path: Path) -> None:
-    """Write the file at once: a reader sees the old one or the new one.
+    """Write the file atomically: a reader sees either the old file or the new file.
 
     Raises:
         InvalidInput: it cannot be written there.
     """
-    text = "# Found by `dvar tune`; `dvar run` and `dvar compare` read it.\n"
+    text = "# Written by `dvar tune`; `dvar run` and `dvar compare` read it.\n"
     text += yaml.safe_dump(best.model_dump(), sort_keys=False, allow_unicode=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be written ({error}); give another place with --best") from error
+        raise InvalidInput(f"{path} cannot be written ({error}); choose another file with --best") from error
 
 
 def read(path: Path) -> Best:
-    """Read the file.
+    """Read and check the file.
 
     Raises:
-        InvalidInput: it is missing, damaged, or holds a setting that the criterion refuses.
+        InvalidInput: it is missing, damaged, of another format, or holds a setting that the criterion refuses.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InvalidInput(f"{path} does not exist; make it with `dvar tune`, or give another with --best") from error
+        raise InvalidInput(f"{path} does not exist; make it with `dvar tune`, or name another with --best") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput(f"{path} cannot be read ({error}); make it anew with `dvar tune`") from error
+        raise InvalidInput(f"{path} cannot be read ({error}); write it again with `dvar tune`") from error
     if not isinstance(values, Mapping):
-        raise InvalidInput(f"{path} holds no settings; make it anew with `dvar tune`")
+        raise InvalidInput(f"{path} holds no settings; write it again with `dvar tune`")
     try:
         best = Best.model_validate(values)
         best.make_criterion()
     except (ValidationError, InvalidInput) as error:
-        raise InvalidInput(f"{path} is not understood: {_first(error)}; make it anew with `dvar tune`") from error
+        raise InvalidInput(f"{path} is not understood: {_first(error)}; write it again with `dvar tune`") from error
     if best.format != FORMAT:
-        raise InvalidInput(f"{path} has format {best.format}, this version of the program reads {FORMAT}")
+        raise InvalidInput(f"{path} has format {best.format}, but this version of the program reads {FORMAT}")
     return best
 
 

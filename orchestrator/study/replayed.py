@@ -1,4 +1,4 @@
-"""The study: Optuna searches the settings of criteria over replays of recordings, by the paper's objective."""
+"""The replayed study: Optuna searches for the best setting of criteria by replaying recordings."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,32 +13,33 @@ from orchestrator.study.storage import finished, open_storage, open_study, quiet
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
 
-#: Settings of each criterion from which its neighbours are climbed.
+#: Number of each criterion's best settings from which the search climbs to better neighbours.
 CLIMBS = 3
 
 
 class Study:
-    """The search for the best setting of one or several criteria on some recordings.
+    """The search for the best setting of criteria on some recordings.
 
-    The paper's rule (section 4.2): the lowest cost such that the mean quality kept reaches a share of the best. For
-    each criterion the paper's own setting for the method, or the method's own, is tried first, so that a result is
-    never worse.
+    The paper's objective (section 4.2) is the lowest cost such that the mean quality kept reaches a share of the best.
+    Each criterion's default parameters, the paper's for the method or the method's own, are tried first, so that the
+    result is never worse.
 
     Args:
-        recordings: complete ones of the tuning concepts, all of one budget; several seeds of a concept count as one.
+        recordings: complete recordings of the tuning concepts, all with the same budget; the seeds of a concept are
+            averaged.
         names: of the criteria, whose ranges are in `search_spaces`; they take turns.
-        method: personalization method, whose usual setting is tried first.
-        quality_kept: the share to keep, 0..1.
-        measure: the quality that counts.
-        cost: what is saved: optimizer steps, or measured seconds with what the criterion itself costs.
-        fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
-            tried first has them too.
-        name: of the study in a storage; a hash of recordings, objective and ranges is appended, so that a study never
-            goes on with what others' results taught it.
+        method: personalization method, whose default parameters are tried first.
+        quality_kept: share of the best quality to keep, 0..1.
+        measure: the quality metric that counts.
+        cost: what to minimize: optimizer steps, or measured seconds including the criterion's own cost.
+        fixed: for each criterion, the settings that are not searched, such as {"dvar": {"stride": 10}}; they also
+            apply to the default parameters.
+        name: of the study in a storage; a hash of recordings, objective and ranges is appended, so that no study
+            resumes from the results of a different search.
 
     Raises:
-        InvalidInput: there is no recording, their budgets differ, no criterion is named, one has no search space, or
-            settings are fixed of a criterion that is not searched.
+        InvalidInput: there is no recording, budgets differ, no criterion is named, a criterion has no search space, or
+            settings are fixed for a criterion that is not searched.
     """
 
     def __init__(
@@ -59,17 +60,18 @@ class Study:
         self.space = SearchSpace(names, self.budget, method=method, defaults=recordings[0].method_defaults, fixed=fixed)
 
     def evaluate(self, name: str, params: Params) -> TrialResult:
-        """Replay one setting of a criterion over every recording.
+        """Replay a setting of a criterion over every recording, and judge it.
 
         Raises:
-            InvalidInput: a recording lacks what the criterion watches, or seconds where these are the cost.
+            InvalidInput: the criterion refuses the setting, or a recording lacks what the criterion watches, or the
+                seconds if these are the cost.
         """
         params, criterion = self.space.criterion(name, params)
         outcomes = [replay(criterion, recording, self._objective.measure) for recording in self._recordings]
         return self._objective.judge(name, params, criterion, outcomes)
 
     def defaults(self, name: str) -> TrialResult:
-        """Replay the setting of a criterion that is tried first."""
+        """Replay a criterion's default parameters, and judge them."""
         return self.evaluate(name, self.space.defaults[name])
 
     def search(
@@ -81,15 +83,15 @@ class Study:
         pareto: bool = False,
         on_trial: Callable[[int, TrialResult], None] | None = None,
     ) -> StudyResult:
-        """Try settings until there are `trials` of them.
+        """Try settings until there are `trials` of them, then climb from the best to better neighbours.
 
         Args:
-            trials: how many in all, those of an earlier call or of others on the same storage included.
-            seed: of the sampler; the same one repeats a study in memory.
-            storage: see `study_storage.open_storage`, to keep the study and go on with it, also by several processes at
-                once; None keeps it in memory.
+            trials: total number of settings, including those of earlier calls and other processes on the same storage.
+            seed: of the sampler; the same seed repeats a study in memory.
+            storage: see `study.storage.open_storage`; keeps the study, to resume it or to share it between processes.
+                None keeps it in memory.
             pareto: whether cost and quality are two objectives; otherwise quality is a constraint.
-            on_trial: told the number of settings so far and the best one.
+            on_trial: called after every setting with the number of settings so far and the best result.
 
         Raises:
             InvalidInput: the storage cannot be used.
@@ -110,7 +112,7 @@ class Study:
                 tried.add(self._try(study, trial, pareto))
                 if on_trial:
                     on_trial(count + 1, tried.best)
-            self._take_in(study, tried)  # what others tried meanwhile
+            self._take_in(study, tried)  # other processes may have added trials
         for start in [result for name in self.space.ranges for result in tried.best_of(name, CLIMBS)]:
             self._climb(start, tried)
         return StudyResult(
@@ -124,10 +126,10 @@ class Study:
         )
 
     def _try(self, study: optuna.Study, trial: optuna.Trial, pareto: bool) -> TrialResult:
-        """Evaluate what the sampler suggests, and tell it what came of it."""
+        """Evaluate the sampler's suggestion, and report the result to it."""
         try:
             evaluated = self.evaluate(*self.space.suggest(trial))
-        except BaseException:  # also an interrupt: a kept study must not hold a trial that runs for ever
+        except BaseException:  # also an interrupt: a stored study must not hold a trial that runs for ever
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise
         if not pareto:
@@ -136,7 +138,7 @@ class Study:
         return evaluated
 
     def _take_in(self, study: optuna.Study, tried: "Tried") -> None:
-        """Add what the storage holds, whoever tried it."""
+        """Add the trials that the storage holds, whichever process tried them."""
         for trial in finished(study):
             if trial.number not in tried.trials:
                 tried.trials.add(trial.number)
@@ -147,7 +149,7 @@ class Study:
         return json_hash(keys | self.space.identity() | self._objective.identity(pareto))[:8]
 
     def _climb(self, best: TrialResult, tried: "Tried") -> None:
-        """Move to the best neighbour as long as one is better: the sampler seldom hits the edge of the constraint."""
+        """Move to the best neighbour while it is better: the sampler seldom hits the edge of the constraint."""
         while True:
             neighbours = self._neighbours(best)
             for neighbour in neighbours:
@@ -162,15 +164,17 @@ class Study:
 
 
 def common_budget(recordings: Sequence[Recording]) -> int:
-    """Return the budget of recordings.
+    """Return the budget that all recordings share.
 
     Raises:
-        InvalidInput: there is none, or their budgets differ.
+        InvalidInput: there is no recording, or their budgets differ.
     """
     if not recordings:
         raise InvalidInput("there are no recordings to search on; make some with `dvar record`")
     budgets = {recording.budget for recording in recordings}
     if len(budgets) > 1:
         listed = ", ".join(f"{recording.concept}: {recording.budget}" for recording in recordings)
-        raise InvalidInput(f"the recordings have different budgets ({listed}); search on those of one budget")
+        raise InvalidInput(
+            f"the recordings have different budgets ({listed}); search on recordings with the same budget"
+        )
     return budgets.pop()

@@ -1,4 +1,4 @@
-"""What a study found: every setting that was tried, judged by the paper's objective."""
+"""The result of a study: every setting that was tried, judged by the paper's objective."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,16 @@ Cost = Literal["iterations", "seconds"]
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A setting and what it makes of the recordings.
+    """A setting, and its outcomes on the recordings.
 
     Attributes:
         name: of the criterion.
-        cost: mean over concepts of what the study saves, in optimizer steps or in seconds.
-        is_feasible: whether it keeps as much quality as the rule wants.
+        criterion: with the setting.
+        params: the setting.
+        outcomes: one per recording.
+        summary: of the outcomes.
+        cost: mean over concepts of what the study minimizes, in optimizer steps or in seconds.
+        is_feasible: whether it keeps as much quality as the objective requires.
     """
 
     name: str
@@ -37,18 +41,21 @@ class TrialResult:
 
     @property
     def iterations(self) -> float:
-        """Mean optimizer steps over concepts."""
+        """Mean number of optimizer steps at the stop, over concepts."""
         return self.summary.iterations.mean
 
     @property
     def quality_kept(self) -> float:
-        """Mean share of the best quality over concepts."""
+        """Mean share of the best quality that is kept, over concepts."""
         assert self.summary.quality_kept is not None
         return self.summary.quality_kept.mean
 
     @property
     def rank(self) -> tuple[float, float, float]:
-        """Sorts the better setting first: feasible, then the lower cost, then more quality."""
+        """Sort key that puts the better setting first: feasible, then lower cost, then more quality.
+
+        Infeasible settings follow, the setting that keeps most quality first.
+        """
         if self.is_feasible:
             return (0.0, self.cost, -self.quality_kept)
         return (1.0, -self.quality_kept, self.cost)
@@ -60,11 +67,11 @@ class Objective:
 
     Attributes:
         quality_kept: the share of the best quality to keep, 0..1.
-        measure: the quality that counts.
-        cost: what is saved: optimizer steps, or measured seconds with what the criterion itself costs.
+        measure: the quality metric that counts.
+        cost: what to minimize: optimizer steps, or measured seconds including the criterion's own cost.
 
     Raises:
-        InvalidInput: the share is not above 0, or above 1.
+        InvalidInput: the share is not above 0, or is above 1.
     """
 
     quality_kept: float = 0.9
@@ -76,46 +83,52 @@ class Objective:
             raise InvalidInput(f"quality_kept must lie above 0 and at most at 1, got {self.quality_kept}")
 
     def judge(self, name: str, params: Params, criterion: Criterion, outcomes: Sequence[Outcome]) -> TrialResult:
-        """Sum up what a setting made of every concept.
+        """Judge a setting by its outcomes.
+
+        Args:
+            name: of the criterion.
+            params: the setting.
+            criterion: with the setting.
+            outcomes: one per recording, at least one in all.
 
         Raises:
-            InvalidInput: seconds are the cost, and were not measured.
+            InvalidInput: seconds are the cost, but were not measured.
         """
         summary = Summary.of(outcomes)
         assert summary.quality_kept is not None
         spread = summary.iterations if self.cost == "iterations" else summary.seconds
         if spread is None and criterion.l_det_schedule.inputs is not None:
             raise InvalidInput(
-                f"{criterion}: what L_det of some inputs takes was never measured, so seconds are unknown; save "
-                "iterations instead, or leave `inputs` out"
+                f"{criterion}: the time of L_det on a part of the inputs was never measured, so seconds are unknown; "
+                "use iterations as the cost, or omit `inputs`"
             )
         if spread is None:
-            raise InvalidInput("a recording lacks measured seconds; save iterations instead, or record it anew")
+            raise InvalidInput("a recording lacks measured seconds; use iterations as the cost, or record it again")
         is_feasible = summary.quality_kept.mean >= self.quality_kept
         return TrialResult(name, criterion, params, tuple(outcomes), summary, spread.mean, is_feasible)
 
     def constrain(self, trial: optuna.Trial, evaluated: TrialResult) -> None:
-        """Tell Optuna by how much a setting keeps too little."""
+        """Pass the quality constraint to Optuna: by how much the setting keeps too little, negative if enough."""
         trial.set_constraint("quality_kept", self.quality_kept - evaluated.quality_kept)
 
     def identity(self, pareto: bool) -> JsonDict:
-        """Return what a study's figures depend on, as plain JSON; with two objectives no share is asked for."""
+        """Return what a study's values depend on, as plain JSON; with two objectives, no share is required."""
         return {"measure": self.measure, "kept": None if pareto else self.quality_kept, "cost": self.cost}
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study found.
+    """The result of a study.
 
     Attributes:
         objective: how settings were judged.
         budget: optimizer steps of the recordings.
-        trials: settings that were tried.
-        best: the best of them, and of the settings around it where these are replayed; not feasible only when none is.
-        defaults: for each criterion, the setting that was tried first: the paper's, or the method's, scaled; of a live
-            study none whose runs failed.
-        neighbours: the settings around the best one, each parameter 10 % down and up; none of a live study.
-        tried: every setting that was evaluated, once.
+        trials: number of settings that the sampler tried.
+        best: the best of all evaluated settings; infeasible only if all are.
+        defaults: for each criterion the default parameters, tried first: the paper's or the method's, scaled; a live
+            study omits those whose runs failed.
+        neighbours: the settings around the best, each parameter 10 % down and up; empty for a live study.
+        tried: every setting that was evaluated, without repeats; a replayed study includes the neighbours it climbed.
         failed: runs of a live study that failed; their settings were not judged.
     """
 
@@ -130,7 +143,7 @@ class StudyResult:
 
     @property
     def name(self) -> str:
-        """The best setting's criterion."""
+        """Name of the criterion that the best setting belongs to."""
         return self.best.name
 
     def best_of_each(self) -> tuple[TrialResult, ...]:
@@ -143,7 +156,7 @@ class StudyResult:
         return tuple(sorted(best, key=lambda result: result.rank))
 
     def front(self) -> tuple[TrialResult, ...]:
-        """Return the settings that no other one beats in cost and quality, the cheapest first."""
+        """Return the Pareto front: the settings that no other beats in cost and quality, the cheapest first."""
         front: list[TrialResult] = []
         for result in sorted(self.tried, key=lambda result: (result.cost, -result.quality_kept)):
             if not front or result.quality_kept > front[-1].quality_kept:
@@ -152,7 +165,14 @@ class StudyResult:
 
 
 class Tried:
-    """The settings that were evaluated, each once, and the best of them: of equals, the first."""
+    """The settings that were evaluated, without repeats, and the best of them; among equals, the first.
+
+    Args:
+        evaluated: settings to begin with.
+
+    Attributes:
+        trials: numbers of the Optuna trials that were added.
+    """
 
     def __init__(self, evaluated: Sequence[TrialResult] = ()) -> None:
         self._found: dict[tuple[str, Criterion], TrialResult] = {}
@@ -162,24 +182,24 @@ class Tried:
             self.add(result)
 
     def add(self, result: TrialResult) -> None:
-        """Take in a setting."""
+        """Add a setting's result; a repeated setting changes nothing."""
         self._found.setdefault((result.name, result.criterion), result)
         if self._best is None or result.rank < self._best.rank:
             self._best = result
 
     @property
     def best(self) -> TrialResult:
-        """The best setting; there must be one."""
+        """The result that ranks first; at least one must have been added."""
         assert self._best is not None
         return self._best
 
     def best_of(self, name: str, count: int) -> list[TrialResult]:
-        """Return the best settings of a criterion."""
+        """Return the results of a criterion, the best first, at most `count` of them."""
         return sorted(
             (result for result in self._found.values() if result.name == name), key=lambda result: result.rank
         )[:count]
 
     @property
     def all(self) -> tuple[TrialResult, ...]:
-        """Every setting, in order."""
+        """Every result, in the order in which they were added."""
         return tuple(self._found.values())

@@ -1,4 +1,4 @@
-"""Robustness: how far a study's choice depends on the few concepts that it was made on."""
+"""Robustness: how strongly a study's choice depends on the few concepts on which it was made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,21 @@ from orchestrator.study.result import Cost, StudyResult, TrialResult
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
-#: Settings within this factor of the best one's cost are as good for every practical purpose.
+#: Settings within this factor of the best setting's cost are equally good for practical purposes.
 NEAR = 1.05
-#: By how much less than wanted concepts may keep that were left out of the choice, or that were resampled, before the
-#: choice is called luck.
+#: By how much left-out concepts, and resampled sets of concepts, may miss the quality wanted before the choice counts
+#: as inconclusive.
 LEFT_OUT_MARGIN, INTERVAL_MARGIN = 0.02, 0.05
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure's mean over concepts, and where nine of ten resampled sets of concepts put it."""
+    """A mean over concepts, with its 90 % bootstrap interval.
+
+    Attributes:
+        mean: over the concepts themselves.
+        low, high: bounds of the means of nine in ten resampled sets of concepts.
+    """
 
     mean: float
     low: float
@@ -31,13 +36,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What a concept gets from the setting that was chosen without it.
+    """The outcome of a concept under the setting that was chosen without it.
 
     Attributes:
-        concept: that was left out.
-        chosen: the best setting on the others.
-        cost: on the concept itself.
-        quality_kept: by the concept itself.
+        concept: name of the concept that was left out.
+        chosen: the best setting on the other concepts.
+        cost: of `chosen` on the concept that was left out.
+        quality_kept: by the concept that was left out.
     """
 
     concept: str
@@ -48,16 +53,16 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Robustness:
-    """How far to robustness a study's best setting.
+    """How robust a study's best setting is against another choice of concepts.
 
     Attributes:
         cost: of the best setting, with its interval over concepts.
         quality_kept: of the best setting, with its interval.
-        wanted: the quality that a setting must keep.
-        risk: share of resampled sets of concepts of which the best setting keeps less than that, 0..1.
-        left_out: for each concept, what the choice without it does to it; empty for a single concept.
-        near_ranges: for each parameter of the best criterion, the least and the greatest value among the tried settings
-            that keep the quality wanted at a cost within 5 % of the best; empty where none keeps it.
+        wanted: share of the best quality that a setting must keep, 0..1.
+        risk: share of resampled sets of concepts on which the best setting keeps less than that, 0..1.
+        left_out: for each concept, its outcome under the choice made without it; empty for a single concept.
+        near_ranges: for each parameter of the best criterion, its minimum and maximum among the tried settings that
+            keep the quality wanted at a cost within 5 % of the best; empty if none keeps it.
     """
 
     cost: Interval
@@ -69,17 +74,17 @@ class Robustness:
 
     @property
     def left_out_cost(self) -> float:
-        """Mean cost of the concepts that were left out."""
+        """Mean cost of the left-out concepts, each under the setting that was chosen without it."""
         return float(np.mean([case.cost for case in self.left_out]))
 
     @property
     def left_out_quality(self) -> float:
-        """Mean quality that they keep."""
+        """Mean share of the best quality that left-out concepts keep, each under the setting chosen without it."""
         return float(np.mean([case.quality_kept for case in self.left_out]))
 
     @property
     def is_inconclusive(self) -> bool:
-        """Whether the concepts are too few, or too different, to say that such a choice keeps the quality wanted."""
+        """Whether the concepts are too few, or too different, to conclude that the choice keeps the quality wanted."""
         if not self.left_out:
             return True
         falls_short = self.left_out_quality < self.wanted - LEFT_OUT_MARGIN
@@ -87,10 +92,10 @@ class Robustness:
 
 
 def assess(result: StudyResult, seed: int = 0) -> Robustness:
-    """Examine a study's choice by what it would have been on other concepts.
+    """Assess a study's choice by resampling its concepts, and by leaving out each concept in turn.
 
     Args:
-        result: of a study; every setting that it tried is a candidate again.
+        result: of a study; each choice is among all settings that it tried.
         seed: of the resampling.
     """
     names, costs, kept = _tables(result)
@@ -129,7 +134,7 @@ def _by_concept(outcomes: Sequence[Outcome], names: Sequence[str], cost: Cost | 
 
 
 def _value(outcome: Outcome, cost: Cost | None) -> float:
-    """Return what an outcome costs, or the quality that it kept where no cost is named."""
+    """Return an outcome's cost, or the quality that it kept if no cost is named."""
     value = outcome.quality_kept
     if cost is not None:
         value = outcome.stop_step if cost == "iterations" else outcome.seconds
@@ -150,7 +155,7 @@ def _left_out(result: StudyResult, names: Sequence[str], costs: Floats, kept: Fl
         others = [other for other in range(len(names)) if other != index]
         cost, quality = costs[:, others].mean(axis=1), kept[:, others].mean(axis=1)
         feasible = quality >= result.objective.quality_kept - 1e-12  # means of equal shares differ in their last bit
-        # As the study ranks: feasible first, then the lower cost, then more quality; else the one that keeps most.
+        # As `TrialResult.rank`: feasible first, then lower cost, then more quality; if none is feasible, most quality.
         order = np.lexsort((-quality, np.where(feasible, cost, 0), np.where(feasible, 0, -quality), ~feasible))
         chosen = int(order[0])
         cases.append(LeftOut(name, result.tried[chosen], float(costs[chosen, index]), float(kept[chosen, index])))

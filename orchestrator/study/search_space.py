@@ -1,4 +1,4 @@
-"""What a study searches: each criterion's ranges, what of it is fixed, and the setting that is tried first."""
+"""What a study searches: each criterion's ranges, its fixed settings, and the default parameters, tried first."""
 
 import importlib
 import importlib.util
@@ -19,9 +19,9 @@ from trainables.types import JsonDict, JsonObject
 Params = JsonObject
 
 NEIGHBOUR_STEP = 0.1
-#: Attribute of an enqueued Optuna trial: whose setting it is.
+#: Attribute of an enqueued Optuna trial: the criterion whose setting it is.
 CRITERION = "criterion"
-#: Attribute of an enqueued Optuna trial: its setting, by the names of Optuna's parameters.
+#: Attribute of an enqueued Optuna trial: its setting, keyed by the names of Optuna's parameters.
 CHOSEN = "chosen"
 #: Entry point group in which other distributions announce the module with a criterion's `space` and `default_params`.
 GROUP = "dvar_tune.search_spaces"
@@ -29,7 +29,7 @@ GROUP = "dvar_tune.search_spaces"
 
 @runtime_checkable
 class SpaceModule(Protocol):
-    """The module with the ranges of a criterion's settings: ours are in `search_spaces`."""
+    """The module with the ranges of a criterion's settings; the built-in modules are in `search_spaces`."""
 
     def space(self, budget: int, fixed: Params | None = None) -> dict[str, BaseDistribution]:
         """Return the ranges, as distributions of Optuna.
@@ -39,28 +39,34 @@ class SpaceModule(Protocol):
             fixed: settings that are not searched, on which ranges may depend.
 
         Raises:
-            ValueError: there is nothing to search in.
+            ValueError: no range is left to search.
         """
 
     def default_params(
         self, method: str, budget: int, defaults: MethodDefaults | None = None
     ) -> Mapping[str, float | int]:
-        """Return the setting that is tried first: the paper's for a method, or the method's own, scaled."""
+        """Return the default parameters, which are tried first.
+
+        Args:
+            method: name of the personalization method.
+            budget: optimizer steps of a full-length run, to which steps are scaled.
+            defaults: the method's own; None if it states none.
+        """
 
 
 class NoSpace(InvalidInput):
-    """A criterion has no search space: its settings can be given, not searched."""
+    """A criterion has no search space: its settings can be given but not searched."""
 
 
 def space_of(name: str) -> SpaceModule:
-    """Return the module of a criterion's ranges: one of ours, what another distribution announces, or its own.
+    """Return the module of a criterion's ranges: built in, announced by another distribution, or the criterion's own.
 
     Args:
-        name: of a criterion, or "module:Class", whose module holds the two functions itself.
+        name: of a criterion, or "module:Class", whose module defines the two functions itself.
 
     Raises:
-        NoSpace: the criterion has no ranges.
-        InvalidInput: there is no such criterion, or the module cannot be imported, or lacks a function.
+        NoSpace: the criterion has no ranges, or its module lacks a function.
+        InvalidInput: there is no such criterion, or the module cannot be imported.
     """
     plugins.CRITERIA.spec(name)
     if ":" in name:
@@ -78,7 +84,7 @@ def space_of(name: str) -> SpaceModule:
 def _checked(name: str, module: str) -> SpaceModule:
     try:
         imported = importlib.import_module(module)
-    except Exception as error:  # whatever a file of others raises
+    except Exception as error:  # somebody else's module may raise anything
         raise InvalidInput(f"the search space of {name!r}, {module!r}, cannot be imported: {error}") from error
     if not isinstance(imported, SpaceModule):
         raise NoSpace(
@@ -88,7 +94,7 @@ def _checked(name: str, module: str) -> SpaceModule:
 
 
 def searchable() -> tuple[list[str], list[str]]:
-    """Return the criteria that have a search space, and a message for each whose space is broken."""
+    """Return the names of the criteria that have a search space, and a message for each broken space."""
     names, problems = [], []
     for name in criteria.names():
         try:
@@ -103,19 +109,19 @@ def searchable() -> tuple[list[str], list[str]]:
 
 
 class SearchSpace:
-    """The settings of one or several criteria; they take turns, for a comparison is fair when all are searched.
+    """The settings of the criteria that a study searches; criteria take turns, so that their comparison is fair.
 
     Args:
         names: of the criteria, whose ranges are in `search_spaces`.
-        budget: optimizer steps of a full-length run, by which the ranges are scaled.
-        method: personalization method, whose usual setting is tried first.
-        defaults: as the method itself states them, where the paper has none for it.
-        fixed: for a criterion, settings that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
-            tried first has them too.
+        budget: optimizer steps of a full-length run, to which the ranges are scaled.
+        method: personalization method, whose default parameters are tried first.
+        defaults: the method's own, for a method that the paper lacks.
+        fixed: for each criterion, the settings that are not searched, such as {"dvar": {"stride": 10}}; they also
+            apply to the default parameters.
 
     Raises:
-        InvalidInput: no criterion is named, one has no search space, or settings are fixed of a criterion that is not
-            searched.
+        InvalidInput: no criterion is named, a criterion has no search space, or settings are fixed for a criterion
+            that is not searched.
     """
 
     def __init__(
@@ -135,17 +141,17 @@ class SearchSpace:
         for name in self.fixed:
             if name not in modules:
                 raise InvalidInput(
-                    f"settings of {name!r} are fixed, which is not searched; that is: {', '.join(modules)}"
+                    f"{name!r} has fixed settings but is not searched; searched are: {', '.join(modules)}"
                 )
         self.ranges = {name: self._ranges(name, module) for name, module in modules.items()}
-        #: For each criterion the setting that is tried first: the paper's, or the method's own, scaled.
+        #: For each criterion the default parameters, tried first: the paper's, or the method's own, scaled.
         self.defaults: dict[str, Params] = {
             name: self._inside(name, module.default_params(method, budget, defaults))
             for name, module in modules.items()
         }
 
     def _ranges(self, name: str, module: SpaceModule) -> dict[str, BaseDistribution]:
-        """Return the ranges of what is searched of a criterion; some depend on what is fixed."""
+        """Return the ranges of a criterion's searched settings; some depend on the fixed settings."""
         fixed = self.fixed.get(name, {})
         try:
             space = module.space(self.budget, fixed)
@@ -157,7 +163,7 @@ class SearchSpace:
         return ranges
 
     def _inside(self, name: str, params: Params) -> Params:
-        """Return a setting's searched part, moved into the ranges."""
+        """Return the searched part of a setting, clipped to the ranges."""
         inside = {}
         for key, kind in self.ranges[name].items():
             assert isinstance(kind, IntDistribution | FloatDistribution)
@@ -165,32 +171,36 @@ class SearchSpace:
         return inside
 
     def criterion(self, name: str, params: Params) -> tuple[Params, Criterion]:
-        """Return a setting as it is used, with what is fixed, and its criterion."""
+        """Return a setting as it is used, rounded and with the fixed settings, and the criterion that it makes.
+
+        Raises:
+            InvalidInput: the criterion refuses the setting.
+        """
         params = {key: _tidy(value) for key, value in params.items()} | self.fixed.get(name, {})
         return params, criteria.load(name, **params)
 
     def enqueue(self, study: optuna.Study, name: str, params: Params, attributes: Params | None = None) -> None:
-        """Let a setting be the study's next suggestion; the trial gets the attributes."""
+        """Make a setting the study's next suggestion; its trial gets the attributes."""
         chosen = {f"{name}.{key}": params[key] for key in self.ranges[name]}
         study.enqueue_trial(chosen, user_attrs={CRITERION: name, CHOSEN: chosen, **(attributes or {})})
 
     def suggest(self, trial: optuna.Trial) -> tuple[str, Params]:
-        """Let the sampler choose a setting, or take the one that was enqueued."""
+        """Return a trial's criterion and setting: the enqueued setting, else the sampler's choice."""
         name = trial.user_attrs.get(CRITERION) or list(self.ranges)[trial.number % len(self.ranges)]
         return name, {key: _suggest(trial, f"{name}.{key}", kind) for key, kind in self.ranges[name].items()}
 
     def of_trial(self, trial: optuna.trial.FrozenTrial) -> tuple[str, Params]:
-        """Return the setting of a trial that a storage holds.
+        """Return the criterion and setting of a trial that a storage holds.
 
         Raises:
-            KeyError: whoever chose it died before it was whole.
+            KeyError: the setting is incomplete, because its process died while choosing it.
         """
         chosen = trial.user_attrs.get(CHOSEN) or trial.params
         name = next(iter(chosen), "").rpartition(".")[0]
         return name, {key: chosen[f"{name}.{key}"] for key in self.ranges[name]}
 
     def around(self, name: str, params: Params) -> Iterator[Params]:
-        """Yield the setting with each parameter one step down and up, inside the ranges, each setting once."""
+        """Yield the settings around this one: each parameter a step down and up, inside the ranges, without repeats."""
         for key, distribution in self.ranges[name].items():
             for direction in (-1, 1):
                 moved = _moved(distribution, params[key], direction)
@@ -198,7 +208,7 @@ class SearchSpace:
                     yield {**params, key: moved}
 
     def identity(self) -> JsonDict:
-        """Return what makes the space, as plain JSON."""
+        """Return everything that determines the space, as plain JSON: equal spaces are equal."""
         ranges = {name: {key: repr(kind) for key, kind in space.items()} for name, space in self.ranges.items()}
         return {"spaces": ranges} | ({"fixed": self.fixed} if self.fixed else {})
 
@@ -211,12 +221,12 @@ def _suggest(trial: optuna.Trial, name: str, kind: BaseDistribution) -> float | 
 
 
 def _tidy(value: float | int) -> float | int:
-    """Return four digits of a number: more says nothing, and 71 steps of 0.01 are 0.7100000000000001."""
+    """Return a number rounded to four significant digits, because 71 steps of 0.01 are 0.7100000000000001."""
     return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
 def _moved(distribution: BaseDistribution, start: float, direction: int) -> float | int:
-    """Return the value of the space a tenth away from `start`, and at least one step."""
+    """Return the value in the range that lies a tenth, and at least a step, away from `start`."""
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     value, step = start * (1 + direction * NEIGHBOUR_STEP), distribution.step or 0
     if step:

@@ -1,4 +1,4 @@
-"""Where a study is kept: a file, a journal or a database, by one URL; and how Optuna opens it."""
+"""Where a study is kept (a file, a journal or a database, given as a URL), and how Optuna opens it."""
 
 import json
 import os
@@ -21,12 +21,15 @@ JOURNAL, POSTGRESQL = "journal:", "postgresql://"
 
 
 class FilesJournal(BaseJournalBackend):
-    """Optuna's journal below a folder or URL of any kind, object storage too: a small file for each append.
+    """Optuna's journal below any folder or URL, including object storage: a small file per append.
 
-    For one process at a time.
+    Only a single process at a time may use it.
 
     Args:
         url: of the folder.
+
+    Raises:
+        InvalidInput: a file of the journal is damaged or missing.
     """
 
     def __init__(self, url: str) -> None:
@@ -37,7 +40,7 @@ class FilesJournal(BaseJournalBackend):
                 self._logs += self._read(name)
 
     def _read(self, name: str) -> list[JsonDict]:
-        """Return what a file holds, which is named by the number of its first log."""
+        """Return the logs in a file, whose name is the number of its first log."""
         try:
             logs = json.loads(self._files.read(name) or b"")
         except ValueError:
@@ -45,7 +48,7 @@ class FilesJournal(BaseJournalBackend):
         if not isinstance(logs, list) or name != self._name():
             raise InvalidInput(
                 f"the study in {self._files.url} is damaged at {name}; delete that folder: its runs are kept, and "
-                "none is trained again where a new search suggests its setting"
+                "a new search that suggests their settings does not train them again"
             )
         return logs
 
@@ -53,11 +56,11 @@ class FilesJournal(BaseJournalBackend):
         return f"{len(self._logs):08d}.json"
 
     def read_logs(self, log_number_from: int) -> list[JsonDict]:
-        """Return the logs from a number on."""
+        """Return all logs whose number is at least `log_number_from`."""
         return self._logs[log_number_from:]
 
     def append_logs(self, logs: list[JsonDict]) -> None:
-        """Keep further logs."""
+        """Write further logs as a file of their own, named by the number of the first."""
         self._files.write(self._name(), json.dumps(logs).encode())
         self._logs += logs
 
@@ -66,11 +69,12 @@ def open_storage(url: str) -> BaseStorage:
     """Open an Optuna storage.
 
     Args:
-        url: "journal:PATH", a file that several processes append to, also over NFS; "sqlite:///PATH", for one process
-            at a time; or any database that SQLAlchemy knows ("postgresql://..."), for many on many machines.
+        url: "journal:PATH", a file to which several processes can append, also over NFS; "sqlite:///PATH", for a
+            single process at a time; or any database that SQLAlchemy supports ("postgresql://..."), for many processes
+            on many machines.
 
     Raises:
-        InvalidInput: it cannot be opened.
+        InvalidInput: it cannot be opened; the message hides the password.
     """
     try:
         if url.startswith(JOURNAL):
@@ -78,7 +82,7 @@ def open_storage(url: str) -> BaseStorage:
         if url.startswith(POSTGRESQL):  # with the driver of the extra `postgresql`, not SQLAlchemy's older default
             return RDBStorage(f"postgresql+psycopg://{url.removeprefix(POSTGRESQL)}")
         return RDBStorage(url)
-    except Exception as error:  # every kind of storage raises its own
+    except Exception as error:  # every kind of storage raises errors of its own
         shown = without_password(url)
         reason = str(error).replace(url, shown)
         if isinstance(error, ImportError):
@@ -89,11 +93,11 @@ def open_storage(url: str) -> BaseStorage:
 def open_study(
     storage: BaseStorage | None, study_name: str | None, seed: int, pareto: bool, *, is_shared: bool
 ) -> optuna.Study:
-    """Make a study, or open the one of that name.
+    """Create a study, or open the existing study of that name.
 
     Args:
-        storage: see `open_storage`; None keeps it in memory.
-        study_name: its name there.
+        storage: see `open_storage`; None keeps the study in memory.
+        study_name: its name in the storage.
         seed: of the sampler.
         pareto: whether cost and quality are two objectives.
         is_shared: whether other processes may work on it at the same time.
@@ -105,23 +109,23 @@ def open_study(
 
 
 def _sampler_seed(seed: int, trials: int, *, is_shared: bool) -> int:
-    """Return the seed of a sampler that begins after some trials.
+    """Return the seed of a sampler that begins after `trials` trials.
 
-    The same seed on resume would repeat the samples of the start, and workers that start together would draw the same:
-    where others may work on the study too, the process is part of the seed.
+    The same seed on resume would repeat the first samples, and workers that start together would draw the same
+    samples: if other processes may work on the study too, the process is part of the seed.
     """
     worker = [os.getpid(), *socket.gethostname().encode()] if is_shared else []
     return int(np.random.SeedSequence([seed % 2**32, trials, *worker]).generate_state(1)[0])
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Return the trials that have a value."""
+    """Return the complete trials of a study: those that have a value."""
     return study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
 
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Let Optuna say no more than warnings while the context lasts."""
+    """Reduce Optuna's logging to warnings and errors while the context lasts."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

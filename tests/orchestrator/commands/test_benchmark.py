@@ -114,7 +114,7 @@ def test_what_is_fixed_stays(sides):
 
 def test_what_proves_nothing_is_refused(sides):
     tuning, test = sides()
-    with pytest.raises(InvalidInput, match="svdiff: every concept serves to tune"):
+    with pytest.raises(InvalidInput, match="svdiff: every concept is a tuning concept"):
         Benchmark("svdiff", tuning, [], RULE)
     with pytest.raises(InvalidInput, match="c1 would both tune and test"):
         Benchmark("svdiff", tuning, [*test, tuning[1]], RULE)

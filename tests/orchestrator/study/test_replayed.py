@@ -339,7 +339,7 @@ def test_fixed_settings_stay_and_make_another_study(recordings, tmp_path):
 
 
 def test_fixed_settings_of_what_is_not_searched(recordings):
-    with pytest.raises(InvalidInput, match="settings of 'hall' are fixed, which is not searched; that is: dvar"):
+    with pytest.raises(InvalidInput, match=r"'hall' has fixed settings .* searched are: dvar"):
         Study(recordings, fixed={"hall": {"window": 3}})
     with pytest.raises(InvalidInput, match=r"DVAR has no parameter 'strid'; did you mean 'stride'"):
         Study(recordings, fixed={"dvar": {"strid": 3}}).search(1)
@@ -356,7 +356,7 @@ def test_what_cannot_be_searched_with_something_fixed(recordings):
         Study(recordings, fixed={"dvar": {"stride": 90}})
     with pytest.raises(InvalidInput, match="every setting of 'few_iterations' is fixed"):
         Study(recordings, names=["few_iterations"], fixed={"few_iterations": {"steps": 3}})
-    with pytest.raises(InvalidInput, match="what L_det of some inputs takes was never measured"):
+    with pytest.raises(InvalidInput, match=r"inputs=1.* was never measured"):
         Study(recordings, cost="seconds", fixed={"dvar": {"inputs": 1}}).search(1)
 
 
