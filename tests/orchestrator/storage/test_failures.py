@@ -220,7 +220,7 @@ def test_a_server_that_refuses_all_is_a_clear_failure_and_what_was_stored_goes_o
     assert message.startswith(f"storage {store.folder(identity(name))} cannot be ")
     assert "tried 10 times" in message
     assert "internal error" in message
-    assert "once the storage answers again, start the same command again" in message
+    assert "once the storage responds again, repeat the same command" in message
     server.share = 0.0
     assert store.state(identity(name)) == "running"
     assert series(store, name) == undisturbed[1][0][: len(series(store, name))]
