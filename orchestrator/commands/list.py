@@ -25,7 +25,7 @@ def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None
         InvalidInput: a name is unknown, or the size is out of range.
     """
     from trainables.data.concept import write_concept
-    from trainables.miniature import concepts as toys  # they render, by torch
+    from trainables.miniature import concepts as toys  # renders with torch
 
     console = Console(highlight=False)
     names = list(ENTRIES) if only is None else only
