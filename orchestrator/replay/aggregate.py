@@ -1,4 +1,4 @@
-"""Means over the seeds of each concept: a concept counts once, however many seeds it was trained with."""
+"""Means over the seeds of each concept: every concept has the same weight, whatever its number of seeds."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean

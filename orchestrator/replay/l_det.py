@@ -1,4 +1,4 @@
-"""L_det of a recording, as a run that evaluates it less often, or in part, would have measured it."""
+"""L_det of a recording as measured by a run that evaluates it less often, or on fewer inputs."""
 
 import numpy as np
 
@@ -12,7 +12,8 @@ def l_det_series(recording: Recording, l_det_schedule: LDetSchedule) -> Floats:
 
     Args:
         recording: with the losses of every input at every step.
-        l_det_schedule: how L_det would be evaluated; live, `trainables.training.fixed_batch.LDetEvaluator` does it.
+        l_det_schedule: how to evaluate L_det; the live counterpart is
+            `trainables.training.fixed_batch.LDetEvaluator`.
 
     Raises:
         InvalidInput: the recording lacks the losses before the first step, or has too few inputs.
@@ -26,14 +27,14 @@ def l_det_series(recording: Recording, l_det_schedule: LDetSchedule) -> Floats:
     if initial.shape != steps.input_losses.shape[1:]:
         raise InvalidInput(
             f"recording of {recording.concept!r} ({recording.key}) lacks the fixed inputs' losses before the first "
-            "step, as one of an earlier version does; record it anew, or leave `inputs` and `relative` out"
+            "step, like all recordings of an earlier version; record it again, or omit `inputs` and `relative`"
         )
     latest = steps.input_losses[at]
     if l_det_schedule.inputs is not None:
         if l_det_schedule.inputs > len(initial):
             raise InvalidInput(
-                f"{l_det_schedule.inputs} inputs at a time are wanted, and recording of {recording.concept!r} "
-                f"({recording.key}) has {len(initial)}; ask for fewer"
+                f"the criterion takes {l_det_schedule.inputs} inputs at a time, but recording of "
+                f"{recording.concept!r} ({recording.key}) has {len(initial)}; use fewer"
             )
         latest = _latest(latest, initial, l_det_schedule.inputs)
     series[at] = (latest / initial if l_det_schedule.relative else latest).mean(axis=1)
@@ -41,7 +42,7 @@ def l_det_series(recording: Recording, l_det_schedule: LDetSchedule) -> Floats:
 
 
 def _latest(losses: Floats, initial: Floats, count_at_once: int) -> Floats:
-    """Return each input's last loss when every evaluation takes the next inputs alone, shape (evaluations, inputs)."""
+    """Return each input's latest loss if each evaluation takes only the next inputs, shape (evaluations, inputs)."""
     count, inputs = losses.shape
     turns = np.arange(count)[:, None]
     is_evaluated = (np.arange(inputs) - turns * count_at_once) % inputs < count_at_once

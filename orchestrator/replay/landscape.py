@@ -1,4 +1,4 @@
-"""The landscape: what every (N, alpha) makes of some recordings, over the whole plane and exactly."""
+"""The landscape: exact iterations and quality of DVAR for (N, alpha) over the whole plane, on some recordings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Landscape:
         windows: N, in steps, ascending, shape (windows,).
         thresholds: alpha, ascending, shape (thresholds,).
         iterations: mean optimizer steps over concepts, shape (windows, thresholds).
-        quality_kept: mean share of the best quality over concepts, shape (windows, thresholds).
+        quality_kept: mean share of the best quality that is kept, over concepts, shape (windows, thresholds).
         budget: optimizer steps of the recordings.
-        measure: the quality that counts.
+        measure: the quality metric that counts.
     """
 
     windows: NDArray[np.int64]
@@ -37,7 +37,7 @@ class Landscape:
     measure: str
 
     def front(self) -> list[tuple[int, int]]:
-        """Return where no other point has fewer steps and as much quality: indices of window and threshold."""
+        """Return the Pareto front, the fewest steps first: pairs of the indices of window and threshold."""
         order = np.lexsort((-self.quality_kept.ravel(), self.iterations.ravel()))
         front, best = [], -np.inf
         for flat in order:
@@ -49,14 +49,14 @@ class Landscape:
 
 
 def survey(recordings: Sequence[Recording], measure: str) -> Landscape:
-    """Replay DVAR's whole space over recordings.
+    """Replay DVAR's whole search space over recordings.
 
     Args:
-        recordings: complete ones of one budget, at least one; several seeds of a concept are averaged first.
-        measure: the quality that counts, one of each recording's.
+        recordings: complete recordings with the same budget, at least one; the seeds of a concept are averaged first.
+        measure: the quality metric that counts; every recording must have it.
 
     Raises:
-        InvalidInput: a recording is not complete, or lacks the measure.
+        InvalidInput: a recording is not complete, or lacks the metric.
     """
     budget = recordings[0].budget
     space = window_space(budget)

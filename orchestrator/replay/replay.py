@@ -1,4 +1,4 @@
-"""Replay: what a criterion would have done to a recorded run, without training it again."""
+"""Replay: the outcome that a criterion would have had on a recorded run, without training it again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from trainables.settings import TRAIN_IMAGE
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a criterion made of one run. A figure that was not measured is None.
+    """The outcome of a criterion on a run. A value that was not measured is None.
 
     Attributes:
         concept: name of the concept.
-        seed: of the training; None when the recording does not say.
-        stop_step: optimizer steps done; the budget when the criterion never stopped.
-        stopped: whether the criterion stopped it.
+        seed: of the training; None if the recording does not state it.
+        stop_step: optimizer steps done; the budget if the criterion never stopped the run.
+        stopped: whether the criterion stopped the run.
         budget: optimizer steps of a full-length run.
-        seconds: time of the steps done, with what the criterion itself costs: each evaluation of L_det that it needs,
-            or drawing and scoring the samples that it watches. Of a criterion that evaluates a part of the inputs at a
-            time it is not known.
-        quality_at_stop: score of the snapshot that is kept: the last one at or before the stop, or the best one for a
-            criterion that keeps it.
+        seconds: time of the steps done, including the criterion's own cost: every evaluation of L_det that it needs,
+            or drawing and scoring the samples that it watches. None for a criterion that evaluates a part of the
+            inputs at a time, because that was not measured.
+        quality_at_stop: score of the snapshot that is kept: the last at or before the stop, or the best up to there
+            for a criterion with `keeps_best`.
         best_quality: highest score of any snapshot of the full-length run.
     """
 
@@ -49,13 +49,16 @@ class Outcome:
 
     @property
     def quality_kept(self) -> float | None:
-        """Quality at the stop over the best one of the full budget, at most 1."""
+        """Quality at the stop as a share of the best quality of the full budget; None if it was not measured.
+
+        In a replay it is at most 1.
+        """
         if self.quality_at_stop is None or self.best_quality is None:
             return None
         return self.quality_at_stop / self.best_quality
 
     def metrics(self) -> dict[str, float]:
-        """Return what was measured, by name."""
+        """Return the measured values by name; what was not measured is absent."""
         names = ("stop_step", "share", "seconds", "quality_at_stop", "best_quality", "quality_kept")
         values = {name: getattr(self, name) for name in names}
         return {name: float(value) for name, value in values.items() if value is not None}
@@ -63,7 +66,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation over concepts; the latter is None for a single concept."""
+    """Mean and sample standard deviation over concepts.
+
+    Attributes:
+        mean: over concepts.
+        std: sample standard deviation; None for a single concept.
+    """
 
     mean: float
     std: float | None
@@ -71,14 +79,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Summary:
-    """Outcomes of one criterion, averaged over the seeds of a concept and then over concepts.
+    """Outcomes of a criterion, averaged over the seeds of each concept and then over concepts.
 
     Attributes:
         concepts: number of concepts.
-        iterations: optimizer steps.
-        share: of the budget, 0..1.
-        seconds: None unless every outcome has them.
-        quality_kept: None unless every outcome has it.
+        iterations: optimizer steps at the stop.
+        share: used part of the budget, 0..1.
+        seconds: time until the stop; None unless every outcome has it.
+        quality_kept: share of the best quality; None unless every outcome has it.
     """
 
     concepts: int
@@ -89,7 +97,7 @@ class Summary:
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> "Summary":
-        """Summarise at least one outcome."""
+        """Average the outcomes of a criterion, of which there must be at least one."""
         names = [outcome.concept for outcome in outcomes]
         return cls(
             concepts=len(set(names)),
@@ -111,15 +119,16 @@ def _over_concepts(names: Sequence[str], values: Sequence[float]) -> Spread:
 
 
 def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAGE) -> Outcome:
-    """Return what `criterion` would have made of a full-length recording.
+    """Return the outcome that `criterion` would have had on a full-length recording.
 
     Args:
-        criterion: watches L_det, a quality of the recording, or nothing.
-        recording: a complete one.
-        measure: the quality that counts, one of the recording's.
+        criterion: watches L_det, a quality metric of the recording, or nothing.
+        recording: must be complete.
+        measure: the quality metric that counts; the recording must have it.
 
     Raises:
-        InvalidInput: the recording is not complete, or does not hold what is asked; the message names it.
+        InvalidInput: the recording is not complete, or lacks what the criterion watches or the metric; the message
+            names the recording.
     """
     check_replayable(recording, measure)
     first_stop = _first_stop(criterion, recording)
@@ -137,15 +146,15 @@ def replay(criterion: Criterion, recording: Recording, measure: str = TRAIN_IMAG
 
 
 def live_outcome(run: Recording, full: Recording, measure: str = TRAIN_IMAGE) -> Outcome:
-    """Return what a live run came to, its quality measured against the full-length recording of its concept.
+    """Return the outcome of a live run, with its quality relative to the full-length recording of its concept.
 
     Args:
-        run: a run that a criterion stopped, or that used its whole budget; scored at its end or not at all.
+        run: a run that a criterion stopped, or that used the full budget; scored at its end or not at all.
         full: the complete recording of the same concept.
-        measure: the quality that counts.
+        measure: the quality metric that counts.
 
     Raises:
-        InvalidInput: `full` is not complete or lacks the measure.
+        InvalidInput: `full` is not complete or lacks the metric.
     """
     check_replayable(full, measure)
     stop = len(run.steps)
@@ -167,18 +176,18 @@ def _refuse(recording: Recording, problem: str) -> NoReturn:
 
 
 def check_replayable(recording: Recording, measure: str) -> None:
-    """Refuse a recording that cannot answer.
+    """Check that a recording can be replayed.
 
     Raises:
-        InvalidInput: it is not complete, or lacks the measure.
+        InvalidInput: it is not complete, or lacks the metric.
     """
     if recording.state != "complete":
         _refuse(recording, f"is {recording.state}, not complete; finish it with `dvar record`")
     if len(recording.steps) < recording.budget:
-        _refuse(recording, f"has {len(recording.steps)} of {recording.budget} steps; record it anew")
+        _refuse(recording, f"has {len(recording.steps)} of {recording.budget} steps; record it again")
     if measure not in recording.quality.scores:
         measures = ", ".join(recording.quality.scores) or "none"
-        _refuse(recording, f"lacks the measure {measure!r}; it has: {measures}")
+        _refuse(recording, f"lacks the metric {measure!r}; it has: {measures}")
 
 
 def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
@@ -193,12 +202,12 @@ def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
     except InvalidInput:
         raise
     except ValueError as error:
-        _refuse(recording, f"cannot be replayed: {error}; record it anew")
+        _refuse(recording, f"cannot be replayed: {error}; record it again")
     return None if count is None else int(recording.quality.steps[count - 1])
 
 
 def _watched(criterion: Criterion, recording: Recording) -> Floats:
-    """Return the quality that a criterion watches, a value a snapshot of the budget."""
+    """Return the quality that a criterion watches, one value per snapshot within the budget."""
     assert criterion.series is not None
     if criterion.series not in recording.quality.scores:
         measures = ", ".join(recording.quality.scores) or "none"
@@ -213,7 +222,7 @@ def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | N
     seconds = float(recording.steps.seconds[:stop].sum())
     if criterion.needs_l_det:
         if criterion.l_det_schedule.inputs is not None:
-            return None  # what a part of the inputs takes was not measured
+            return None  # the time of a part of the inputs was not measured
         every = criterion.l_det_schedule.every
         seconds += float(recording.steps.l_det_seconds[every - 1 : stop : every].sum())
     elif criterion.series is not None:
@@ -226,7 +235,7 @@ def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | N
 def _quality_kept(criterion: Criterion, recording: Recording, measure: str, stop: int) -> float:
     count = _snapshots_until(recording.quality, stop)
     if count == 0:
-        _refuse(recording, f"has no quality snapshot at or before step {stop}; record it anew with one at step 0")
+        _refuse(recording, f"has no quality snapshot at or before step {stop}; record it again with one at step 0")
     kept = count - 1
     if criterion.keeps_best:
         kept = int(_watched(criterion, recording)[:count].argmax())
@@ -237,7 +246,7 @@ def _best_quality(recording: Recording, measure: str) -> float:
     count = _snapshots_until(recording.quality, recording.budget)
     best = float(recording.quality.scores[measure][:count].max())
     if not 0 < best < float("inf"):
-        _refuse(recording, f"has {best:g} as its best {measure}; a share of it has no meaning, use another measure")
+        _refuse(recording, f"has {best:g} as its best {measure}; a share of it has no meaning, use another metric")
     return best
 
 

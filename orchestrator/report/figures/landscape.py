@@ -1,4 +1,4 @@
-"""The landscape as a picture: steps and quality over N and alpha, and the boundary of what keeps enough."""
+"""The landscape as a picture: steps and quality over N and alpha, with the boundary of the feasible settings."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ def draw_landscape(
     chosen: tuple[float, float] | None,
     title: str,
 ) -> None:
-    """Write a picture of a landscape to the PNG `path`; see `landscape_figure` for the other arguments."""
+    """Write the picture of a landscape to the PNG file `path`; see `landscape_figure` for the other arguments."""
     landscape_figure(landscape, target=target, default=default, chosen=chosen, title=title).savefig(path)
 
 
@@ -38,10 +38,10 @@ def landscape_figure(
 
     Args:
         landscape: to draw.
-        target: share of the best quality to keep, whose boundary is drawn, 0..1.
+        target: share of the best quality to keep, 0..1; its boundary is drawn.
         default: window and threshold that were tried first.
-        chosen: window and threshold of the best setting; None where another criterion is best.
-        title: over both panels.
+        chosen: window and threshold of the best setting; None if another criterion is best.
+        title: above both panels.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def _mark(
     default: tuple[float, float],
     chosen: tuple[float, float] | None,
 ) -> None:
-    """Mark the boundary of what keeps enough, the front, and the settings that were tried first and chosen."""
+    """Mark the boundary of the feasible settings, the front, and the settings that were tried first and chosen."""
     kept, front = landscape.quality_kept, landscape.front()
     if kept.min() < target <= kept.max():
         axes.contour(landscape.thresholds, landscape.windows, kept, [target], colors="white", linewidths=1.2)

@@ -39,5 +39,5 @@ def test_the_front_is_not_beaten(recordings):
 
 
 def test_a_recording_that_cannot_answer(recordings):
-    with pytest.raises(InvalidInput, match="lacks the measure 'beauty'"):
+    with pytest.raises(InvalidInput, match="lacks the metric 'beauty'"):
         survey(recordings, "beauty")
