@@ -1,4 +1,4 @@
-"""MethodDefaults: DVAR's setting as a personalization method, or the paper for it, states it."""
+"""MethodDefaults: DVAR's default parameters, as stated by a personalization method or by the paper for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class MethodDefaults:
 
     @classmethod
     def from_json(cls, fields: object) -> "MethodDefaults | None":
-        """Return what a recording's facts say, or None where they say nothing of use."""
+        """Return the defaults in a recording's facts; None if they are missing or incomplete."""
         if not isinstance(fields, Mapping):
             return None
         budget, window, threshold = (fields.get(name) for name in ("budget", "window", "threshold"))

@@ -1,4 +1,4 @@
-"""The ranges of DVAR's window N and threshold alpha (section 3.3), and the setting that is tried first."""
+"""The ranges of DVAR's window N and threshold alpha (section 3.3), and its default parameters."""
 
 from collections.abc import Mapping
 
@@ -12,17 +12,17 @@ THRESHOLDS = (0.01, 0.95)
 
 
 def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, BaseDistribution]:
-    """Return the ranges of "window" (steps) and "threshold", for Optuna and Ray's OptunaSearch alike.
+    """Return the ranges of "window" (steps) and "threshold", for both Optuna and Ray's OptunaSearch.
 
-    Thresholds are whole hundredths; of windows, see `search_spaces.windows`.
+    Thresholds are whole hundredths; for windows, see `search_spaces.windows`.
 
     Args:
         budget: optimizer steps of a full-length run, at least 4.
-        fixed: settings that are not searched; of a "stride", steps from one evaluation of L_det to the next, a window
-            holds two at least.
+        fixed: settings that are not searched; with a "stride" (steps between evaluations of L_det), a window spans at
+            least two strides.
 
     Raises:
-        ValueError: the budget is too small to search in.
+        ValueError: the budget is too small to search in, or too small for the stride.
     """
     window = windows(budget)
     stride = (fixed or {}).get("stride", 1)
@@ -30,19 +30,19 @@ def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, B
         low = max(window.low, 2 * stride)
         if low > window.high:
             raise ValueError(
-                f"a stride of {stride} steps leaves no window to search in {budget} steps; use a smaller one"
+                f"a stride of {stride} steps leaves no window to search in {budget} steps; use a smaller stride"
             )
         window = IntDistribution(low, window.high, log=True)
     return {"window": window, "threshold": FloatDistribution(*THRESHOLDS, step=0.01)}
 
 
 def default_params(method: str, budget: int, defaults: MethodDefaults | None = None) -> dict[str, float | int]:
-    """Return the (N, alpha) that is tried first: N scaled to the budget and kept inside the space.
+    """Return the (N, alpha) that is tried first, with N scaled to the budget and both inside the space.
 
     Args:
-        method: a personalization method's name; the paper's setting for it is taken where the paper has one.
+        method: name of a personalization method, for which the paper's setting is taken if there is one.
         budget: optimizer steps of a full-length run, at least 4.
-        defaults: as a method that the paper lacks states them itself; None takes the paper's for Textual Inversion.
+        defaults: a method's own, for a method that the paper lacks; None takes the paper's for Textual Inversion.
 
     Raises:
         ValueError: the budget is too small to search in.

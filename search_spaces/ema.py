@@ -1,4 +1,4 @@
-"""The ranges of the EMA percentile's window and threshold (appendix E), and the setting that is tried first."""
+"""The ranges of the EMA percentile's window and threshold (appendix E), and its default parameters."""
 
 from collections.abc import Mapping
 
@@ -11,10 +11,10 @@ THRESHOLDS = (1e-6, 1e-1)  # of the average's relative change over the window
 
 
 def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, BaseDistribution]:
-    """Return the ranges; see `search_spaces.windows.windowed_space`."""
+    """Return the ranges of "window" and "threshold"; see `search_spaces.windows.windowed_space`."""
     return windowed_space(budget, THRESHOLDS)
 
 
 def default_params(method: str, budget: int, defaults: MethodDefaults | None = None) -> dict[str, float | int]:
-    """Return DVAR's window and a threshold in the middle of the range: the paper gives none for this criterion."""
+    """Return DVAR's window and a threshold inside the range, because the paper gives none for this criterion."""
     return windowed_setting(method, budget, defaults, 1e-3)

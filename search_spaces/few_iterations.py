@@ -1,4 +1,4 @@
-"""The range of a fixed number of steps (section 4.2, "few iterations"), and the number that is tried first."""
+"""The range of a fixed number of steps (section 4.2, "few iterations"), and its default."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from search_spaces.windows import MIN_BUDGET
 
 
 def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, BaseDistribution]:
-    """Return the range of "steps", log scale, up to the budget.
+    """Return the range of "steps", from 1 to the budget on a log scale.
 
     Raises:
         ValueError: the budget is too small to search in.
@@ -21,7 +21,7 @@ def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, B
 
 
 def default_params(method: str, budget: int, defaults: MethodDefaults | None = None) -> dict[str, float | int]:
-    """Return the mean of what CLIP-s needed in the paper, scaled to the budget; half of it for an unknown method."""
+    """Return the mean steps of CLIP-s in the paper, scaled to the budget; half the budget for other methods."""
     if method not in PAPER:
         return {"steps": max(1, budget // 2)}
     paper = published(method)

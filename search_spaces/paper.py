@@ -1,4 +1,4 @@
-"""What the paper published of each method on Stable Diffusion 1.5 (sections 3.3 and 4.2): where every search begins."""
+"""The paper's settings for each method on Stable Diffusion 1.5 (sections 3.3 and 4.2), from which searches begin."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Published:
     Attributes:
         budget: optimizer steps of the original training.
         window, threshold: DVAR's N and alpha.
-        patience, min_improvement: of CLIP-s, for a snapshot every 50 steps.
-        mean_steps, max_steps: what CLIP-s needed on the paper's concepts on average and at most, "few iterations".
+        patience, min_improvement: of CLIP-s, with a snapshot every 50 steps.
+        mean_steps, max_steps: steps that CLIP-s needed on the paper's concepts, mean and maximum ("few iterations").
     """
 
     budget: int
@@ -34,16 +34,16 @@ PAPER: Mapping[str, Published] = {
 
 
 def published(method: str) -> Published:
-    """Return the paper's settings for a method; for one that the paper does not have, Textual Inversion's."""
+    """Return the paper's settings for a method, or its settings for Textual Inversion if it lacks the method."""
     return PAPER.get(method, PAPER["textual_inversion"])
 
 
 def method_defaults(method: str, defaults: MethodDefaults | None) -> MethodDefaults:
-    """Return where the search of DVAR begins: at the paper's setting, or at the method's where the paper lacks it.
+    """Return where the search of DVAR begins: at the paper's setting for the method, else at the method's own.
 
     Args:
-        method: a personalization method's name.
-        defaults: as the method itself states them; None takes the paper's for Textual Inversion.
+        method: name of a personalization method.
+        defaults: the method's own; None takes the paper's for Textual Inversion.
     """
     if method not in PAPER and defaults:
         return defaults

@@ -1,4 +1,4 @@
-"""The ranges of Trend's window and threshold (appendix E), and the setting that is tried first."""
+"""The ranges of Trend's window and threshold (appendix E), and its default parameters."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,14 @@ from optuna.distributions import BaseDistribution
 from search_spaces.defaults import MethodDefaults
 from search_spaces.windows import windowed_setting, windowed_space
 
-THRESHOLDS = (1e-9, 1e-3)  # of the slope, in loss a step
+THRESHOLDS = (1e-9, 1e-3)  # of the slope, in loss per step
 
 
 def space(budget: int, fixed: Mapping[str, object] | None = None) -> dict[str, BaseDistribution]:
-    """Return the ranges; see `search_spaces.windows.windowed_space`."""
+    """Return the ranges of "window" and "threshold"; see `search_spaces.windows.windowed_space`."""
     return windowed_space(budget, THRESHOLDS)
 
 
 def default_params(method: str, budget: int, defaults: MethodDefaults | None = None) -> dict[str, float | int]:
-    """Return DVAR's window and a threshold in the middle of the range: the paper gives none for this criterion."""
+    """Return DVAR's window and a threshold in the middle of the range, because the paper gives none."""
     return windowed_setting(method, budget, defaults, 1e-6)

@@ -1,4 +1,4 @@
-"""The windows over which a criterion may look, as a function of the budget."""
+"""The windows over which a criterion may look, and their scaling, as functions of the budget."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,14 @@ from search_spaces.defaults import MethodDefaults
 from search_spaces.paper import method_defaults
 
 MIN_BUDGET = 4
-MIN_WINDOW = 8  # what fewer values say of a course is mostly noise
+MIN_WINDOW = 8  # a statistic of fewer values is mostly noise
 
 
 def windows(budget: int) -> IntDistribution:
     """Return the range of windows in steps, log scale.
 
-    They go from 1 % (but at least 8 steps) to 80 % of the budget, and are always shorter than it: a window as long as
-    the budget never stops. The paper's settings use 5 % to 44 %.
+    Windows range from 1 % (but at least 8 steps) to 80 % of the budget, and are always shorter than the budget, because
+    a window as long as the budget never stops. The paper's settings use 5 % to 44 %.
 
     Args:
         budget: optimizer steps of a full-length run, at least 4.
@@ -31,13 +31,21 @@ def windows(budget: int) -> IntDistribution:
 
 
 def scaled(window: int, usual_budget: int, budget: int) -> int:
-    """Return a window for another budget, inside the range."""
+    """Return a window of `usual_budget`, scaled to `budget` and moved inside the range of windows.
+
+    Raises:
+        ValueError: the budget is too small to search in.
+    """
     space = windows(budget)
     return min(max(round(window * budget / usual_budget), space.low), space.high)
 
 
 def rescaled(params: Mapping[str, Any], usual_budget: int, budget: int) -> dict[str, Any]:
-    """Return a criterion's setting for another budget: its "window" and "steps" in proportion."""
+    """Return a criterion's setting for another budget, with its "window" and "steps" scaled in proportion.
+
+    Raises:
+        ValueError: the setting has a window, and the budget is too small to search in.
+    """
     scaled_params = dict(params)
     if "window" in scaled_params:
         scaled_params["window"] = scaled(scaled_params["window"], usual_budget, budget)
@@ -51,7 +59,7 @@ def windowed_space(budget: int, thresholds: tuple[float, float]) -> dict[str, Ba
 
     Args:
         budget: optimizer steps of a full-length run, at least 4.
-        thresholds: the least and the greatest.
+        thresholds: the minimum and the maximum, above 0.
 
     Raises:
         ValueError: the budget is too small to search in.
@@ -62,9 +70,9 @@ def windowed_space(budget: int, thresholds: tuple[float, float]) -> dict[str, Ba
 def windowed_setting(
     method: str, budget: int, defaults: MethodDefaults | None, threshold: float
 ) -> dict[str, float | int]:
-    """Return DVAR's usual window for a method, scaled to the budget, with a threshold.
+    """Return DVAR's default window for a method, scaled to the budget, with the given threshold.
 
-    See `search_spaces.dvar.default_params` for the arguments and errors.
+    See `search_spaces.dvar.default_params` for the other arguments and the errors.
     """
     start = method_defaults(method, defaults)
     return {"window": scaled(start.window, start.budget, budget), "threshold": threshold}

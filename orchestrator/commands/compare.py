@@ -75,7 +75,7 @@ def compare_strategies(context: CommandContext) -> None:
 
 
 def _measure(context: CommandContext, concepts: Sequence[Concept], tuned: Criterion, metric: str) -> Comparison:
-    """Replay every strategy, and read the live runs of the tuned one."""
+    """Replay every strategy, and read the live runs of the tuned criterion."""
     recordings = context.recordings(concepts)
     rows = [
         Row.of(name, [replay(criterion, recording, metric) for recording in recordings])

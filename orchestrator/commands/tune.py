@@ -154,7 +154,7 @@ def _check_live_search(experiment: Experiment) -> None:
     settings = experiment.study
     check_space(experiment, _space(experiment, None))
     if settings.measure not in SAMPLES_OF:
-        raise InvalidInput(f"unknown measure {settings.measure!r}; available: {', '.join(SAMPLES_OF)}")
+        raise InvalidInput(f"unknown metric {settings.measure!r}; --measure takes: {', '.join(SAMPLES_OF)}")
     if settings.storage:
         open_storage(settings.storage)
 

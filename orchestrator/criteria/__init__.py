@@ -1,4 +1,8 @@
-"""The stopping criteria, one file each; see `orchestrator.criteria.base.Criterion`."""
+"""The stopping criteria, one file each; pure NumPy.
+
+Start with `DVAR(window, threshold).first_stop(values)` or, by name, `load("dvar", ...)`. `base.Criterion` is the
+interface; `All`, `Any`, `NotBefore` and `Patient` combine criteria.
+"""
 
 import inspect
 import typing
@@ -45,11 +49,11 @@ def load(name: str, **params: typing.Any) -> Criterion:
     """Make a criterion by name, such as `load("dvar", window=310, threshold=0.15)`.
 
     Args:
-        name: one of `names()`, or "module:Class".
-        params: arguments of its class.
+        name: a name among `names()`, or "module:Class".
+        params: arguments of the class.
 
     Raises:
-        InvalidInput: the name or a parameter is unknown, a parameter is missing, or a value is refused.
+        InvalidInput: the name or a parameter is unknown, a parameter is missing, or the class refuses a value.
     """
     kind: type[Criterion] = plugins.CRITERIA.load(name, Criterion)
     _check_names(kind, params)

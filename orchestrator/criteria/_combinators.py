@@ -1,4 +1,4 @@
-"""Combinators: criteria made of criteria. They wrap rules that watch the same series."""
+"""Combinators: criteria made of criteria that watch the same series."""
 
 import math
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from trainables.settings import LDetSchedule
 
 
 def _adopt(outer: Criterion, rules: Sequence[Criterion]) -> None:
-    """Let a criterion watch what the rules inside it watch; of a frozen dataclass, beside its fields.
+    """Set what a combinator watches to what its criteria watch, as attributes of the frozen dataclass.
 
     Raises:
-        ValueError: there is no rule, one is no criterion, or they watch different series.
+        ValueError: there is no criterion, an argument is not a criterion, or the criteria watch different series.
     """
     name = type(outer).__name__
     if not rules:
-        raise ValueError(f"{name} needs at least one rule")
+        raise ValueError(f"{name} needs at least one criterion")
     for rule in rules:
         if not isinstance(rule, Criterion):
             raise ValueError(f"{name} takes criteria, got {rule!r}")
     watched = {rule.series: rule for rule in rules if rule.series is not None}
     if len(watched) > 1:
         listed = ", ".join(f"{rule!r} watches {series}" for series, rule in watched.items())
-        raise ValueError(f"{name} needs rules that watch one series: {listed}")
+        raise ValueError(f"{name} needs criteria that watch the same series, but {listed}")
     counting = [rule for rule in rules if rule.series is None and not isinstance(rule, Never)]
     if counting and not {None, L_DET} >= watched.keys():
         raise ValueError(
-            f"{name}: {counting[0]!r} counts steps, and {next(iter(watched.values()))!r} watches snapshots"
+            f"{name}: {counting[0]!r} counts steps, but {next(iter(watched.values()))!r} watches snapshots"
         )
     object.__setattr__(outer, "series", next(iter(watched), None))
     object.__setattr__(outer, "keeps_best", any(rule.keeps_best for rule in rules))
@@ -39,24 +39,24 @@ def _adopt(outer: Criterion, rules: Sequence[Criterion]) -> None:
 
 
 def _common(rules: Sequence[Criterion]) -> LDetSchedule:
-    """Return how L_det is evaluated for several rules.
+    """Return the evaluation of L_det that serves several criteria.
 
     Raises:
-        ValueError: what one wants would not do for another.
+        ValueError: the criteria need incompatible evaluations.
     """
     wanted = {rule.l_det_schedule: rule for rule in rules}
     if len(wanted) < 2:
         return next(iter(wanted), LDetSchedule())
     if len({schedule.relative for schedule in wanted}) > 1 or any(schedule.inputs for schedule in wanted):
         listed = " and ".join(repr(rule) for rule in wanted.values())
-        raise ValueError(f"{listed} evaluate L_det in ways that do not go together")
+        raise ValueError(f"{listed} evaluate L_det in incompatible ways")
     every = math.gcd(*(schedule.every for schedule in wanted))
     return LDetSchedule(every, relative=next(iter(wanted)).relative)
 
 
 @dataclass(frozen=True)
 class Patient(Criterion):
-    """Stops when a rule's condition has held for some values in a row.
+    """Stops when a criterion's condition has held for `times` consecutive values.
 
     Example:
         >>> from orchestrator.criteria import DVAR
@@ -64,11 +64,11 @@ class Patient(Criterion):
         6
 
     Attributes:
-        rule: whose condition must hold.
-        times: values in a row, at least 1.
+        rule: the criterion whose condition must hold.
+        times: number of consecutive values, at least 1.
 
     Raises:
-        ValueError: rule is no criterion, or times is out of range.
+        ValueError: `rule` is not a criterion, or `times` is out of range.
     """
 
     rule: Criterion
@@ -79,14 +79,14 @@ class Patient(Criterion):
         _adopt(self, [self.rule])
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the condition has held for `times` values."""
+        """Return where the criterion's condition has held for the last `times` values."""
         held = self.rule.holds(values)
         index = np.arange(1, len(held) + 1)
         last_failure = np.maximum.accumulate(np.where(held, 0, index)) if len(held) else index
         return index - last_failure >= self.times
 
     def condition(self) -> Condition:
-        """Return a fresh condition."""
+        """Return a fresh condition that counts consecutive values."""
         return _PatientCondition(self.rule.condition(), self.times)
 
 
@@ -101,7 +101,7 @@ class _PatientCondition:
 
 @dataclass(frozen=True, init=False, repr=False)
 class _Several(Criterion):
-    """Joins the conditions of several rules, value by value."""
+    """Joins the conditions of several criteria, value by value."""
 
     rules: tuple[Criterion, ...]
 
@@ -115,12 +115,12 @@ class _Several(Criterion):
         return f"{type(self).__name__}({', '.join(map(repr, self.rules))})"
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the rules' conditions, joined, hold."""
+        """Return where the joined conditions of the criteria hold."""
         held: Booleans = self.joins.reduce([rule.holds(values) for rule in self.rules])
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh condition."""
+        """Return a fresh condition that joins those of the criteria."""
         return _SeveralCondition([rule.condition() for rule in self.rules], self.joins)
 
 
@@ -133,7 +133,7 @@ class _SeveralCondition:
 
 
 class All(_Several):
-    """Stops when the conditions of all rules hold at once.
+    """Stops when the conditions of all criteria hold at once.
 
     Example:
         >>> from orchestrator.criteria import DVAR, FewIterations
@@ -141,17 +141,17 @@ class All(_Several):
         7
 
     Attributes:
-        rules: at least one; those that watch anything watch one series.
+        rules: the criteria, at least one; those that watch anything must watch the same series.
 
     Raises:
-        ValueError: there is no rule, one is no criterion, or they watch different series.
+        ValueError: there is no criterion, an argument is not a criterion, or the criteria watch different series.
     """
 
     joins: ClassVar[np.ufunc] = np.logical_and
 
 
 class Any(_Several):
-    """Stops when the condition of any rule holds.
+    """Stops when the condition of any criterion holds.
 
     Example:
         >>> from orchestrator.criteria import DVAR, FewIterations
@@ -159,10 +159,10 @@ class Any(_Several):
         5
 
     Attributes:
-        rules: at least one; those that watch anything watch one series.
+        rules: the criteria, at least one; those that watch anything must watch the same series.
 
     Raises:
-        ValueError: there is no rule, one is no criterion, or they watch different series.
+        ValueError: there is no criterion, an argument is not a criterion, or the criteria watch different series.
     """
 
     joins: ClassVar[np.ufunc] = np.logical_or
@@ -170,7 +170,7 @@ class Any(_Several):
 
 @dataclass(frozen=True)
 class NotBefore(Criterion):
-    """Stops when a rule's condition holds, but not before a number of values.
+    """Stops when a criterion's condition holds, but not before value number `step`.
 
     Example:
         >>> from orchestrator.criteria import DVAR
@@ -178,11 +178,11 @@ class NotBefore(Criterion):
         7
 
     Attributes:
-        rule: whose condition must hold.
-        step: the first value at which it may stop, at least 1; steps for a rule that watches L_det.
+        rule: the criterion whose condition must hold.
+        step: number of the first value at which it may stop, at least 1; values are steps if `rule` watches L_det.
 
     Raises:
-        ValueError: rule is no criterion, or step is out of range.
+        ValueError: `rule` is not a criterion, or `step` is out of range.
     """
 
     rule: Criterion
@@ -193,11 +193,11 @@ class NotBefore(Criterion):
         _adopt(self, [self.rule])
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the rule's condition holds from `step` on."""
+        """Return where the criterion's condition holds, from value number `step` on."""
         return self.rule.holds(values) & (np.arange(1, len(values) + 1) >= self.step)
 
     def condition(self) -> Condition:
-        """Return a fresh condition."""
+        """Return a fresh condition that holds from value number `step` on."""
         return _NotBeforeCondition(self.rule.condition(), self.step)
 
 

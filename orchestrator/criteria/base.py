@@ -1,4 +1,4 @@
-"""Criterion: the interface of a stopping criterion, one file a criterion."""
+"""Criterion: the interface of a stopping criterion, and the checks and sums that criteria share."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,33 +16,33 @@ Booleans = NDArray[np.bool_]
 L_DET = "l_det"
 TRAIN_IMAGE = "train_clip_image"
 
-#: Beyond this distance from the first value squares come near the largest float64, 1.8e308.
+#: Beyond this distance from the first value, squares approach the largest float64, 1.8e308.
 MAX_DISTANCE = 1e150
 
 
 class Condition(Protocol):
-    """A criterion's condition on one series that grows a value at a time; can be pickled at any point."""
+    """A criterion's condition on a series that grows value by value; can be pickled at any point."""
 
     def update(self, value: float) -> bool:
-        """Take the next value, finite where the criterion looks at it; return whether the condition holds now."""
+        """Process the next value, finite where the criterion looks at it; return whether the condition holds now."""
 
 
 class OnlineCriterion:
-    """A criterion at work on one series that grows a value at a time; can be pickled at any point.
+    """A criterion at work on a series that grows value by value; can be pickled at any point.
 
     Args:
-        condition: that stops, fresh.
-        every: values from one at which it looks to the next; None when it looks at none.
+        condition: the criterion's, fresh.
+        every: stride of the values at which the criterion looks; None if it looks at none.
     """
 
     def __init__(self, condition: Condition, every: int | None = 1) -> None:
         self._condition, self._every, self._count, self._has_fired = condition, every, 0, False
 
     def update(self, value: float) -> bool:
-        """Take the next value; return whether the criterion has fired, now or before.
+        """Process the next value; return whether the criterion has fired, now or before.
 
         Raises:
-            ValueError: it looks at the value, which is not finite; the message holds its 1-based position.
+            ValueError: the criterion looks at the value, which is not finite; the message has its 1-based position.
         """
         self._count += 1
         if self._every is not None and self._count % self._every == 0:
@@ -52,17 +52,17 @@ class OnlineCriterion:
 
 
 class Criterion(ABC):
-    """A rule that says, from a series alone, when training is done: as soon as its condition holds.
+    """Decides, from a series alone, when training is done: as soon as its condition holds.
 
-    Criteria are frozen dataclasses: equal settings are equal, and `repr` is their label. A criterion implements
-    `holds`, over a whole series at once, and `condition`, value by value in constant time; the two agree on every
-    series to the last bit.
+    Criteria are frozen dataclasses: equal settings make equal criteria, and `repr` is their label. A criterion
+    implements `holds`, over a whole series at once, and `condition`, value by value in constant time; the two agree on
+    every series to the last bit.
 
     Attributes:
-        series: what it watches: "l_det" (a value a step), a quality such as "train_clip_image" (a value a snapshot), or
-            None when it looks at no value.
-        keeps_best: whether what it keeps is the best snapshot up to the stop rather than the last.
-        l_det_schedule: how L_det is evaluated for it; between evaluations it looks at no value, which may be NaN.
+        series: what it watches: "l_det" (one value per step), a quality metric such as "train_clip_image" (one value
+            per snapshot), or None if it looks at no value.
+        keeps_best: whether the best snapshot up to the stop is kept, rather than the last.
+        l_det_schedule: how L_det is evaluated for it; it ignores values between evaluations, which may be NaN.
     """
 
     series: ClassVar[str | None]
@@ -79,28 +79,28 @@ class Criterion(ABC):
 
     @abstractmethod
     def condition(self) -> Condition:
-        """Return a fresh condition that takes value by value, in constant time each."""
+        """Return a fresh condition that processes value by value, each in constant time."""
 
     def first_stop(self, values: ArrayLike) -> int | None:
-        """Return how many values there are at the stop, counted from 1; None when it never stops.
+        """Return the 1-based position of the value at which it stops; None if it never stops.
 
         Args:
             values: the whole series, shape (values,), finite where it looks.
 
         Raises:
-            ValueError: the series is not one-dimensional, or a value at which it looks is not finite (its 1-based
-                position is named).
+            ValueError: the series is not one-dimensional, or a value at which it looks is not finite (the message has
+                its 1-based position).
         """
         stops = np.flatnonzero(self.holds(as_series(values, self._looks_every)))
         return int(stops[0]) + 1 if stops.size else None
 
     def online(self) -> OnlineCriterion:
-        """Return a fresh object that decides value by value, in constant time each."""
+        """Return a fresh object that decides value by value, each in constant time."""
         return OnlineCriterion(self.condition(), self._looks_every)
 
     @property
     def _looks_every(self) -> int | None:
-        """Values from one at which it looks to the next; None when it looks at none."""
+        """Stride of the values at which it looks; None if it looks at none."""
         return None if self.series is None else self.l_det_schedule.every
 
     @property
@@ -110,7 +110,7 @@ class Criterion(ABC):
 
     @property
     def needs_l_det(self) -> bool:
-        """Whether L_det must be evaluated for it, and so its time counts."""
+        """Whether it needs evaluations of L_det, whose time then counts as its cost."""
         return self.series == L_DET
 
 
@@ -118,15 +118,15 @@ def as_series(values: ArrayLike, every: int | None = 1) -> Floats:
     """Return `values` as float64, shape (values,).
 
     Args:
-        values: anything that NumPy takes.
-        every: values from one that must be finite to the next; None when none must be.
+        values: anything that NumPy converts.
+        every: stride of the values that must be finite; None if none must be.
 
     Raises:
-        ValueError: they are not one-dimensional, or one is not finite.
+        ValueError: the values are not one-dimensional, or one that must be finite is not.
     """
     series = np.asarray(values, dtype=np.float64)
     if series.ndim != 1:
-        raise ValueError(f"values must be one series of shape (values,), got shape {series.shape}")
+        raise ValueError(f"values must be a single series of shape (values,), got shape {series.shape}")
     if every is not None:
         bad = np.flatnonzero(~np.isfinite(series[every - 1 :: every]))
         if bad.size:
@@ -136,17 +136,21 @@ def as_series(values: ArrayLike, every: int | None = 1) -> Floats:
 
 
 def check_finite(value: float, position: int) -> None:
-    """Refuse NaN and infinities.
+    """Check that a value is neither NaN nor infinite.
 
     Raises:
-        ValueError: naming the value and its 1-based position.
+        ValueError: it is; the message has the value and its 1-based position.
     """
     if not math.isfinite(value):
         raise ValueError(f"value {position} of the series is {value}; a stopping criterion takes finite values only")
 
 
 class Distances:
-    """Distances of values from the first one, value by value: what sums are made of, to be exact far from zero."""
+    """Distances of values from the first, value by value; sums of distances are exact even far from zero.
+
+    Attributes:
+        count: number of values so far.
+    """
 
     def __init__(self) -> None:
         self.count, self._first = 0, 0.0
@@ -155,7 +159,7 @@ class Distances:
         """Return the next value's distance from the first.
 
         Raises:
-            ValueError: it is not finite, or lies more than `MAX_DISTANCE` from the first one.
+            ValueError: it is not finite, or lies more than `MAX_DISTANCE` from the first.
         """
         check_finite(value, self.count + 1)
         if self.count == 0:
@@ -168,10 +172,10 @@ class Distances:
 
 
 def distances(series: Floats) -> Floats:
-    """Return every value's distance from the first one, shape (values,).
+    """Return every value's distance from the first, shape (values,).
 
     Raises:
-        ValueError: one is more than `MAX_DISTANCE`.
+        ValueError: a distance exceeds `MAX_DISTANCE`.
     """
     with np.errstate(over="ignore"):  # an infinite distance is refused below
         relative = series - series[:1]
@@ -183,16 +187,16 @@ def distances(series: Floats) -> Floats:
 
 def _too_far(value: float, first: float, position: int) -> str:
     return (
-        f"value {position} of the series is {value}, more than {MAX_DISTANCE:g} from the first one ({first}): "
-        "sums of its squares cannot be computed"
+        f"value {position} of the series is {value}, more than {MAX_DISTANCE:g} from the first value ({first}): "
+        "sums of squares cannot be computed"
     )
 
 
 def check_window(window: object, least: int = 2) -> int:
-    """Return a window as a plain number.
+    """Check a window of at least `least` values, and return it as a plain int.
 
     Raises:
-        ValueError: it is no whole number, or too small.
+        ValueError: it is not a whole number, or too small.
     """
     if not isinstance(window, Integral) or isinstance(window, bool) or window < least:
         raise ValueError(f"window must be a whole number of at least {least} values, got {window!r}")
@@ -200,10 +204,10 @@ def check_window(window: object, least: int = 2) -> int:
 
 
 def check_positive(name: str, value: object) -> float:
-    """Return a setting as a plain number.
+    """Check a setting that must be positive, and return it as a plain float.
 
     Raises:
-        ValueError: it is no finite number above 0.
+        ValueError: it is not a finite number above 0.
     """
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < math.inf:
         raise ValueError(f"{name} must be a number above 0, got {value!r}")
@@ -211,10 +215,10 @@ def check_positive(name: str, value: object) -> float:
 
 
 def check_count(name: str, value: object) -> int:
-    """Return a setting as a plain number.
+    """Check a setting that must be a count, and return it as a plain int.
 
     Raises:
-        ValueError: it is no whole number of at least 1.
+        ValueError: it is not a whole number of at least 1.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

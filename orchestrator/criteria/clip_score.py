@@ -11,21 +11,21 @@ from orchestrator.criteria.base import TRAIN_IMAGE, Booleans, Condition, Criteri
 
 @dataclass(frozen=True)
 class ClipScore(Criterion):
-    """Stops when the CLIP score of samples has not improved for more than `patience` snapshots in a row.
+    """Stops when the CLIP score of samples has not improved for more than `patience` consecutive snapshots.
 
-    A score is an improvement when it exceeds the last improvement by more than `min_improvement`; the first score is
-    one. What it keeps is the snapshot with the best score, not the last one.
+    A score is an improvement if it exceeds the last improvement by more than `min_improvement`; the first score always
+    is. The snapshot with the best score is kept, not the last snapshot.
 
     Example:
         >>> ClipScore(patience=2, min_improvement=0.02).first_stop([0.5, 0.6, 0.61, 0.6, 0.6, 0.6])
         5
 
     Attributes:
-        patience: snapshots in a row that may fail to improve, at least 1.
-        min_improvement: by which a score must exceed the last improvement, at least 0.
+        patience: number of consecutive snapshots that may fail to improve, at least 1.
+        min_improvement: amount by which a score must exceed the last improvement, at least 0.
 
     Raises:
-        ValueError: patience or min_improvement is out of range, or not a number.
+        ValueError: `patience` or `min_improvement` is out of range, or not a number.
     """
 
     series: ClassVar[str | None] = TRAIN_IMAGE
@@ -42,12 +42,12 @@ class ClipScore(Criterion):
         object.__setattr__(self, "min_improvement", float(improvement))
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where patience is at its end; a loop, for there are few snapshots and each depends on the last."""
+        """Return where patience is exhausted; a loop, because snapshots are few and each depends on the last."""
         condition = self.condition()
         return np.array([condition.update(value) for value in values.tolist()], dtype=bool)
 
     def condition(self) -> Condition:
-        """Return a fresh `PatienceCondition`."""
+        """Return a fresh `PatienceCondition` with this patience and improvement."""
         return PatienceCondition(self.patience, self.min_improvement)
 
 
@@ -64,7 +64,7 @@ class PatienceCondition:
         self._count, self._failures, self._best = 0, 0, -float("inf")
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`."""
+        """Process the next value; see `Condition.update`."""
         value = float(value)
         self._count += 1
         check_finite(value, self._count)

@@ -30,9 +30,9 @@ FloatOrFloats = TypeVar("FloatOrFloats", float, Floats)
 class DVAR(Criterion):
     """Stops when Var(last N values) < alpha * Var(all values so far).
 
-    Both are population variances. It never stops before N + 1 values (at N the two are equal), nor on a constant
-    series. To be both fast and exact far from zero, values are taken relative to the first one, and variances come
-    from running sums of them and of their squares, in the same order of operations here and online.
+    Both are population variances. DVAR never stops before N + 1 values (at N the two are equal), nor on a constant
+    series. To be fast, and exact far from zero, variances are computed from running sums of the values relative to the
+    first, and of their squares, in the same order of operations here and online.
 
     Example:
         >>> DVAR(window=3, threshold=0.15).first_stop([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9])
@@ -41,10 +41,10 @@ class DVAR(Criterion):
     Attributes:
         window: N (section 3.3), in steps, at least 2.
         threshold: alpha (section 3.3), strictly between 0 and 1.
-        stride: steps from one evaluation of L_det to the next; values between are not looked at. The window still means
-            steps: it holds the nearest whole number of evaluations.
-        inputs: inputs of the fixed batch that an evaluation takes in turn; None takes all. See `LDetSchedule`.
-        relative: whether each input's loss counts as a multiple of its loss before the first step.
+        stride: steps between evaluations of L_det; values in between are ignored. The window still counts steps: it
+            holds the nearest whole number of evaluations.
+        inputs: number of the fixed batch's inputs per evaluation, taken in turn; None takes all. See `LDetSchedule`.
+        relative: whether each input's loss is divided by its loss before the first step.
 
     Raises:
         ValueError: a setting is out of range, not a number, or the window holds fewer than two evaluations.
@@ -59,7 +59,7 @@ class DVAR(Criterion):
     relative: bool = False
 
     def __post_init__(self) -> None:
-        # NumPy's numbers become plain ones, so that `repr` is the same whoever made the criterion.
+        # NumPy numbers become plain numbers, so that `repr` does not depend on who made the criterion.
         object.__setattr__(self, "window", check_window(self.window))
         object.__setattr__(self, "threshold", _check_threshold(self.threshold))
         object.__setattr__(self, "stride", check_count("stride", self.stride))
@@ -70,12 +70,12 @@ class DVAR(Criterion):
         object.__setattr__(self, "l_det_schedule", LDetSchedule(self.stride, self.inputs, self.relative))
         if self.window_in_evaluations < 2:
             raise ValueError(
-                f"window must hold at least 2 evaluations, got {self.window} steps with one every {self.stride}"
+                f"window must hold at least 2 evaluations, got {self.window} steps with a stride of {self.stride}"
             )
 
     @property
     def window_in_evaluations(self) -> int:
-        """Evaluations of L_det in the window."""
+        """Number of evaluations of L_det in the window: the nearest whole number, halves rounded up."""
         return (2 * self.window + self.stride) // (2 * self.stride)
 
     def __repr__(self) -> str:
@@ -83,36 +83,36 @@ class DVAR(Criterion):
         return f"DVAR({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in shown)})"
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the last values vary little; see `Criterion.holds`. Linear in their number.
+        """Return where the last values vary little; see `Criterion.holds`. Linear in the number of values.
 
         Raises:
-            ValueError: a value lies more than 1e150 from the first one.
+            ValueError: a value lies more than 1e150 from the first.
         """
         held = np.zeros(len(values), dtype=bool)
         (ratios,) = variance_ratios(values[self.stride - 1 :: self.stride], [self.window_in_evaluations])
-        # The first evaluation follows step `stride`; what one decides holds until the next.
+        # The first evaluation follows step `stride`; a decision holds until the next evaluation.
         begin = (self.window_in_evaluations + 1) * self.stride - 1
         held[begin:] = np.repeat(ratios < self.threshold, self.stride)[: max(0, len(values) - begin)]
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh `VarianceCondition`, every `stride`-th value of which counts."""
+        """Return a fresh `VarianceCondition`, which sees every `stride`-th value."""
         condition = VarianceCondition(self.window_in_evaluations, self.threshold)
         return condition if self.stride == 1 else Strided(condition, self.stride)
 
 
 def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Floats]:
-    """Yield, for each window, the variance of the last values over that of all so far, from the first step after it.
+    """Yield, for each window, Var(last window of values) / Var(all values so far), from the first value after a window.
 
     Args:
         values: the whole series, shape (values,), finite.
-        windows: in values, at least 2 each.
+        windows: in values, each at least 2.
 
     Yields:
         Ratios, shape (values - window,), infinite where all values so far are equal; empty for a short series.
 
     Raises:
-        ValueError: the series is not one-dimensional, not finite, or a value lies more than 1e150 from the first one.
+        ValueError: the series is not one-dimensional, not finite, or a value lies more than 1e150 from the first.
     """
     relative = distances(as_series(values))
     sums, squares = np.cumsum(relative), np.cumsum(relative * relative)
@@ -127,14 +127,14 @@ def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Float
 
 
 def first_stops(values: ArrayLike, windows: Sequence[int], thresholds: Sequence[float]) -> NDArray[np.int64]:
-    """Return where DVAR stops for every pair of a window and a threshold, exactly as `DVAR.first_stop` says.
+    """Return where DVAR stops for every pair of a window and a threshold, exactly as `DVAR.first_stop` does.
 
-    The running minimum of the ratios falls, so that all thresholds are found in it by bisection: linear in the number
-    of values for each window, whatever the number of thresholds.
+    The running minimum of the ratios never rises, so bisection locates every threshold in it: the time per window is
+    linear in the number of values, whatever the number of thresholds.
 
     Args:
         values: the whole series, shape (values,), finite.
-        windows: N, in steps, at least 2 each.
+        windows: N, in steps, each at least 2.
         thresholds: alpha, each strictly between 0 and 1.
 
     Returns:
@@ -161,7 +161,7 @@ def _check_threshold(threshold: object) -> float:
 
 
 class VarianceCondition:
-    """DVAR's condition value by value: constant time each, memory for N + 1 pairs of sums.
+    """DVAR's condition value by value, each in constant time, with memory for N + 1 pairs of sums.
 
     Args:
         window: N, in values, valid as in `DVAR`.
@@ -170,13 +170,13 @@ class VarianceCondition:
 
     def __init__(self, window: int, threshold: float) -> None:
         self._window, self._threshold, self._distances = window, threshold, Distances()
-        self._sums = deque([(0.0, 0.0)], maxlen=window + 1)  # the last is of all values, the first of all but N
+        self._sums = deque([(0.0, 0.0)], maxlen=window + 1)  # the last covers all values, the first all but the last N
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`.
+        """Process the next value; see `Condition.update`.
 
         Raises:
-            ValueError: it is not finite, or lies more than 1e150 from the first one.
+            ValueError: it is not finite, or lies more than 1e150 from the first.
         """
         distance = self._distances.take(float(value))
         total, squares = self._sums[-1]
@@ -192,10 +192,10 @@ class VarianceCondition:
 
 
 class Strided:
-    """A condition that looks at every k-th value alone; what it decides holds until the next.
+    """A condition that looks only at every k-th value; its decision holds until the next.
 
     Args:
-        condition: that takes these values.
+        condition: receives every k-th value.
         stride: k.
     """
 
@@ -203,7 +203,7 @@ class Strided:
         self._condition, self._stride, self._count, self._holds = condition, stride, 0, False
 
     def update(self, value: float) -> bool:
-        """Take the next value, which is looked at or not; see `Condition.update`."""
+        """Process the next value, passing on every k-th; see `Condition.update`."""
         self._count += 1
         if self._count % self._stride == 0:
             self._holds = self._condition.update(value)

@@ -27,8 +27,8 @@ WEIGHT = 0.1
 class EMA(Criterion):
     """Stops when |EMA(t) - EMA(t - n)| < threshold * |EMA(t - n)|, from n + 1 values on.
 
-    EMA(1) is the first value, then 0.1 times the newest plus 0.9 times the last average. The paper gives the measure
-    and no rule; the comparison is ours.
+    EMA(1) is the first value; then EMA(t) is 0.1 times the newest value plus 0.9 times EMA(t - 1). The paper gives the
+    quantity but no stopping criterion; the comparison is ours.
 
     Example:
         >>> EMA(window=2, threshold=0.01).first_stop([2.0, 1.0, 1.0] + 40 * [1.0])
@@ -39,7 +39,7 @@ class EMA(Criterion):
         threshold: of the relative change, above 0.
 
     Raises:
-        ValueError: window or threshold is out of range, or not a number.
+        ValueError: `window` or `threshold` is out of range, or not a number.
     """
 
     series: ClassVar[str | None] = L_DET
@@ -60,12 +60,12 @@ class EMA(Criterion):
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh `EMACondition`."""
+        """Return a fresh `EMACondition` with this window and threshold."""
         return EMACondition(self.window, self.threshold)
 
 
 def _averages(values: Iterable[float]) -> Iterator[float]:
-    # A recurrence: one pass in plain Python rounds as the online form does, and serves every window and threshold.
+    # A recurrence: a pass in plain Python rounds like the online form, and serves every window and threshold.
     return accumulate(values, _next)
 
 
@@ -86,7 +86,7 @@ class EMACondition:
         self._averages: deque[float] = deque(maxlen=window + 1)
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`."""
+        """Process the next value; see `Condition.update`."""
         value = float(value)
         self._count += 1
         check_finite(value, self._count)

@@ -11,19 +11,20 @@ from orchestrator.criteria.never import CountCondition
 
 @dataclass(frozen=True)
 class FewIterations(Criterion):
-    """Stops after a fixed number of steps, whatever happens; L_det need not be evaluated.
+    """Stops after a fixed number of steps, whatever the loss; L_det need not be evaluated.
 
-    The paper takes the mean, or the maximum, of what CLIP-s needed on all concepts, which nobody knows beforehand.
+    The paper takes the mean, or the maximum, of the steps that CLIP-s needed on all concepts, which nobody knows
+    beforehand.
 
     Example:
         >>> FewIterations(steps=3).first_stop([1.0, 1.0, 1.0, 1.0])
         3
 
     Attributes:
-        steps: after which it stops, at least 1.
+        steps: number of steps after which it stops, at least 1.
 
     Raises:
-        ValueError: steps is no whole number of at least 1.
+        ValueError: `steps` is not a whole number of at least 1.
     """
 
     series: ClassVar[str | None] = None
@@ -34,9 +35,9 @@ class FewIterations(Criterion):
         object.__setattr__(self, "steps", check_count("steps", self.steps))
 
     def holds(self, values: Floats) -> Booleans:
-        """Return True from that number of values on."""
+        """Return True from value number `steps` on."""
         return np.arange(1, len(values) + 1) >= self.steps
 
     def condition(self) -> Condition:
-        """Return a fresh `CountCondition`."""
+        """Return a fresh `CountCondition` that holds from value number `steps` on."""
         return CountCondition(self.steps)

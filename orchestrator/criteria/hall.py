@@ -1,4 +1,4 @@
-"""Hall: the range of L_det's last values beside their mean (paper, appendix E)."""
+"""Hall: the range of L_det's last values relative to their mean (paper, appendix E)."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from orchestrator.criteria.base import (
 class Hall(Criterion):
     """Stops when max - min of the last n values < threshold * |their mean|, from n + 1 values on.
 
-    The paper gives the measure and no rule; the comparison is ours.
+    The paper gives the quantity but no stopping criterion; the comparison is ours.
 
     Example:
         >>> Hall(window=3, threshold=0.1).first_stop([9.0, 5.0, 3.0, 2.0, 2.0, 1.9, 1.9])
@@ -34,7 +34,7 @@ class Hall(Criterion):
         threshold: of the range over the mean, above 0.
 
     Raises:
-        ValueError: window or threshold is out of range, or not a number.
+        ValueError: `window` or `threshold` is out of range, or not a number.
     """
 
     series: ClassVar[str | None] = L_DET
@@ -47,10 +47,10 @@ class Hall(Criterion):
         object.__setattr__(self, "threshold", check_positive("threshold", self.threshold))
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the last values lie close together. Linear in their number; see `Criterion.holds`.
+        """Return where the last values lie close together; see `Criterion.holds`. Linear in the number of values.
 
         Raises:
-            ValueError: a value lies more than 1e150 from the first one.
+            ValueError: a value lies more than 1e150 from the first.
         """
         window = self.window
         held = np.zeros(len(values), dtype=bool)
@@ -64,14 +64,14 @@ class Hall(Criterion):
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh `HallCondition`."""
+        """Return a fresh `HallCondition` with this window and threshold."""
         return HallCondition(self.window, self.threshold)
 
 
 def rolling_max(values: Floats, window: int) -> Floats:
-    """Return the maximum of every `window` values in a row, shape (values - window + 1,).
+    """Return the maximum of every `window` consecutive values, shape (values - window + 1,).
 
-    Within blocks of the window's length, running maxima from both ends; every window is the end of one block and the
+    Computes running maxima from both ends of blocks of the window's length; every window is the end of a block and the
     beginning of the next (van Herk, 1992).
     """
     count = len(values) - window + 1
@@ -84,7 +84,7 @@ def rolling_max(values: Floats, window: int) -> Floats:
 
 
 class HallCondition:
-    """Hall's condition value by value, with memory for n + 1 values; constant time each on average.
+    """Hall's condition value by value, each in amortized constant time, with memory for n + 1 values.
 
     Args:
         window: n, valid as in `Hall`.
@@ -95,14 +95,14 @@ class HallCondition:
         self._window, self._threshold, self._distances = window, threshold, Distances()
         self._first = 0.0
         self._sums = deque([0.0], maxlen=window + 1)
-        self._highest: deque[tuple[int, float]] = deque()  # falling values, each the highest of what came after it
+        self._highest: deque[tuple[int, float]] = deque()  # falling values, each the highest since it came
         self._lowest: deque[tuple[int, float]] = deque()
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`.
+        """Process the next value; see `Condition.update`.
 
         Raises:
-            ValueError: it is not finite, or lies more than 1e150 from the first one.
+            ValueError: it is not finite, or lies more than 1e150 from the first.
         """
         value = float(value)
         distance = self._distances.take(value)
@@ -119,7 +119,7 @@ class HallCondition:
 
 
 def _push(peaks: deque[tuple[int, float]], count: int, value: float, window: int) -> None:
-    """Take a value into a queue whose head is the highest of the last `window` values."""
+    """Add a value to a queue whose head is the highest of the last `window` values."""
     while peaks and peaks[-1][1] <= value:
         peaks.pop()
     peaks.append((count, value))

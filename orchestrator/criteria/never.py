@@ -10,12 +10,12 @@ from orchestrator.criteria.base import Booleans, Condition, Criterion, Floats
 
 @dataclass(frozen=True)
 class Never(Criterion):
-    """Never stops: training uses its whole budget, and L_det need not be evaluated."""
+    """Never stops: training uses the full budget, and L_det need not be evaluated."""
 
     series: ClassVar[str | None] = None
 
     def holds(self, values: Floats) -> Booleans:
-        """Return False everywhere."""
+        """Return False for every value, shape (values,)."""
         return np.zeros(len(values), dtype=bool)
 
     def condition(self) -> Condition:
@@ -24,16 +24,16 @@ class Never(Criterion):
 
 
 class CountCondition:
-    """Holds from a number of values on.
+    """Holds from a given number of values on.
 
     Args:
-        least: that number; None never holds.
+        least: the number of values; None never holds.
     """
 
     def __init__(self, least: int | None) -> None:
         self._least, self._count = least, 0
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`."""
+        """Count the next value, whatever it is; see `Condition.update`."""
         self._count += 1
         return self._least is not None and self._count >= self._least

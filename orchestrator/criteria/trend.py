@@ -23,8 +23,8 @@ from orchestrator.criteria.base import (
 class Trend(Criterion):
     """Stops when the least-squares line through the last n values has |slope| < threshold, from n + 1 values on.
 
-    The slope has a closed form: sums of the values and of their products with the step, both running. The paper gives
-    the measure and no rule; the comparison is ours.
+    The slope has a closed form in running sums of the values and of their products with the step. The paper gives the
+    quantity but no stopping criterion; the comparison is ours.
 
     Example:
         >>> Trend(window=3, threshold=0.5).first_stop([9.0, 5.0, 3.0, 2.0, 1.9, 1.9, 1.9])
@@ -32,10 +32,10 @@ class Trend(Criterion):
 
     Attributes:
         window: n (appendix E), in steps, at least 2.
-        threshold: of the slope, in loss a step, above 0.
+        threshold: of the slope, in loss per step, above 0.
 
     Raises:
-        ValueError: window or threshold is out of range, or not a number.
+        ValueError: `window` or `threshold` is out of range, or not a number.
     """
 
     series: ClassVar[str | None] = L_DET
@@ -48,17 +48,17 @@ class Trend(Criterion):
         object.__setattr__(self, "threshold", check_positive("threshold", self.threshold))
 
     def holds(self, values: Floats) -> Booleans:
-        """Return where the line is nearly flat. Linear in the number of values; see `Criterion.holds`.
+        """Return where the line is nearly flat; see `Criterion.holds`. Linear in the number of values.
 
         Raises:
-            ValueError: a value lies more than 1e150 from the first one.
+            ValueError: a value lies more than 1e150 from the first.
         """
         window = self.window
         held = np.zeros(len(values), dtype=bool)
         relative = distances(values)
         counts = np.arange(1.0, len(values) + 1)
         sums, products = np.cumsum(relative), np.cumsum(counts * relative)
-        # Of the last value before each window: nothing comes before the first one.
+        # The sum before a window belongs to the value before it: nothing comes before the first value.
         total = sums[window:] - sums[:-window]
         product = products[window:] - products[:-window]
         middle = counts[window:] - (window - 1) / 2
@@ -66,17 +66,17 @@ class Trend(Criterion):
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh `TrendCondition`."""
+        """Return a fresh `TrendCondition` with this window and threshold."""
         return TrendCondition(self.window, self.threshold)
 
 
 def _spread(window: int) -> float:
-    """Return the sum of the squared distances of the window's steps from their middle."""
+    """Return the sum of squared distances of the window's steps from their middle."""
     return window * (window * window - 1) / 12
 
 
 class TrendCondition:
-    """Trend's condition value by value: constant time each, memory for n + 1 pairs of sums.
+    """Trend's condition value by value, each in constant time, with memory for n + 1 pairs of sums.
 
     Args:
         window: n, valid as in `Trend`.
@@ -88,10 +88,10 @@ class TrendCondition:
         self._sums = deque([(0.0, 0.0)], maxlen=window + 1)
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`.
+        """Process the next value; see `Condition.update`.
 
         Raises:
-            ValueError: it is not finite, or lies more than 1e150 from the first one.
+            ValueError: it is not finite, or lies more than 1e150 from the first.
         """
         distance = self._distances.take(float(value))
         count, (total, product) = self._distances.count, self._sums[-1]

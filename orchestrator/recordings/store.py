@@ -46,7 +46,7 @@ class RecordingSummary:
 
 @dataclass(frozen=True)
 class RecordingStore:
-    """The recordings below a folder or URL; small, and connects anew in every process that it is sent to.
+    """The recordings below a folder or URL; a small object that reconnects in every process to which it is sent.
 
     Attributes:
         url: a folder, or any fsspec URL such as "s3://bucket/recordings".

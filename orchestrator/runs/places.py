@@ -48,7 +48,7 @@ def run_specs(experiment: Experiment, concepts: Sequence[Concept], criterion: Cr
 
 
 def _live_fields(experiment: Experiment, criterion: Criterion | None) -> JsonDict:
-    """Return what determines a live run beyond what determines a full-length one."""
+    """Return what determines a live run, beyond what determines a full-length run."""
     if criterion is None:
         return {}
     return {"criterion": repr(criterion), "quality": asdict(live_quality(experiment))}

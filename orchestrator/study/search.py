@@ -5,7 +5,7 @@ from typing import Protocol
 
 from orchestrator.study.result import StudyResult, TrialResult
 
-#: Called with the number of settings that were judged and the best one.
+#: Called with the number of settings that were judged and the best result.
 TrialCallback = Callable[[int, TrialResult], None]
 
 

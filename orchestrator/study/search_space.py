@@ -200,7 +200,7 @@ class SearchSpace:
         return name, {key: chosen[f"{name}.{key}"] for key in self.ranges[name]}
 
     def around(self, name: str, params: Params) -> Iterator[Params]:
-        """Yield the settings around this one: each parameter a step down and up, inside the ranges, without repeats."""
+        """Yield the neighbours of a setting: each parameter a step down and up, inside the ranges, without repeats."""
         for key, distribution in self.ranges[name].items():
             for direction in (-1, 1):
                 moved = _moved(distribution, params[key], direction)

@@ -146,18 +146,18 @@ def test_the_examples_run(name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: All(), "All needs at least one rule"),
+        (lambda: All(), "All needs at least one criterion"),
         (lambda: Any("dvar"), "Any takes criteria, got 'dvar'"),
-        (lambda: All(RULE, ClipScore(3, 0.0)), r"needs rules that watch one series: DVAR.* watches l_det, ClipScore"),
+        (lambda: All(RULE, ClipScore(3, 0.0)), r"watch the same series, .*DVAR.* watches l_det, ClipScore"),
         (
             lambda: Any(FewIterations(3), ClipScore(3, 0.0)),
-            r"Any: FewIterations\(steps=3\) counts steps, and ClipScore",
+            r"Any: FewIterations\(steps=3\) counts steps, but ClipScore",
         ),
         (
             lambda: All(DVAR(40, 0.15, relative=True), RULE),
-            r"DVAR\(.*relative=True\) and DVAR.* evaluate L_det in ways that do not go together",
+            r"DVAR\(.*relative=True\) and DVAR.* evaluate L_det in incompatible ways",
         ),
-        (lambda: Any(DVAR(40, 0.15, inputs=2), RULE), "evaluate L_det in ways that do not go together"),
+        (lambda: Any(DVAR(40, 0.15, inputs=2), RULE), "evaluate L_det in incompatible ways"),
         (lambda: DVAR(40, 0.15, inputs=0), "inputs must be a whole number of at least 1, got 0"),
         (lambda: DVAR(40, 0.15, relative="yes"), "relative must be true or false, got 'yes'"),
         (lambda: Patient(RULE, 0), "times must be a whole number of at least 1, got 0"),

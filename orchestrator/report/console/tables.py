@@ -181,7 +181,7 @@ def recordings_table(recordings: Sequence[Recording]) -> Table:
 
 
 def _quality_cells(recording: Recording) -> list[str]:
-    """Return the first and the best value of the first metric, and the step of the best one."""
+    """Return the first and the best value of the first metric, and the step of the best value."""
     metric = next(iter(recording.quality.scores), None)
     if metric is None or not len(recording.quality.steps):
         return ["", "", ""]

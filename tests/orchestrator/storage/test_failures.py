@@ -257,7 +257,7 @@ def test_a_full_disk_ends_the_run_and_what_was_stored_goes_on(small_disk, train,
     with pytest.raises(StorageFull) as failure:
         train(store, fill)
     assert f"storage {store.folder(identity(name))} cannot be written" in str(failure.value)
-    assert "No space left on device); free space there, then start the same command again" in str(failure.value)
+    assert "No space left on device); free space there, then repeat the same command" in str(failure.value)
     assert not list(small_disk.rglob("*partial*"))
     assert len(list(small_disk.glob("store/*/checkpoint/*"))) == 1
     stored = series(store, name)
