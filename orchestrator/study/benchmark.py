@@ -199,7 +199,7 @@ class Benchmark:
         return defaults, tuned
 
     def cheaper(self, dvar: criteria.DVAR) -> list[Cheaper]:
-        """Return how far cheaper evaluations of L_det move a DVAR's stop, sorted by cost; the full evaluation is last."""
+        """Return how far cheaper evaluations of L_det move a DVAR's stop, sorted by cost, up to the full evaluation."""
         inputs = min(recording.steps.input_losses.shape[1] for recording in self._test)
         in_part = tuple(n for n in TAKEN if n < inputs) if self.knows_the_start else ()
         full = [outcome.stop_step for outcome in self._outcomes(dvar, self._test)]
