@@ -1,4 +1,4 @@
-"""Finds methods and criteria, built in and from the entry points of other distributions, by name."""
+"""Resolves the names of methods and criteria, both built in and from the entry points of other distributions."""
 
 import hashlib
 import importlib.util
@@ -16,13 +16,13 @@ from trainables.text import did_you_mean
 
 @dataclass(frozen=True)
 class Registry:
-    """The plugins of one kind. A new one is a file in `package`, or an entry point of `group` elsewhere.
+    """The plugins of a single kind. A new plugin is a file in `package`, or another distribution's entry point.
 
     Attributes:
         kind: what a plugin is called in messages.
-        group: entry point group in which other distributions announce theirs.
-        package: package whose modules are the built-in plugins, one class a module.
-        base: module of `package` that holds the interface, and so no plugin.
+        group: entry point group in which other distributions announce their plugins.
+        package: package whose modules are the built-in plugins, one class per module.
+        base: module of `package` that holds the interface and is therefore no plugin.
     """
 
     kind: str
@@ -35,9 +35,9 @@ class Registry:
         return sorted({*self._built_in(), *(point.name for point in self._entry_points())})
 
     def spec(self, name: str) -> str:
-        """Resolve a name to "module:Class", or to "module" where its only plugin class is meant.
+        """Resolve a name to "module:Class", or to "module" if its only plugin class is meant.
 
-        A built-in plugin wins over an entry point of the same name; what has a colon is a spec already.
+        A built-in plugin takes precedence over an entry point of the same name. A name with a colon is already a spec.
 
         Raises:
             InvalidInput: there is no such plugin, or one side of the colon is empty.
@@ -59,12 +59,12 @@ class Registry:
             base_class: the interface that the class must implement.
 
         Raises:
-            InvalidInput: there is no such plugin, its import fails, or it is no concrete `base_class`.
+            InvalidInput: there is no such plugin, its import fails, or it is not a concrete `base_class`.
         """
         return load_class(f"{self.kind} {name!r}", self.spec(name), base_class)
 
     def problems(self, base_class: type) -> list[str]:
-        """Import every entry point, and return a message for each that is broken or hidden by another plugin."""
+        """Import every entry point; return a message for each that is broken or hidden by another plugin."""
         seen = set(self._built_in())
         messages = []
         for point in self._entry_points():
@@ -79,12 +79,12 @@ class Registry:
         return messages
 
     def source(self, name: str) -> str | None:
-        """Return the hash of the file that defines a plugin of another distribution; None for a built-in one.
+        """Return the hash of the file that defines another distribution's plugin; None for a built-in plugin.
 
-        Nothing is imported but the packages around it. What the file imports in turn is no part of the hash.
+        Only the packages around the file are imported. The hash does not cover what the file itself imports.
 
         Raises:
-            InvalidInput: there is no such plugin, or its module is not found.
+            InvalidInput: there is no such plugin, or its module does not exist.
         """
         module = self.spec(name).partition(":")[0]
         if module.startswith(f"{self.package}."):

@@ -1,4 +1,4 @@
-"""The ranges of CLIP-s's patience and least improvement (section 4.2), and the setting that is tried first."""
+"""The ranges of CLIP-s's patience and minimum improvement (section 4.2), and its default parameters."""
 
 from optuna.distributions import FloatDistribution, IntDistribution
 

@@ -1,4 +1,4 @@
-"""The ranges of DVAR's window N and threshold alpha (section 3.3), and the setting that is tried first."""
+"""The ranges of DVAR's window N and threshold alpha (section 3.3), and its default parameters."""
 
 from optuna.distributions import FloatDistribution, IntDistribution
 
@@ -20,14 +20,14 @@ def space(budget: int, fixed: Fixed = NOTHING_FIXED) -> Ranges:
         fixed: parameters that are not searched; with a "stride", a window holds at least two evaluations of L_det.
 
     Raises:
-        ValueError: the budget is too small to search in.
+        ValueError: the budget is too small to search in, or too small for the stride.
     """
     window, stride = windows(budget), fixed.get("stride", 1)
     if isinstance(stride, int) and stride > 1:
         low = max(window.low, 2 * stride)
         if low > window.high:
             raise ValueError(
-                f"a stride of {stride} steps leaves no window to search in {budget} steps; use a smaller one"
+                f"a stride of {stride} steps leaves no window to search in {budget} steps; use a smaller stride"
             )
         window = IntDistribution(low, window.high, log=True)
     return {"window": window, "threshold": FloatDistribution(*THRESHOLDS, step=0.01)}
@@ -41,7 +41,7 @@ def default_params(method: str, budget: int, defaults: MethodDefaults | None = N
         {'window': 31, 'threshold': 0.15}
 
     Args:
-        method: a personalization method's name; the paper's setting for it is taken where the paper has one.
+        method: name of a personalization method, for which the paper's setting is taken if there is one.
         budget: optimizer steps of a full-length run, at least 4.
         defaults: what a method that the paper lacks states itself; None takes the paper's for Textual Inversion.
 

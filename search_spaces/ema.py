@@ -1,4 +1,4 @@
-"""The ranges of the EMA percentile's window and threshold (appendix E), and the setting that is tried first."""
+"""The ranges of the EMA percentile's window and threshold (appendix E), and its default parameters."""
 
 from search_spaces.base import NOTHING_FIXED, Fixed, Ranges
 from search_spaces.defaults import MethodDefaults
@@ -13,5 +13,5 @@ def space(budget: int, fixed: Fixed = NOTHING_FIXED) -> Ranges:
 
 
 def default_params(method: str, budget: int, defaults: MethodDefaults | None = None) -> dict[str, float | int]:
-    """Return DVAR's window and a threshold in the middle of the range: the paper gives none for this criterion."""
+    """Return DVAR's window and a threshold inside the range, because the paper gives none for this criterion."""
     return windowed_setting(method, budget, defaults, 1e-3)

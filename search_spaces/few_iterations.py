@@ -1,4 +1,4 @@
-"""The range of a fixed number of steps (section 4.2, "few iterations"), and the number that is tried first."""
+"""The range of a fixed number of steps (section 4.2, "few iterations"), and its default."""
 
 from optuna.distributions import IntDistribution
 

@@ -1,4 +1,4 @@
-"""The windows over which a criterion may look, as a function of the budget."""
+"""The windows over which a criterion may look, and their scaling, as functions of the budget."""
 
 from collections.abc import Mapping
 
@@ -15,8 +15,8 @@ MIN_WINDOW = 8  # what fewer values say about L_det's course is mostly noise
 def windows(budget: int) -> IntDistribution:
     """Return the range of windows in steps, log scale.
 
-    They go from 1 % (but at least 8 steps) to 80 % of the budget, and are always shorter than it: a window as long as
-    the budget never stops. The paper's settings use 5 % to 44 %.
+    Windows range from 1 % (but at least 8 steps) to 80 % of the budget, and are always shorter than the budget, because
+    a window as long as the budget never stops. The paper's settings use 5 % to 44 %.
 
     Args:
         budget: optimizer steps of a full-length run, at least 4.
@@ -57,7 +57,7 @@ def windowed_space(budget: int, thresholds: tuple[float, float]) -> Ranges:
 
     Args:
         budget: optimizer steps of a full-length run, at least 4.
-        thresholds: the least and the greatest.
+        thresholds: the minimum and the maximum, above 0.
 
     Raises:
         ValueError: the budget is too small to search in.

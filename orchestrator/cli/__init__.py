@@ -1,1 +1,5 @@
-"""cli"""
+"""The command line `dvar`: parses, calls `orchestrator.commands`, and turns errors into exit codes; no other logic.
+
+Start with `app` (the commands) and `flags` (the flags that several commands share). `recordings` holds the group
+`dvar recordings`, `errors` the exit codes, and `startup` the check that the package names are ours.
+"""

@@ -1,4 +1,4 @@
-"""The command `dvar`: parses, calls, prints. Everything heavy is imported where a command needs it."""
+"""The command `dvar`: parses, calls, prints. Heavy modules are imported only where a command needs them."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.config.experiment import Experiment
     from orchestrator.criteria import Criterion
 
-EPILOGUE = "Start with: dvar demo. Every command explains itself: dvar record --help."
+EPILOGUE = "Start with: dvar demo. For help on a command: dvar record --help."
 
 app = typer.Typer(
     name="dvar",
@@ -25,11 +25,11 @@ app = typer.Typer(
     epilog=EPILOGUE,
     pretty_exceptions_enable=False,
     help=(
-        "Find out when a text-to-image personalization is done, and stop it there.\n\n"
-        "A stopping rule (DVAR) watches L_det, the loss on a batch that is drawn once. [b]record[/b] trains concepts "
-        "for their whole budget and keeps L_det and quality; [b]tune[/b] replays rules over these recordings and "
-        "finds the best window N and threshold alpha; [b]run[/b] personalizes other concepts and stops them live; "
-        "[b]compare[/b] sets the strategies side by side. All runs are kept in MLflow."
+        "Detect when a text-to-image personalization is done, and stop it there.\n\n"
+        "The stopping criterion DVAR watches L_det, the loss on a fixed batch that is drawn once. [b]record[/b] trains "
+        "concepts for the full budget and keeps L_det and quality; [b]tune[/b] replays criteria over these recordings "
+        "to find the best window N and threshold alpha; [b]run[/b] personalizes other concepts and stops them live; "
+        "[b]compare[/b] shows the strategies side by side. All runs are logged to MLflow."
     ),
 )
 
@@ -37,9 +37,9 @@ app = typer.Typer(
 @app.command()
 @with_experiment
 def record(experiment: "Experiment") -> None:
-    """Train every concept for its whole budget, and keep L_det and quality.
+    """Train every concept for the full budget, and keep L_det and quality.
 
-    One Ray Tune trial a concept. What is complete is not recorded again; what was interrupted goes on from its
+    Runs one Ray Tune trial per concept. Complete recordings are skipped; interrupted recordings resume from their
     checkpoint. The recordings answer every later question about stopping without a GPU.
 
     Example: [b]dvar record --preset sd15 --concepts my-concepts/[/b]
@@ -50,7 +50,7 @@ def record(experiment: "Experiment") -> None:
 
 
 BestFile = Annotated[
-    Path | None, typer.Option("--best", help="The file of the best setting; default: best.yaml in the storage.")
+    Path | None, typer.Option("--best", help="File of the best setting; default: best.yaml in the storage.")
 ]
 
 
@@ -60,14 +60,14 @@ def tune(
     experiment: "Experiment",
     best: BestFile = None,
 ) -> None:
-    """Find the best setting of a stopping criterion by replaying it over the tuning concepts' recordings, or live.
+    """Find the best setting of a stopping criterion by replaying recordings of the tuning concepts, or live.
 
-    Optuna searches for the fewest iterations that keep 90 % of the best quality (the paper's rule), starting from
-    the paper's own setting. Prints the best setting with its neighbours, says how far it depends on these concepts, and
-    writes it to best.yaml.
+    Optuna minimizes the iterations that keep 90 % of the best quality (the paper's objective), starting from the
+    paper's own setting. The command prints the best setting with its neighbours, states how strongly it depends on
+    these concepts, and writes it to best.yaml.
 
-    With --live every setting is trained for real, on Ray Tune, once the full-length runs of the tuning concepts say
-    what the best quality is. That takes many times as long, and what was cut off goes on with the same command.
+    With --live, Ray Tune trains the tuning concepts under every setting, after full-length runs of these concepts
+    have established the best quality. That takes many times as long; the same command resumes an interrupted search.
 
     Example: [b]dvar tune --tuning 4 --trials 500 --criteria dvar,hall,ema[/b]
     """
@@ -81,14 +81,14 @@ def tune(
 def run(
     experiment: "Experiment",
     best: BestFile = None,
-    window: Annotated[int | None, typer.Option(help="DVAR's window N in steps, instead of best.yaml.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="DVAR's threshold alpha, 0..1, instead of best.yaml.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also run the concepts that tuned the setting.")] = False,
+    window: Annotated[int | None, typer.Option(help="DVAR's window N in steps; overrides best.yaml.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="DVAR's threshold alpha, 0..1; overrides best.yaml.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also run the concepts on which the setting was tuned.")] = False,
 ) -> None:
-    """Personalize concepts, stop each as soon as DVAR says it is done, and export what was learned.
+    """Personalize concepts, stop each as soon as DVAR fires, and export the adapters.
 
-    The setting comes from best.yaml (see `dvar tune`), whose own tuning concepts are left out, or from
-    --window and --threshold, which run every concept.
+    The setting comes from best.yaml (see `dvar tune`), whose tuning concepts are left out, or from --window and
+    --threshold, which run every concept.
 
     Example: [b]dvar run --concepts my-dog/ --window 310 --threshold 0.15 --preset sd15[/b]
     """
@@ -111,10 +111,10 @@ def _criterion(window: int | None, threshold: float | None) -> "Criterion | None
 @app.command()
 @with_experiment
 def compare(experiment: "Experiment", best: BestFile = None) -> None:
-    """Compare strategies on the test concepts: full budget, DVAR with the paper's setting, DVAR tuned.
+    """Compare strategies on the test concepts: the full budget, DVAR with the paper's setting, DVAR tuned.
 
-    The figures come from replaying each strategy over the recordings, in measured seconds; live runs of
-    `dvar run` are set beside them.
+    The metrics come from replaying each strategy over the recordings, with measured seconds; live runs of
+    `dvar run` are shown beside them.
 
     Example: [b]dvar compare --storage dvar-runs[/b]
     """
@@ -127,22 +127,22 @@ def compare(experiment: "Experiment", best: BestFile = None) -> None:
 @with_benchmark
 def benchmark(
     experiment: "Experiment",
-    methods: Annotated[str | None, typer.Option("--methods", help="Names, with commas; default: all.")] = None,
+    methods: Annotated[str | None, typer.Option("--methods", help="Comma-separated names; default: all.")] = None,
     names: Annotated[
         str | None,
-        typer.Option("--criteria", help="Criteria to prove, with commas; default: all that can be searched."),
+        typer.Option("--criteria", help="Comma-separated criteria; default: all that have a search space."),
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the criteria's figures here as well.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the criteria's metrics to this file.")] = None,
 ) -> None:
-    """Prove every criterion: tune it on each method's tuning concepts, apply it to the others.
+    """Benchmark every criterion: tune it on each method's tuning concepts, and apply it to the other concepts.
 
-    The recordings are those that come with the program (56 concepts of the miniature by six methods), or --recordings.
-    Also shows what DVAR's setting of one method does to another.
+    Uses the recordings that ship with the program (56 concepts of the miniature by six methods), or --recordings.
+    Also shows how DVAR's setting for a method transfers to the other methods.
 
-    --trials are settings for each criterion and method. A criterion of your own is module:Class; its module has
-    space and default_params, too.
+    --trials counts the settings per criterion and method. Give a criterion of your own as module:Class; its module
+    must also define space and default_params.
 
-    Example: [b]dvar benchmark --criteria dvar,my_rule:MyRule --csv rules.csv[/b]
+    Example: [b]dvar benchmark --criteria dvar,my_criterion:MyCriterion --csv criteria.csv[/b]
     """
     from orchestrator.commands import benchmark
 
@@ -152,7 +152,7 @@ def benchmark(
 @app.command()
 @with_experiment
 def demo(experiment: "Experiment") -> None:
-    """Show all of it on the embedded miniature: record, tune, run, compare; a few minutes on two CPU cores."""
+    """Record, tune, run and compare on the embedded miniature; takes a few minutes on two CPU cores."""
     from orchestrator.commands import demo
 
     exit_with(demo.demo(experiment))
@@ -160,9 +160,9 @@ def demo(experiment: "Experiment") -> None:
 
 @app.command()
 def status(
-    storage: Annotated[str, typer.Argument(help="Folder or URL for everything that is kept.")] = "dvar-runs",
+    storage: Annotated[str, typer.Argument(help="Folder or URL that keeps everything.")] = "dvar-runs",
 ) -> None:
-    """Say what runs, what ended, at which step and why, and where the traceback of what failed is.
+    """List the runs: which are training, which ended, at which step and why, and where their tracebacks are.
 
     Example: [b]dvar status s3://bucket/runs[/b]
     """
@@ -175,9 +175,9 @@ def status(
 @app.command()
 @with_experiment
 def doctor(experiment: "Experiment") -> None:
-    """Look at all that a run needs: versions, method, concepts, base model, storage, MLflow, and every node of Ray.
+    """Check everything that a run needs: versions, method, concepts, base model, storage, MLflow, every Ray node.
 
-    Exit with 1 where something is wrong; what, and how to mend it, is said.
+    Names each problem and how to fix it, and exits with 1 if there is any.
 
     Example: [b]dvar doctor --preset sd15 --address auto --storage s3://bucket/runs[/b]
     """
@@ -189,7 +189,7 @@ def doctor(experiment: "Experiment") -> None:
 @app.command()
 @with_experiment
 def show(experiment: "Experiment") -> None:
-    """Print the experiment as YAML: every key, its value, ready for --experiment.
+    """Print the experiment as YAML, with every key and its value, ready for --experiment.
 
     Example: [b]dvar show --preset sd15 > my-experiment.yaml[/b]
     """
@@ -200,11 +200,13 @@ def show(experiment: "Experiment") -> None:
 
 @app.command()
 def concepts(
-    write: Annotated[Path | None, typer.Option("--write", help="Write them here, a folder of PNG each.")] = None,
-    only: Annotated[str | None, typer.Option("--only", help="Names, with commas; default: all.")] = None,
-    size: Annotated[int, typer.Option("--size", help="Side of the written images in pixels.")] = 64,
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Write each concept as a subfolder of PNG files.")
+    ] = None,
+    only: Annotated[str | None, typer.Option("--only", help="Comma-separated names; default: all.")] = None,
+    size: Annotated[int, typer.Option("--size", help="Width and height of the written images in pixels.")] = 64,
 ) -> None:
-    """List the concepts of the miniature, or write them as folders that any program reads.
+    """List the concepts of the miniature, or write them as folders that any program can read.
 
     Example: [b]dvar concepts --write toys --only robot_1,duck_1 --size 256[/b]
     """
@@ -216,10 +218,10 @@ def concepts(
 
 @app.command()
 def methods() -> None:
-    """List the personalization methods: what each trains, its budget, DVAR's N and alpha for it, and its recipes.
+    """List the personalization methods: what each trains, its budget, its default N and alpha, and its recipes.
 
     A method is a file in trainables/methods, an entry point dvar_tune.methods of another distribution, or module:Class.
-    One that cannot be loaded is named below the table, and the exit code is 1.
+    Methods that cannot be loaded are listed below the table; the exit code is then 1.
     """
     from orchestrator.commands import list as listing
 
@@ -231,10 +233,10 @@ app.add_typer(recordings.app, name="recordings")
 
 
 def main() -> None:
-    """Run the command line; exit with 0 done, 1 failed, 2 wrong usage."""
+    """Run the command line; the exit code is 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C."""
     from orchestrator.cli.startup import ForeignPackageError, check_packages
 
-    sys.path.append(os.getcwd())  # a method or criterion of one's own, as module:Class, may lie here
+    sys.path.append(os.getcwd())  # the user's own method or criterion, given as module:Class, may lie here
     try:
         check_packages()
     except ForeignPackageError as error:

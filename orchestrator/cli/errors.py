@@ -1,4 +1,4 @@
-"""How a command ends: exit codes, and errors as one line."""
+"""How a command ends: its exit code, and errors printed as a single line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,11 @@ FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 @contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
+    """Print an InvalidInput as a line on stderr and exit with 2; exit with 130 on Ctrl-C.
+
+    Raises:
+        typer.Exit: the body raised either of them; other exceptions pass through.
+    """
     from trainables.errors import InvalidInput
 
     try:
@@ -30,5 +35,10 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def exit_with(is_good: bool) -> None:
+    """End the command with exit code 1 unless all went well.
+
+    Raises:
+        typer.Exit: something went wrong.
+    """
     if not is_good:
         raise typer.Exit(FAILED)

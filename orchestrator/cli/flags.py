@@ -1,4 +1,4 @@
-"""The flags that commands share, and the experiment that they make."""
+"""The flags that several commands share, and the experiment that their values describe."""
 
 import functools
 import inspect
@@ -22,13 +22,13 @@ F = TypeVar("F", bound=Callable[..., None])
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag of several commands.
+    """A flag that several commands have.
 
     Attributes:
-        kind: of its value.
-        option: as typer shows it.
-        key: of the experiment's value that it overrides; None where it is no single one.
-        is_list: whether its text holds several values, with commas.
+        kind: type of its value.
+        option: how typer parses and documents it.
+        key: dotted key of the experiment's value that it overrides; None if it overrides no single value.
+        is_list: whether its text holds several comma-separated values.
     """
 
     kind: object
@@ -37,7 +37,14 @@ class Flag:
     is_list: bool = False
 
     def value(self, given: object) -> object:
-        """Return what the experiment gets: a list where the flag holds several, a number where that is a count."""
+        """Return the value for the experiment.
+
+        Args:
+            given: as typer parsed it.
+
+        Returns:
+            A list of names if the flag holds several values, a count if `--tuning` got a number, else `given`.
+        """
         if not self.is_list or not isinstance(given, str):
             return given
         return int(given) if self.key == "concepts.tuning" and given.isdecimal() else split_names(given)
@@ -53,80 +60,82 @@ def _search(*names: str, help: str, show_default: bool = True) -> OptionInfo:
     return option
 
 
-#: What every command understands that works on an experiment.
+#: The flags of every command that works on an experiment.
 SHARED: Mapping[str, Flag] = {
     "preset": Flag(
         str | None,
-        _shared("--preset", "-p", help="Where values start: miniature (default), benchmark or sd15."),
+        _shared("--preset", "-p", help="Initial values: miniature (default), benchmark or sd15."),
     ),
-    "file": Flag(Path | None, _shared("--experiment", "-e", help="YAML file with any of the keys of `dvar show`.")),
+    "file": Flag(
+        Path | None, _shared("--experiment", "-e", help="YAML file with any of the keys that `dvar show` prints.")
+    ),
     "concepts": Flag(
         str | None,
-        _shared("--concepts", "-c", help="Folder of concept folders, one concept folder, or 'miniature'."),
+        _shared("--concepts", "-c", help="Folder of concept folders, a single concept folder, or 'miniature'."),
         "concepts.source",
     ),
     "only": Flag(
-        str | None, _shared("--only", help="Names of the concepts to use, with commas."), "concepts.only", is_list=True
+        str | None, _shared("--only", help="Comma-separated names of concepts to use."), "concepts.only", is_list=True
     ),
     "tuning": Flag(
         str | None,
-        _shared("--tuning", help="Concepts that tune: how many, or their names with commas. The others test."),
+        _shared("--tuning", help="Tuning concepts: their number or comma-separated names. The others test."),
         "concepts.tuning",
         is_list=True,
     ),
     "base_model": Flag(
         str | None,
-        _shared("--base-model", "-b", help="'miniature', a folder in diffusers' format, or a hub id."),
+        _shared("--base-model", "-b", help="'miniature', a folder in diffusers format, or a hub id."),
         "base_model.id",
     ),
     "method": Flag(
         str | None, _shared("--method", "-m", help="Personalization method, or module:Class."), "method.name"
     ),
     "recipe": Flag(
-        str | None, _shared("--recipe", help="A recipe of the method; `dvar methods` lists them."), "method.recipe"
+        str | None, _shared("--recipe", help="Recipe of the method; `dvar methods` lists them."), "method.recipe"
     ),
     "budget": Flag(int | None, _shared("--budget", help="Optimizer steps of a full-length run."), "budget"),
-    "seed": Flag(int | None, _shared("--seed", help="Seed of training."), "seed"),
+    "seed": Flag(int | None, _shared("--seed", help="Seed of the training."), "seed"),
     "seeds": Flag(
         str | None,
-        _shared("--seeds", help="Several seeds, with commas: full-length runs of each; live runs take the first."),
+        _shared("--seeds", help="Comma-separated seeds: full-length runs use each, live runs the first."),
         "seeds",
         is_list=True,
     ),
     "max_concurrent": Flag(
         int | None,
-        _shared("--max-concurrent", help="Most concepts at once; default: as many as the cluster has room for."),
+        _shared("--max-concurrent", help="Most concepts trained at once; default: as many as fit on the cluster."),
         "resources.max_concurrent",
     ),
     "gpus_per_trial": Flag(
         float | None,
-        _shared("--gpus-per-trial", help="GPUs of a concept's trial; 0.5 lets two share one."),
+        _shared("--gpus-per-trial", help="GPUs per trial, which trains one concept; with 0.5, two share a GPU."),
         "resources.gpus_per_trial",
     ),
     "address": Flag(
         str | None,
         _shared(
-            "--address", help="A running Ray cluster: host:port, or auto; default: RAY_ADDRESS, else one of its own."
+            "--address", help="Running Ray cluster: host:port or auto; default: RAY_ADDRESS, else a new local cluster."
         ),
         "resources.address",
     ),
-    "storage": Flag(
-        str | None, _shared("--storage", "-s", help="Folder or URL for everything that is kept."), "storage"
-    ),
+    "storage": Flag(str | None, _shared("--storage", "-s", help="Folder or URL that keeps everything."), "storage"),
     "set": Flag(
         list[str] | None,
-        _shared("--set", help="Any other value: --set quality.every=50 (repeatable; keys as in `dvar show`)."),
+        _shared("--set", help="Any other value, as in --set quality.every=50 (repeatable; keys as in `dvar show`)."),
     ),
 }
 
-#: What a search understands beside these.
+#: The further flags of a search.
 SEARCH: Mapping[str, Flag] = {
     "trials": Flag(
-        int | None, _search("--trials", help="Settings to try in all (default 200; 30 live)."), "study.trials"
+        int | None, _search("--trials", help="Total number of settings to try (default 200; 30 live)."), "study.trials"
     ),
     "live": Flag(
         bool | None,
-        _search("--live/--replay", help="Train every setting, or replay recordings (default).", show_default=False),
+        _search(
+            "--live/--replay", help="Train under every setting, or replay recordings (default).", show_default=False
+        ),
         "study.live",
     ),
     "keep": Flag(
@@ -136,32 +145,34 @@ SEARCH: Mapping[str, Flag] = {
     ),
     "criteria": Flag(
         str | None,
-        _search("--criteria", help="Criteria to search, with commas (default dvar)."),
+        _search("--criteria", help="Comma-separated criteria to search (default dvar)."),
         "study.criteria",
         is_list=True,
     ),
     "measure": Flag(
-        str | None, _search("--measure", help="The quality that counts (default train_clip_image)."), "study.measure"
+        str | None, _search("--measure", help="Quality metric that counts (default train_clip_image)."), "study.measure"
     ),
-    "cost": Flag(str | None, _search("--cost", help="What is saved: iterations (default) or seconds."), "study.cost"),
+    "cost": Flag(
+        str | None, _search("--cost", help="Cost to minimize: iterations (default) or seconds."), "study.cost"
+    ),
     "pareto": Flag(
         bool | None,
-        _search("--pareto/--no-pareto", help="Search cost and quality as two objectives.", show_default=False),
+        _search("--pareto/--no-pareto", help="Treat cost and quality as two objectives.", show_default=False),
         "study.pareto",
     ),
     "recordings": Flag(
         str | None,
-        _search("--recordings", help="Search on these: 'builtin', a pack's file, or another storage."),
+        _search("--recordings", help="Recordings to search on: 'builtin', a pack file, or another storage."),
         "study.recordings",
     ),
     "study_storage": Flag(
         str | None,
-        _search("--study-storage", help="Keep the study: journal:FILE, sqlite:///FILE or a database's URL."),
+        _search("--study-storage", help="Where to keep the study: journal:FILE, sqlite:///FILE or a database URL."),
         "study.storage",
     ),
 }
 
-#: Those of them that a benchmark understands: the method and what is trained are the recordings'.
+#: The flags of a benchmark: the recordings determine the method and the training.
 BENCHMARK: Mapping[str, Flag] = {
     name: {**SHARED, **SEARCH}[name]
     for name in ("preset", "file", "tuning", "storage", "set", "trials", "keep", "measure", "cost", "recordings")
@@ -169,17 +180,17 @@ BENCHMARK: Mapping[str, Flag] = {
 
 
 def with_experiment(function: F) -> F:
-    """Give a command the shared flags; it gets the experiment that they make as its first argument."""
+    """Give a command the shared flags; its first argument becomes the experiment that they describe."""
     return _with_flags(function, SHARED)
 
 
 def with_search(function: F) -> F:
-    """Give a command the shared flags and those of a search; see `with_experiment`."""
+    """Give a command the shared flags and the flags of a search; see `with_experiment`."""
     return _with_flags(function, {**SHARED, **SEARCH})
 
 
 def with_benchmark(function: F) -> F:
-    """Give a command the flags of a benchmark; see `with_experiment`."""
+    """Give a command the flags that a benchmark accepts; see `with_experiment`."""
     return _with_flags(function, BENCHMARK)
 
 
@@ -232,5 +243,5 @@ def _assignment(text: str) -> tuple[str, object]:
 
 
 def split_names(text: str | None) -> list[str] | None:
-    """Return the names in a text, which commas separate; None for no text."""
+    """Return the comma-separated names in a text, stripped and without empty ones; None for None."""
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

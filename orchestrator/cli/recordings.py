@@ -1,4 +1,4 @@
-"""The commands `dvar recordings ...`."""
+"""The command group `dvar recordings`: list, show, export, import and verify full-length recordings."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,16 +10,16 @@ from orchestrator.cli.flags import split_names
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Full-length recordings: list, show, pack into a file, unpack, verify. PLACE is a storage (default "
-    "dvar-runs), a pack's file, or 'builtin'.",
+    help="List, show, pack, unpack and verify full-length recordings. PLACE is a storage (default dvar-runs), "
+    "a pack file, or 'builtin'.",
 )
 
-Place = Annotated[str, typer.Argument(help="A storage's folder or URL, a pack's file, or 'builtin'.")]
+Place = Annotated[str, typer.Argument(help="The folder or URL of a storage, a pack file, or 'builtin'.")]
 
 
 @app.command(name="list")
 def list_recordings(place: Place = "dvar-runs") -> None:
-    """List recordings: concept, method, seed, budget, and the best quality."""
+    """List recordings with their concept, method, seed, budget and best quality."""
     from orchestrator.commands import recordings
 
     with errors_as_exit_codes():
@@ -30,7 +30,7 @@ def list_recordings(place: Place = "dvar-runs") -> None:
 def show_recording(
     key: Annotated[str, typer.Argument(help="The beginning of a key, or a concept.")], place: Place = "dvar-runs"
 ) -> None:
-    """Print what a recording was made with, and its course."""
+    """Print the settings of a recording and its training curve."""
     from orchestrator.commands import recordings
 
     with errors_as_exit_codes():
@@ -41,10 +41,12 @@ def show_recording(
 def export_recordings(
     target: Annotated[Path, typer.Argument(help="The pack to write, such as mine.parquet.")],
     place: Place = "dvar-runs",
-    only: Annotated[str | None, typer.Option(help="Keys or concepts, with commas; default: all.")] = None,
-    whole: Annotated[bool, typer.Option("--whole", help="Keep double precision: four times the size.")] = False,
+    only: Annotated[str | None, typer.Option(help="Comma-separated keys or concepts; default: all.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Keep double precision; the file is four times as large.")
+    ] = False,
 ) -> None:
-    """Pack complete recordings into one small file, without samples and adapters.
+    """Pack complete recordings, without samples and adapters, into a single small file.
 
     Example: [b]dvar recordings export mine.parquet dvar-runs --only robot_1,duck_1[/b]
     """
@@ -59,7 +61,7 @@ def import_recordings(
     pack: Annotated[str, typer.Argument(help="The pack to read, or 'builtin'.")],
     storage: Annotated[str, typer.Argument(help="The storage to write into.")] = "dvar-runs",
 ) -> None:
-    """Write a pack's recordings into a storage, where `dvar tune` and `dvar compare` find them."""
+    """Write a pack's recordings into a storage, from which `dvar tune` and `dvar compare` read them."""
     from orchestrator.commands import recordings
 
     with errors_as_exit_codes():
@@ -68,7 +70,7 @@ def import_recordings(
 
 @app.command(name="verify")
 def verify_recordings(place: Place = "dvar-runs") -> None:
-    """Read every recording whole, and compare it with its hashes; exit with 1 where one is damaged."""
+    """Read every recording completely and check it against its hashes; exit with 1 if any is damaged."""
     from orchestrator.commands import recordings
 
     with errors_as_exit_codes():

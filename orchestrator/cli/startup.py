@@ -1,4 +1,4 @@
-"""The start-up check: the generic package names must resolve to this distribution."""
+"""The start-up check: our generic package names must resolve to this distribution."""
 
 from importlib import import_module
 
@@ -7,11 +7,15 @@ PACKAGES = ("orchestrator", "trainables", "search_spaces")
 
 
 class ForeignPackageError(ImportError):
-    """A package of ours is shadowed by another distribution's of the same name."""
+    """Another distribution's package of the same name shadows one of ours."""
 
 
 def check_packages() -> None:
-    """Raise ForeignPackageError when one of our package names resolves to somebody else's package."""
+    """Check that each of our package names resolves to this distribution.
+
+    Raises:
+        ForeignPackageError: a name resolves to another distribution's package.
+    """
     for name in PACKAGES:
         package = import_module(name)
         if getattr(package, "__distribution__", None) != DISTRIBUTION:

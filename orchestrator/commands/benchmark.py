@@ -1,4 +1,4 @@
-"""The command that proves criteria on recordings: tuned on some concepts of every method, applied to the others."""
+"""`dvar benchmark`: tunes criteria on each method's tuning concepts and applies them to the other concepts."""
 
 import csv
 import itertools
@@ -19,25 +19,29 @@ from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.settings import OF_THE_MINIATURE
 
-#: By how much of its step the median stop may move when L_det is evaluated more cheaply.
+#: How far the median stop may move, as a share of its step, when L_det is evaluated more cheaply.
 MOVED = 0.02
 
 
 def benchmark(
     experiment: Experiment, methods: Sequence[str] | None, names: Sequence[str] | None, target: Path | None
 ) -> None:
-    """Tune criteria on every method's tuning concepts, apply them to the others, and print what they cost and keep.
+    """Tune criteria on each method's tuning concepts, apply them to the others, and print what they cost and keep.
 
     Args:
-        experiment: its study's place of recordings, rule and number of settings, its tuning concepts and its storage.
-        methods: those to use; None uses all that are recorded.
-        names: the criteria; None takes all that have a search space.
-        target: a CSV file to write as well.
+        experiment: gives the recordings' place, the objective and the number of settings (all of its study), the
+            tuning concepts and the storage.
+        methods: names of the methods to use; None uses every recorded method.
+        names: of the criteria; None uses every criterion with a search space.
+        target: a CSV file to write as well; None writes none.
+
+    Raises:
+        InvalidInput: no method or criterion is left, the recordings cannot serve, or the file cannot be written.
     """
     console, settings = Console(highlight=False), experiment.study
     place = settings.recordings or BUILTIN
     if target:
-        _write([], target)  # a path that cannot be written is found before the search
+        _write([], target)  # report an unwritable path before the search, not after it
     with console.status("reading recordings"):
         recordings = by_method(read_place(place), place, methods)
         sides = {name: split(group, experiment.concepts.tuning, experiment.seed) for name, group in recordings.items()}
@@ -70,7 +74,7 @@ def benchmark(
         console.print(f"\n{OF_THE_MINIATURE}", soft_wrap=True)
     if target:
         _write(rows, target)
-        console.print(f"the first tables, with every figure: {escape(str(target))}", soft_wrap=True)
+        console.print(f"the first tables, with every metric: {escape(str(target))}", soft_wrap=True)
     console.print(tracker.where_runs_are(), soft_wrap=True)
 
 
@@ -98,11 +102,11 @@ def _print(
         return
     console.print(
         f"\nThe cheapest L_det that moves the median stop by less than {100 * MOVED:.0f} %: evaluated every\n"
-        "k steps, on m of the fixed inputs in turn, or both (share of all losses)"
+        "k steps, on m of the fixed inputs in turn, or both (in brackets: share of all losses)"
     )
     console.print(cheaper_table(benchmarks, MOVED))
     if len(benchmarks) > 1:
-        console.print("\nDVAR's setting of one method used on another: % of budget / % of quality kept")
+        console.print("\nDVAR's setting tuned on a row's method, used on a column's: % of budget / % of quality kept")
         console.print(transfer_table(transfers(benchmarks, DVAR), objective.quality_kept))
 
 

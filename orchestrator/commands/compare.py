@@ -1,4 +1,4 @@
-"""`dvar compare`: sets strategies side by side on concepts that the search never saw."""
+"""`dvar compare`: shows strategies side by side on concepts that the search never saw."""
 
 import json
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from trainables.data.concept import Concept
 
 @dataclass(frozen=True)
 class Comparison:
-    """Strategies on the same concepts.
+    """The outcomes of several strategies on the same concepts.
 
     Attributes:
-        rows: a strategy each.
+        rows: one per strategy.
         tuned: the criterion with the best setting.
-        recordings: replayed, with every seed.
-        live: what live runs under `tuned` came to; empty where there are none.
-        metric: the quality that counts.
+        recordings: what was replayed, with every seed.
+        live: outcomes of the live runs under `tuned`; empty if there are none.
+        metric: the quality metric that counts.
     """
 
     rows: tuple[Row, ...]
@@ -38,24 +38,36 @@ class Comparison:
 
     @property
     def of_live_seed(self) -> list[Recording]:
-        """The recordings of the seed that live runs have."""
+        """The recordings with the seed of the live runs."""
         seeds = {outcome.seed for outcome in self.live}
         return [recording for recording in self.recordings if recording.identity.seed in seeds]
 
 
 def compare(experiment: Experiment, best: Path | None) -> None:
-    """Print strategies side by side on the test concepts."""
+    """Print strategies side by side on the test concepts, and log them to MLflow.
+
+    Args:
+        experiment: what was recorded, and where.
+        best: the file of the best setting; see `CommandContext.open`.
+
+    Raises:
+        InvalidInput: best.yaml or a recording is missing or cannot be used.
+    """
     context = CommandContext.open(experiment, best)
     compare_strategies(context)
     context.say_where_runs_are()
 
 
 def compare_strategies(context: CommandContext) -> None:
-    """Compare strategies on the concepts of a context that did not tune; print the table and keep it in MLflow."""
+    """Compare strategies on the context's test concepts; print the table and log it to MLflow.
+
+    Raises:
+        InvalidInput: best.yaml or a recording is missing or cannot be used.
+    """
     setting = read_best(context)
     concepts: Sequence[Concept] = unseen(context, setting)
     if not concepts:
-        context.say("[yellow]note: every concept served to tune the setting, so this proves nothing about others[/]")
+        context.say("[yellow]note: the setting was tuned on every concept, so this says nothing about others[/]")
         concepts = context.concepts
     comparison = _measure(context, concepts, setting.make_criterion(), setting.measure)
     _print(context, concepts, comparison)
@@ -63,7 +75,7 @@ def compare_strategies(context: CommandContext) -> None:
 
 
 def _measure(context: CommandContext, concepts: Sequence[Concept], tuned: Criterion, metric: str) -> Comparison:
-    """Replay every strategy, and read the live runs of the tuned one."""
+    """Replay every strategy, and read the live runs of the tuned criterion."""
     recordings = context.recordings(concepts)
     rows = [
         Row.of(name, [replay(criterion, recording, metric) for recording in recordings])
@@ -109,7 +121,7 @@ def _print(context: CommandContext, concepts: Sequence[Concept], comparison: Com
     context.say(f"{len(concepts)} concepts, {budget} steps, quality: {metric}; mean ± std:")
     context.console.print(comparison_table(comparison.rows))
     if comparison.live and len(context.experiments) > 1:
-        context.say(f"live runs are those of seed {context.experiment.seed}, replayed ones those of every seed")
+        context.say(f"live runs have seed {context.experiment.seed}; replayed recordings have every seed")
     say_agreement(context, comparison.live, comparison.of_live_seed, comparison.tuned, metric)
 
 
@@ -120,10 +132,18 @@ def say_agreement(
     criterion: Criterion,
     metric: str,
 ) -> None:
-    """Say whether live runs stopped where the criterion's replay over the recordings does."""
+    """Print on how many concepts a live run stopped at the same step as the criterion's replay.
+
+    Args:
+        context: prints.
+        live: outcomes of live runs.
+        recordings: the full-length recording of each of their concepts, with the live runs' seed.
+        criterion: that stopped the live runs.
+        metric: the quality metric that counts.
+    """
     if not live:
         if criterion.decides_by_step:
-            context.say("no live runs of this setting yet: `dvar run` proves it")
+            context.say("no live runs of this setting yet: `dvar run` starts them")
         return
     replayed = {recording.concept: replay(criterion, recording, metric).stop_step for recording in recordings}
     same = sum(replayed[outcome.concept] == outcome.stop_step for outcome in live)

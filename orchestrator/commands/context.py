@@ -1,4 +1,4 @@
-"""CommandContext: what the steps of one command share."""
+"""CommandContext: what the steps of a command share, such as its experiment, concepts, console and tracker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +21,11 @@ BEST_FILE = "best.yaml"
 
 @dataclass(frozen=True)
 class CommandContext:
-    """What the steps of one command share; everything in it was read when the command began.
+    """What the steps of a command share; all of it is read when the command begins.
 
     Attributes:
-        experiments: the experiment of each seed, the first first.
-        concepts: every concept that the command works on; none where it needs no models.
+        experiments: one per seed, in the order of the seeds.
+        concepts: every concept that the command works on; empty if it needs no models.
         full_length: the full-length run of every concept with the first seed.
         best_path: the file of the best setting.
         console: where the command prints.
@@ -46,8 +46,8 @@ class CommandContext:
         Args:
             experiment: what the command works on.
             best: the file of the best setting; None is best.yaml in a local storage, else in the current folder.
-            needs_models: whether concepts and base model are read, so that what is wrong with them shows before
-                anything begins.
+            needs_models: whether to read concepts and base model, so that problems with them show before anything
+                begins.
 
         Raises:
             InvalidInput: a concept, the base model or MLflow cannot be used.
@@ -71,18 +71,18 @@ class CommandContext:
 
     @property
     def split(self) -> Split:
-        """The concepts that tune and those that test."""
+        """The tuning concepts and the test concepts; see `split_concepts`."""
         return split_concepts(self.experiment, self.concepts)
 
     def for_tuning(self) -> "CommandContext":
-        """Return the same context with the tuning concepts alone, and the first seed."""
+        """Return the same context with only the tuning concepts and the first seed."""
         concepts = self.split.tuning
         names = {concept.name for concept in concepts}
         full_length = tuple(spec for spec in self.full_length if spec.concept in names)
         return replace(self, experiments=self.experiments[:1], concepts=concepts, full_length=full_length)
 
     def say(self, text: str) -> None:
-        """Print a line that the terminal wraps."""
+        """Print a line of console markup, which the terminal wraps."""
         self.console.print(text, soft_wrap=True)
 
     def say_where_runs_are(self) -> None:
@@ -90,10 +90,10 @@ class CommandContext:
         self.say(escape(self.tracker.where_runs_are()))
 
     def recordings(self, concepts: Sequence[Concept]) -> list[Recording]:
-        """Read the complete recordings of concepts, with every seed.
+        """Read the complete recordings of the given concepts, with every seed.
 
         Raises:
-            InvalidInput: one is missing or not complete; all of them are named.
+            InvalidInput: a recording is missing or not complete; the message names all of these.
         """
         store = runs.recordings(self.experiment)
         recordings: dict[str, Recording | None] = {}

@@ -1,4 +1,4 @@
-"""`dvar demo`: records, tunes, runs and compares on the embedded miniature, and explains each part in a line."""
+"""`dvar demo`: records, tunes, runs and compares on the embedded miniature, and explains each step in a line."""
 
 from pathlib import Path
 
@@ -20,14 +20,18 @@ PICTURE = "demo.png"
 
 
 def demo(experiment: Experiment) -> bool:
-    """Do all of it, explaining each part in a line; return whether all went well."""
+    """Record, tune, run and compare, explaining each step in a line; return whether every run ended well.
+
+    Raises:
+        InvalidInput: a concept, the base model, the storage, MLflow or the cluster cannot be used.
+    """
     context = CommandContext.open(experiment)
-    _explain(context, "record", "train every concept for its whole budget once, and keep L_det and quality")
+    _explain(context, "record", "train every concept once for the full budget, and keep L_det and quality")
     if not make_recordings(context):
         return False
-    _explain(context, "tune", "replay stopping over the tuning concepts' recordings; find the best setting")
+    _explain(context, "tune", "replay stopping on recordings of the tuning concepts, and find the best setting")
     result = search_by_replay(context)
-    _explain(context, "run", "personalize the other concepts anew, and stop them by that setting")
+    _explain(context, "run", "personalize the other concepts, and stop each with that setting")
     if not run_live(context, context.split.test, result.best.criterion):
         return False
     _explain(context, "compare", "what each strategy costs and keeps on concepts that the search never saw")
@@ -40,7 +44,7 @@ def demo(experiment: Experiment) -> bool:
 
 
 def _draw(context: CommandContext, criterion: Criterion) -> None:
-    """Draw what was learned at the stop and at the full budget, for every test concept."""
+    """Draw the samples of every test concept at the stop and at the full budget."""
     experiment, concepts = context.experiment, context.split.test
     picture = demo_picture(
         concepts,

@@ -1,4 +1,4 @@
-"""Doctor: looks at everything that a run needs, before it begins, and says of each what is wrong and how to mend it."""
+"""`dvar doctor`: checks everything that a run needs before it begins; names each problem and how to fix it."""
 
 import platform
 import shutil
@@ -26,7 +26,7 @@ from trainables.models.files import resolve
 from trainables.text import first_line
 
 DISTRIBUTION = "dvar-tune"
-#: Versions that must be the same on every node, or series differ.
+#: Packages whose versions must be the same on every node; otherwise the series differ.
 SHOWN = ("ray", "torch", "diffusers", "transformers", "peft")
 LITTLE_SPACE = 2 * 2**30
 
@@ -35,7 +35,13 @@ Verdict = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one thing."""
+    """The result of a check.
+
+    Attributes:
+        about: what was checked.
+        verdict: "ok", "note" (works, but look at it) or "wrong".
+        text: what it is, or the problem and how to fix it.
+    """
 
     about: str
     verdict: Verdict
@@ -43,7 +49,7 @@ class Finding:
 
 
 def doctor(experiment: Experiment) -> bool:
-    """Print what was found of everything that a run needs; return whether nothing is wrong."""
+    """Print the result of checking everything that a run needs; return whether nothing is wrong."""
     console, is_good = Console(highlight=False), True
     styles = {"ok": "green", "note": "yellow", "wrong": "red"}
     for finding in examine(experiment):
@@ -54,7 +60,7 @@ def doctor(experiment: Experiment) -> bool:
 
 
 def examine(experiment: Experiment) -> Iterator[Finding]:
-    """Yield a finding for each thing that a run of the experiment needs; none stops the others."""
+    """Yield the findings on everything that a run of the experiment needs; a failed check does not stop the others."""
     yield from _versions()
     checks: dict[str, Callable[[Experiment], Iterator[Finding]]] = {
         "method": _method,
@@ -80,7 +86,7 @@ def _versions() -> Iterator[Finding]:
             here = version(wanted.name)
             if not wanted.specifier.contains(Version(here), prereleases=True):
                 yield Finding(
-                    "versions", "wrong", f"{wanted.name} {here} is not {wanted.specifier}; install another one"
+                    "versions", "wrong", f"{wanted.name} {here} is not {wanted.specifier}; install a version that is"
                 )
 
 
@@ -108,7 +114,7 @@ def _concepts(experiment: Experiment) -> Iterator[Finding]:
     split = split_concepts(experiment, read_concepts(experiment))
     text = f"{len(split.all)}: {len(split.tuning)} to tune on, {len(split.test)} to test on"
     if split.is_shared:
-        yield Finding("concepts", "note", f"{text}, which are the same: nothing would be proved on others")
+        yield Finding("concepts", "note", f"{text}; these are the same, so no result would hold for other concepts")
     else:
         yield Finding("concepts", "ok", text)
 
@@ -153,10 +159,12 @@ def _cluster(experiment: Experiment) -> Iterator[Finding]:
             yield Finding(
                 "trials",
                 "wrong",
-                f"{wanted} fits on no node; ask for less with --gpus-per-trial, or add one",
+                f"{wanted} fits on no node; use a smaller --gpus-per-trial, or add a node",
             )
         elif not resources.gpus_per_trial and any(node.gpus for node in nodes):
-            yield Finding("trials", "note", f"{wanted} uses no GPU, and there are some: --gpus-per-trial 1")
+            yield Finding(
+                "trials", "note", f"{wanted} uses no GPU, but the cluster has GPUs; use them with --gpus-per-trial 1"
+            )
         else:
             yield Finding("trials", "ok", f"{wanted} fits on {len(fitting)} of {len(nodes)} nodes")
         yield from _nodes_agree(runs.storage_of(experiment))
@@ -166,18 +174,20 @@ def _nodes_agree(storage: Storage) -> Iterator[Finding]:
     try:
         problems = cluster.storage_problems(storage)
     except InvalidInput:
-        return  # said already of this machine
+        return  # the check of this machine has reported it already
     for node, problem in problems.items():
-        yield Finding("storage", "wrong", f"seen from {node.address}: {problem}; give one that all nodes share")
+        yield Finding("storage", "wrong", f"seen from {node.address}: {problem}; use a storage that all nodes share")
     if not problems:
-        yield Finding("storage", "ok", "the same from every node")
+        yield Finding("storage", "ok", "the same on every node")
     here = _installed()
     for node, there in cluster.on_every_node(_installed).items():
         if isinstance(there, Exception):
             yield Finding("node", "wrong", f"{node.address} does not answer: {first_line(there)}")
         elif there != here:
             other = ", ".join(f"{name} {there[name]}" for name in here if there[name] != here[name])
-            yield Finding("node", "wrong", f"{node.address} has {other}, unlike this machine; use one image")
+            yield Finding(
+                "node", "wrong", f"{node.address} has {other}, unlike this machine; use the same image everywhere"
+            )
 
 
 def _installed() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`dvar methods` and `dvar concepts`: list what there is to personalize by and with; no experiment is needed."""
+"""`dvar methods` and `dvar concepts`: list the available methods and concepts; need no experiment."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +14,18 @@ from trainables.miniature.entries import ENTRIES, entry
 
 
 def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None:
-    """List the miniature's concepts, or write them as folders of PNG with a concept.yaml each."""
+    """List the miniature's concepts, or write each as a folder of PNG files with a concept.yaml.
+
+    Args:
+        only: names of the concepts; None takes all.
+        target: folder to write to; None lists them.
+        size: width and height of the written images in pixels, 16..1024.
+
+    Raises:
+        InvalidInput: a name is unknown, or the size is out of range.
+    """
     from trainables.data.concept import write_concept
-    from trainables.miniature import concepts as toys  # they render, by torch
+    from trainables.miniature import concepts as toys  # renders with torch
 
     console = Console(highlight=False)
     names = list(ENTRIES) if only is None else only
@@ -33,7 +42,7 @@ def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None
 
 
 def methods() -> bool:
-    """List the personalization methods, and those that cannot be loaded; return whether all can."""
+    """List the personalization methods and the problems of those that cannot be loaded; return whether all can."""
     from trainables.methods.base import Method
 
     console = Console(highlight=False)
@@ -43,7 +52,7 @@ def methods() -> bool:
         try:
             method = plugins.METHODS.load(name, Method)
         except InvalidInput as error:
-            if str(error) not in problems:  # a broken file among the built-in ones
+            if str(error) not in problems:  # a broken file of a built-in method
                 problems.append(str(error))
             continue
         try:

@@ -1,4 +1,4 @@
-"""`dvar record`: trains every concept for its whole budget, and says how each run ended."""
+"""`dvar record`: trains every concept for the full budget, and reports how each run ended."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,11 @@ from orchestrator.report.console.progress import run_bars
 
 
 def record(experiment: Experiment) -> bool:
-    """Record every concept for the whole budget; return whether all recordings are complete."""
+    """Record every concept for the full budget; return whether all recordings are complete.
+
+    Raises:
+        InvalidInput: a concept, the method, the base model, the storage, MLflow or the cluster cannot be used.
+    """
     context = CommandContext.open(experiment)
     is_good = make_recordings(context)
     context.say_where_runs_are()
@@ -19,7 +23,7 @@ def record(experiment: Experiment) -> bool:
 
 
 def make_recordings(context: CommandContext) -> bool:
-    """Record every concept of a context with every seed; return whether all are complete."""
+    """Record every concept of a context with every seed; return whether all recordings are complete."""
     results: list[runs.RunResult] = []
     for experiment in context.experiments:
         verb = f"recording seed {experiment.seed} of" if len(context.experiments) > 1 else "recording"
@@ -32,7 +36,7 @@ def make_recordings(context: CommandContext) -> bool:
 
 
 def say_results(context: CommandContext, results: Sequence[runs.RunResult], folder: str) -> bool:
-    """Say what failed and how many are done; return whether all are."""
+    """Print which runs failed and how many are done; return whether all are done."""
     failed = [result for result in results if not result.is_good]
     say_failed(context, failed)
     what = "concepts" if len({result.spec.concept for result in results}) == len(results) else "runs"
@@ -41,7 +45,7 @@ def say_results(context: CommandContext, results: Sequence[runs.RunResult], fold
 
 
 def say_failed(context: CommandContext, failed: Sequence[runs.RunResult]) -> None:
-    """Say which runs failed, and why."""
+    """Print each run that failed or did not finish, with its step and the reason."""
     for result in failed:
         word = "unfinished" if result.state == "running" else "failed"
         of_seed = f", seed {result.spec.identity.seed}" if len(context.experiments) > 1 else ""

@@ -1,4 +1,4 @@
-"""`dvar recordings`: lists, shows, packs, unpacks and verifies recordings; no experiment is needed."""
+"""`dvar recordings`: lists, shows, packs, unpacks and verifies recordings; needs no experiment."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,11 @@ from trainables.errors import InvalidInput
 
 
 def list_recordings(place: str) -> None:
-    """Print a line for every complete recording of a place."""
+    """Print a line for every complete recording of a place.
+
+    Raises:
+        InvalidInput: there is none, or a recording is damaged.
+    """
     recordings = collection.read_place(place)
     console = Console(highlight=False)
     console.print(recordings_table(recordings))
@@ -23,7 +27,11 @@ def list_recordings(place: str) -> None:
 
 
 def show_recording(key: str, place: str) -> None:
-    """Print what recordings were made with, and their course."""
+    """Print the identity, the facts and the training curve of the recordings that a key or concept names.
+
+    Raises:
+        InvalidInput: no recording has that key or concept, or a recording is damaged.
+    """
     console = Console(highlight=False)
     for recording in collection.pick(collection.read_place(place), [key]):
         about = {"key": recording.key, **recording.identity.to_json(), "made on": dict(recording.facts)}
@@ -33,7 +41,17 @@ def show_recording(key: str, place: str) -> None:
 
 
 def export_recordings(target: Path, place: str, only: Sequence[str] | None, whole: bool) -> None:
-    """Pack recordings into a file."""
+    """Pack complete recordings of a place into a single file, and print its size.
+
+    Args:
+        target: the pack to write.
+        place: see `collection.read_place`.
+        only: keys or concepts; None packs all.
+        whole: whether to keep double precision.
+
+    Raises:
+        InvalidInput: a recording is missing or damaged, or the file cannot be written.
+    """
     recordings = collection.read_place(place)
     chosen = recordings if only is None else collection.pick(recordings, only)
     write_pack(chosen, target, compact=not whole)
@@ -42,7 +60,11 @@ def export_recordings(target: Path, place: str, only: Sequence[str] | None, whol
 
 
 def import_recordings(pack: str, storage: str) -> None:
-    """Write a pack's recordings into a storage."""
+    """Write a pack's recordings into a storage, and print how many of them are new there.
+
+    Raises:
+        InvalidInput: the pack cannot be read or the storage cannot be written.
+    """
     recordings = collection.read_place(pack)
     new = collection.take_in(recordings, storage)
     text = f"{new} of {len(recordings)} recordings are new in {escape(collection.open_store(storage).url)}"
@@ -50,7 +72,7 @@ def import_recordings(pack: str, storage: str) -> None:
 
 
 def verify_recordings(place: str) -> bool:
-    """Read every recording of a place, name the damaged ones, and return whether all are sound."""
+    """Read every recording of a place, print which are damaged, and return whether all are sound."""
     console, damaged = Console(highlight=False), 0
     if collection.is_packed(place):
         console.print(f"{len(collection.read_place(place))} recordings in {escape(place)} are sound", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`dvar run`: personalizes concepts, stops each by a criterion, and exports what was learned."""
+"""`dvar run`: personalizes concepts, stops each with a criterion, and exports the adapters."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +24,13 @@ def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, 
 
     Args:
         experiment: what to personalize.
-        criterion: ends the runs; None takes the one of the best setting.
+        criterion: ends the runs; None takes the criterion of the best setting.
         best: the file of the best setting; see `CommandContext.open`.
-        every: whether the concepts on which the best setting was chosen are run, too.
+        every: whether to run the concepts on which the best setting was tuned, too.
 
     Raises:
-        InvalidInput: something cannot be used, or no concept is left.
+        InvalidInput: a concept, the base model, the storage, MLflow, the cluster or best.yaml cannot be used, or no
+            concept is left.
     """
     context = CommandContext.open(experiment, best)
     concepts: Sequence[Concept] = context.concepts
@@ -39,14 +40,18 @@ def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, 
         if not every:
             concepts = unseen(context, setting)
             if not concepts:
-                raise InvalidInput("every concept served to tune the setting; run them nevertheless with --all")
+                raise InvalidInput("the setting was tuned on every concept; run them nevertheless with --all")
     is_good = run_live(context, concepts, criterion)
     context.say_where_runs_are()
     return is_good
 
 
 def read_best(context: CommandContext) -> Best:
-    """Read best.yaml; say so where it was tuned for something else."""
+    """Read best.yaml, and print a note for each of method, base model and budget that it was not tuned for.
+
+    Raises:
+        InvalidInput: the file is missing or not understood.
+    """
     setting = best_file.read(context.best_path)
     experiment = context.experiment
     current = {
@@ -58,17 +63,21 @@ def read_best(context: CommandContext) -> Best:
         tuned_for = str(getattr(setting, name))
         if tuned_for != value:
             path = escape(str(context.best_path))
-            context.say(f"[yellow]note: {path} was tuned for {name} {tuned_for}, this is {value}[/]")
+            context.say(f"[yellow]note: {path} was tuned for {name} {tuned_for}, but this is {value}[/]")
     return setting
 
 
 def unseen(context: CommandContext, setting: Best) -> list[Concept]:
-    """Return the concepts on which a setting was not tuned."""
+    """Return the context's concepts on which a setting was not tuned."""
     return [concept for concept in context.concepts if concept.name not in setting.tuned_on]
 
 
 def run_live(context: CommandContext, concepts: Sequence[Concept], criterion: Criterion) -> bool:
-    """Personalize concepts under a criterion and export their adapters; return whether all ended well."""
+    """Personalize concepts under a criterion and export their adapters; return whether every run ended well.
+
+    Raises:
+        InvalidInput: the criterion cannot stop live runs, or the storage or the cluster cannot be used.
+    """
     runs.check_live(context.experiment, criterion)
     context.say(f"{criterion} on {len(concepts)} concepts, at most {context.experiment.budget} steps each")
     params = context.experiment.public() | {"criterion": repr(criterion)}
@@ -82,7 +91,7 @@ def run_live(context: CommandContext, concepts: Sequence[Concept], criterion: Cr
 
 
 def _export(context: CommandContext, result: runs.RunResult) -> str:
-    """Copy the adapter of a run to a folder that is easy to find, where the storage is local."""
+    """Return the folder of a run's adapter; in a local storage, a copy of it under `ADAPTERS`."""
     store = runs.live_runs(context.experiment)
     storage = runs.storage_of(context.experiment)
     if not storage.is_local:

@@ -1,4 +1,4 @@
-"""`dvar status`: what runs below a storage, what ended, and why."""
+"""`dvar status`: lists the runs of a storage, with the state of each and why it ended."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,12 +9,16 @@ from orchestrator.storage.storage import Storage
 
 
 def status(storage: str) -> None:
-    """Print what runs below a storage, what ended, and why; and where the tracebacks of failed runs are."""
+    """Print the runs of a storage with their state, why each ended, and where tracebacks of failed runs are.
+
+    Raises:
+        InvalidInput: a recording is damaged.
+    """
     console = Console(highlight=False)
     kinds = {"recordings": "full length", "live": "live"}
     rows = {title: RecordingStore(Storage(storage).at(folder).url).list() for folder, title in kinds.items()}
     if not any(rows.values()):
-        console.print(f"nothing was begun in {escape(storage)} yet", soft_wrap=True)
+        console.print(f"there are no runs in {escape(storage)} yet", soft_wrap=True)
         return
     console.print(status_table([(title, summary) for title, summaries in rows.items() for summary in summaries]))
     for summary in (summary for summaries in rows.values() for summary in summaries if summary.traceback):

@@ -1,4 +1,4 @@
-"""`dvar tune`: searches the best setting, by replay or live, and prints how far it can be trusted."""
+"""`dvar tune`: searches for the best setting, by replay or live, and prints it with its robustness."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,10 +37,21 @@ LANDSCAPE, LANDSCAPE_PAGE = "landscape.png", "landscape.html"
 
 
 def tune(experiment: Experiment, best: Path | None) -> bool:
-    """Search the best setting on the tuning concepts, print it, and write best.yaml; return whether all went well."""
+    """Search for the best setting on the tuning concepts, print it, and write best.yaml.
+
+    Args:
+        experiment: what to search, and on which concepts.
+        best: the file of the best setting; see `CommandContext.open`.
+
+    Returns:
+        Whether as many settings as asked for were judged, and no run failed.
+
+    Raises:
+        InvalidInput: recordings are given for a live search, or something that the search needs cannot be used.
+    """
     place, is_live = experiment.study.recordings, experiment.study.live
     if is_live and place:
-        raise InvalidInput(f"--live trains, and replays no recordings of {place!r}; leave one of the two out")
+        raise InvalidInput(f"--live trains, and replays no recordings of {place!r}; omit --live or --recordings")
     context = CommandContext.open(experiment, best, needs_models=place is None)
     result = search_live(context) if is_live else search_by_replay(context)
     context.say_where_runs_are()
@@ -48,7 +59,11 @@ def tune(experiment: Experiment, best: Path | None) -> bool:
 
 
 def search_by_replay(context: CommandContext) -> StudyResult:
-    """Search on recordings of the tuning concepts, write best.yaml, and print the result."""
+    """Search on recordings of the tuning concepts, write best.yaml, and print the result.
+
+    Raises:
+        InvalidInput: a recording is missing, or the study cannot be made or kept.
+    """
     experiment, settings = context.experiment, context.experiment.study
     place = settings.recordings
     recordings = for_tuning(experiment, place) if place else context.recordings(context.split.tuning)
@@ -72,11 +87,18 @@ def search_by_replay(context: CommandContext) -> StudyResult:
 
 
 def search_live(context: CommandContext) -> StudyResult | None:
-    """Search by training on the tuning concepts, write best.yaml and print the result; None where it is incomplete."""
+    """Search by training on the tuning concepts, write best.yaml and print the result.
+
+    Returns:
+        The result; None if recordings or trials are incomplete.
+
+    Raises:
+        InvalidInput: the search cannot begin, or its storage or the cluster cannot be used.
+    """
     context = context.for_tuning()
     experiment, settings = context.experiment, context.experiment.study
     _check_live_search(experiment)
-    context.say("what the best quality is, full-length runs say:")
+    context.say("full-length runs of the tuning concepts establish the best quality:")
     if not make_recordings(context):
         return None
     recordings = context.recordings(context.concepts)
@@ -122,7 +144,7 @@ def _space(experiment: Experiment, defaults: MethodDefaults | None) -> SearchSpa
 
 
 def _check_live_search(experiment: Experiment) -> None:
-    """Refuse what cannot be searched live before full-length runs take their hours.
+    """Check that a live search can begin, before the full-length runs take hours.
 
     Raises:
         InvalidInput: a criterion cannot stop live runs, the metric is unknown, or the study's storage cannot be used.
@@ -130,14 +152,14 @@ def _check_live_search(experiment: Experiment) -> None:
     settings = experiment.study
     check_space(experiment, _space(experiment, None))
     if settings.measure not in SAMPLES_OF:
-        raise InvalidInput(f"unknown measure {settings.measure!r}; available: {', '.join(SAMPLES_OF)}")
+        raise InvalidInput(f"unknown metric {settings.measure!r}; --measure takes: {', '.join(SAMPLES_OF)}")
     if settings.storage:
         open_storage(settings.storage)
 
 
 @dataclass(frozen=True)
 class _Landscape:
-    """The files that show DVAR's whole plane; none where the study did not search all of it."""
+    """The files that show DVAR's whole plane; none if the study did not search all of it."""
 
     files: tuple[Path, ...] = ()
 
@@ -145,15 +167,15 @@ class _Landscape:
         if self.files:
             picture, page = self.files
             context.say(
-                f"the whole plane of N and alpha: {escape(str(picture))}; to explore it, open {escape(page.name)} "
-                "beside it"
+                f"the landscape over N and alpha: {escape(str(picture))}; to explore it, open {escape(page.name)} "
+                "in the same folder"
             )
 
 
 def _keep_result(
     context: CommandContext, parent: ParentRun, recordings: Sequence[Recording], result: StudyResult
 ) -> _Landscape:
-    """Write best.yaml and the landscape, and log them with the metrics."""
+    """Write best.yaml and the landscape, and log them with the outcomes to MLflow."""
     experiment, best = context.experiment, result.best
     setting = best_file.from_result(result, experiment.method.name, experiment.base_model.id)
     best_file.write(setting, context.best_path)
@@ -189,16 +211,16 @@ def _point(result: TrialResult) -> tuple[int, float]:
 
 @contextmanager
 def _say_how_to_go_on(context: CommandContext) -> Iterator[None]:
-    """Where the search is interrupted, say whether what was tried is kept."""
+    """On an interrupt, print whether the tried settings are kept."""
     try:
         yield
     except KeyboardInterrupt:
         storage = context.experiment.study.storage
         if storage:
             shown = escape(without_password(storage))
-            context.say(f"what was tried is kept in {shown}; the same command goes on from there")
+            context.say(f"the tried settings are kept in {shown}; the same command resumes from there")
         else:
-            context.say("what was tried was kept in memory alone; --study-storage journal:study.log would keep it")
+            context.say("the tried settings are lost; --study-storage journal:study.log would have kept them")
         raise
 
 
@@ -206,8 +228,8 @@ def _say_incomplete(context: CommandContext, incomplete: SearchIncomplete) -> No
     trials, best = context.experiment.study.trials_wanted, escape(context.best_path.name)
     say_failed(context, incomplete.failed)
     context.say(
-        f"[yellow]{incomplete.judged} of {trials} settings were tried, so {best} is not written; the same command goes "
-        "on from there[/]"
+        f"[yellow]{incomplete.judged} of {trials} settings were tried, so {best} is not written; the same command "
+        "resumes from there[/]"
     )
 
 
@@ -216,7 +238,7 @@ def _say_result(context: CommandContext, result: StudyResult) -> None:
     context.say(f"{result.trials} settings on {len(names)} tuning concepts ({escape(', '.join(names))}):")
     context.console.print(study_table(result))
     if context.experiment.study.pareto:
-        context.say("settings that none beats in both cost and quality:")
+        context.say("settings that no other beats in both cost and quality:")
         context.console.print(front_table(result))
     for line in best_lines(result):
         context.say(line)
@@ -224,5 +246,5 @@ def _say_result(context: CommandContext, result: StudyResult) -> None:
     for line in robustness_lines(assess(result), unit):
         context.say(line)
     if not result.best.criterion.decides_by_step:
-        context.say("[yellow]it watches samples, so it can be compared, but not run live[/]")
+        context.say("[yellow]this criterion watches samples, so it can be compared but not run live[/]")
     context.say(f"written to {escape(str(context.best_path))}")

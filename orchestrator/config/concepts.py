@@ -1,4 +1,4 @@
-"""Reads the concepts of an experiment: the miniature's are rendered, others are folders of images."""
+"""Reads an experiment's concepts: those of the miniature are rendered, others are folders of images."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ def read_concepts(experiment: Experiment) -> list[Concept]:
     """Read the concepts that an experiment names, sorted by name.
 
     Raises:
-        InvalidInput: a concept is unusable or not there.
+        InvalidInput: a concept is missing or unusable.
     """
     only = experiment.concepts.only
     if experiment.concepts.source == MINIATURE:
-        from trainables.miniature import concepts as toys  # it renders, by torch
+        from trainables.miniature import concepts as toys  # renders with torch
 
         names = tuple(ENTRIES) if only == [ALL] else only
         return toys.load(FEW if names is None else check_names(names, tuple(ENTRIES)))

@@ -1,4 +1,4 @@
-"""Experiment: the typed description of what to personalize and how; `config.load` makes one."""
+"""Experiment: the typed description of what to personalize and how; `config.load.build` makes it."""
 
 from typing import Literal
 
@@ -19,23 +19,23 @@ from trainables.types import JsonDict
 
 ALL = "all"
 TEXTUAL_INVERSION = "textual_inversion"
-#: Settings that a study tries: a replay takes milliseconds, a live run as long as it trains.
+#: Number of settings that a study tries: a replay takes milliseconds, a live run as long as its training.
 REPLAYED_TRIALS, LIVE_TRIALS = 200, 30
 
 
 class Settings(BaseModel):
-    """Frozen; an unknown key is an error."""
+    """Base of all settings: frozen, validated, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class MethodSettings(Settings):
-    """Which personalization method runs, and what of it differs from its defaults."""
+    """The personalization method, and what differs from its defaults."""
 
     name: str = TEXTUAL_INVERSION
-    """A method's name, or "module:Class"."""
+    """Name of the method, or "module:Class"."""
     recipe: str | None = None
-    """One of the method's named recipes (`dvar methods` lists them); None takes its defaults."""
+    """Named recipe of the method (`dvar methods` lists them); None takes the method's defaults."""
     settings: JsonDict = Field(default_factory=dict)
     """Arguments of the method's constructor."""
 
@@ -44,96 +44,96 @@ class ConceptSettings(Settings):
     """Which concepts are personalized, and which of them tune."""
 
     source: str = MINIATURE
-    """ "miniature", a folder of concept folders, or one concept folder."""
+    """ "miniature", a folder of concept folders, or a single concept folder."""
     only: list[str] | None = None
-    """Names of the concepts to use; None uses all, and of the miniature's 56 a few: there, "all" uses all."""
+    """Names of the concepts to use; None uses all, but only a few of the miniature's 56, where ["all"] uses all."""
     tuning: list[str] | int | None = None
-    """The concepts on which (N, alpha) is chosen: their names, or how many; None takes the
-    miniature's own, and of other sources half, at most the paper's 4."""
+    """Names or number of the concepts on which (N, alpha) is chosen; None takes those that the miniature sets aside,
+    and half of the concepts of other sources, but at most 4 as in the paper."""
 
 
 class StudySettings(Settings):
-    """How the best setting is searched."""
+    """How to search for the best setting of a criterion: the objective, the criteria, and where the study is kept."""
 
     trials: int | None = Field(default=None, ge=1)
-    """Settings to try in all; None tries 200 by replay, and 30 live."""
+    """Total number of settings to try; None tries 200 by replay, and 30 live."""
     live: bool = False
-    """Whether each setting is trained for real, on Ray Tune, instead of replayed over recordings."""
+    """Whether to train under each setting on Ray Tune, instead of replaying recordings."""
     quality_kept: float = Field(default=0.9, gt=0, le=1)
     """Mean share of the best quality that a setting must keep (paper, section 4.2: 90 %)."""
     measure: str = TRAIN_IMAGE
-    """The quality that counts."""
+    """The quality metric that counts."""
     recordings: str | None = None
-    """Where the recordings are: "builtin", a pack's file, or another storage; None takes the experiment's own."""
+    """Where the recordings are: "builtin", a pack file, or another storage; None takes the experiment's own storage."""
     criteria: list[str] = ["dvar"]
     """The criteria to search, each in its own space."""
     fixed: dict[str, JsonDict] = Field(default_factory=dict)
-    """Settings that the search leaves alone, by criterion: {"dvar": {"stride": 10}}."""
+    """Settings that are not searched, by criterion: {"dvar": {"stride": 10}}."""
     cost: Literal["iterations", "seconds"] = "iterations"
-    """What is saved: optimizer steps, or measured seconds with what the criterion itself costs."""
+    """What to minimize: optimizer steps, or measured seconds including the criterion's own cost."""
     pareto: bool = False
     """Whether cost and quality are two objectives; otherwise quality is a constraint."""
     seed: int = 0
-    """Of the sampler."""
+    """Seed of the sampler."""
     storage: str | None = None
-    """"journal:PATH", "sqlite:///PATH" or a database's URL, to keep and resume the study; None keeps it in memory, and
-    a live one beside its runs."""
+    """"journal:PATH", "sqlite:///PATH" or a database URL, to keep and resume the study; None keeps a replayed study in
+    memory, and a live study beside its runs."""
 
     @property
     def trials_wanted(self) -> int:
-        """Settings to try in all."""
+        """Total number of settings to try: `trials`, or the default of a replayed or live search."""
         return self.trials or (LIVE_TRIALS if self.live else REPLAYED_TRIALS)
 
 
 class Resources(Settings):
-    """Which Ray cluster runs the trials, and what one of them takes of it."""
+    """The Ray cluster that runs the trials, and the resources of each trial."""
 
     address: str | None = None
-    """host:port of the cluster's head, or "auto"; None takes `RAY_ADDRESS`, else starts one here."""
+    """host:port of the cluster's head, or "auto"; None takes `RAY_ADDRESS`, else starts a local cluster."""
     cpus_per_trial: float = Field(default=1, gt=0)
-    """Logical CPUs; also the threads that a trial on the CPU uses."""
+    """Logical CPUs per trial; also the number of threads of a trial on the CPU."""
     gpus_per_trial: float = Field(default=0, ge=0)
-    """GPUs, fractions allowed."""
+    """GPUs per trial, fractions allowed."""
     max_concurrent: int | None = Field(default=None, ge=1)
-    """Trials at once; None takes what fits."""
+    """Maximum number of trials at once; None runs as many as fit."""
     max_failures: int = Field(default=0, ge=0)
-    """How often a trial whose worker dies is started again; it goes on from its checkpoint."""
+    """How often a trial whose worker dies is retried; it resumes from its checkpoint."""
     report_steps: int | None = Field(default=None, ge=1)
-    """Optimizer steps a report; None reports about once a second."""
+    """Optimizer steps per report; None reports about once a second."""
     checkpoint_seconds: float = Field(default=30, ge=0)
     """Seconds between checkpoints."""
 
 
 class Experiment(Settings):
-    """A run: what is personalized, how long, how it is scored, searched and stored."""
+    """What is personalized, for how long, and how it is scored, searched, scheduled and stored."""
 
     name: str = Field(default="personalization", min_length=1)
-    """The name of the experiment in MLflow."""
+    """Name of the experiment in MLflow."""
     preset: str = MINIATURE
-    """The preset that the values started from."""
+    """The preset from which the values started."""
     base_model: BaseModelSettings = BaseModelSettings()
     method: MethodSettings = MethodSettings()
     concepts: ConceptSettings = ConceptSettings()
     budget: int = Field(default=150, ge=4)
     """Optimizer steps of a full-length run."""
     seed: int = 0
-    """Of training."""
+    """Seed of the training."""
     seeds: list[int] | None = Field(default=None, min_length=1)
-    """Several seeds of training for the full-length runs; None is `seed` alone. Live runs take the first."""
+    """Seeds of the training of full-length runs, which use each; None uses only `seed`. Live runs use the first."""
     fixed_batch: FixedBatchSettings = FixedBatchSettings()
     quality: QualitySettings = QualitySettings()
     study: StudySettings = StudySettings()
     resources: Resources = Resources()
     storage: str = "dvar-runs"
-    """A folder or URL for recordings, runs and results."""
+    """Folder or URL for recordings, runs and results."""
 
     def of_seeds(self) -> list["Experiment"]:
-        """Return the experiment of each seed alone, the first first."""
+        """Return a copy of the experiment for each seed, in the order of the seeds."""
         seeds = [self.seed] if self.seeds is None else dict.fromkeys(self.seeds)
         return [self.model_copy(update={"seed": seed}) for seed in seeds]
 
     def public(self) -> JsonDict:
-        """Return every value as plain JSON, to be shown and logged: without the password of a database."""
+        """Return every value as plain JSON, to be shown and logged: a database URL loses its password."""
         values = self.model_dump(mode="json")
         if values["study"]["storage"]:
             values["study"]["storage"] = without_password(values["study"]["storage"])
@@ -143,8 +143,11 @@ class Experiment(Settings):
         """Return what determines a full-length run of a concept, as plain JSON; see `recordings.identity.RunIdentity`.
 
         Args:
-            concept: what is learned.
-            fingerprint: of the base model's files.
+            concept: what the run learns.
+            fingerprint: hash of the base model's files.
+
+        Raises:
+            InvalidInput: the method is unknown.
         """
         dump = self.model_dump(mode="json")
         source = plugins.METHODS.source(self.method.name)

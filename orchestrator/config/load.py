@@ -1,4 +1,4 @@
-"""Makes an experiment of its layers: a preset, a YAML file, and single values."""
+"""Makes an experiment from its layers: a preset, a YAML file, and single values."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,14 +18,14 @@ from trainables.types import JsonDict, JsonObject
 
 
 def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, Any]]) -> Experiment:
-    """Make an experiment: a preset's values for the method, over them a YAML file's, over them single values.
+    """Make an experiment from a preset's values for the method, overridden by a YAML file, overridden by single values.
 
-    Settings and recipe that were given for another method than the last one named are left out.
+    Of the settings and recipes that the layers give, only those for the method that is named last apply.
 
     Args:
         preset: a preset's name; None takes the file's `preset`, else "miniature".
-        file: YAML with any of the experiment's keys, nested as they are.
-        overrides: pairs of a dotted key ("quality.every") and a value.
+        file: YAML with any of the experiment's keys, nested as in the experiment; None if there is no file.
+        overrides: pairs of a dotted key ("quality.every") and a value; later pairs win.
 
     Raises:
         InvalidInput: a file, key or value is not understood; the message names it.
@@ -76,7 +76,7 @@ def _method(layer: JsonObject) -> JsonObject:
 
 
 def _for_method(layers: Sequence[JsonDict], name: str) -> list[JsonDict]:
-    """Return the layers without what a later one replaces: another method's settings, and those under a new recipe."""
+    """Return the layers without what a later layer replaces: other methods, and settings before a new recipe."""
     meant: list[JsonDict] = []
     named = TEXTUAL_INVERSION
     for layer in layers:

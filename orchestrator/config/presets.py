@@ -1,4 +1,4 @@
-"""The presets: one typed function each, from which an experiment starts; its values are those that suit the method."""
+"""The presets, from which an experiment starts: a typed function per preset, with values that suit the method."""
 
 from collections.abc import Callable
 
@@ -17,19 +17,26 @@ from trainables.miniature.recipes import RECIPES, Recipe
 from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.text import did_you_mean
 
-#: Of Textual Inversion, in a demonstration: a higher rate than its recipe's learns in fewer steps, less smoothly.
+#: For Textual Inversion in a demonstration: a higher learning rate than in its recipe learns faster, but less smoothly.
 DEMO = Recipe({"batch_size": 4, "learning_rate": 2e-3, "num_vectors": 8}, 160, 20)
-#: Of a method that the miniature has no recipe for.
+#: For a method without a recipe for the miniature.
 UNKNOWN = Recipe({}, 400, 20)
 
 
 def miniature(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
-    """The embedded small Stable Diffusion on rendered toys: two CPU cores, a few minutes, nothing to download."""
+    """Return the preset for the embedded small Stable Diffusion on rendered toys.
+
+    It runs on two CPU cores in a few minutes, and downloads nothing.
+
+    Args:
+        method: name of the personalization method.
+        recipe: a named recipe of the method; None takes settings that suit the miniature.
+    """
     suited = DEMO if method == TEXTUAL_INVERSION else RECIPES.get(method, UNKNOWN)
     return Experiment(
         name=_name("miniature", method),
         preset="miniature",
-        # Whoever names one of the method's own recipes wants it as it is.
+        # A recipe that the user names applies unchanged.
         method=MethodSettings(name=method, recipe=recipe, settings={} if recipe else dict(suited.settings)),
         budget=suited.budget,
         quality=QualitySettings(every=suited.every, samples=4, inference_steps=8, guidance_scale=3.0),
@@ -38,7 +45,10 @@ def miniature(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Exp
 
 
 def benchmark(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
-    """All concepts of the miniature over a method's full length: how the recordings that ship were made; some hours."""
+    """Return the preset with which the shipped recordings were made; it takes some hours.
+
+    It trains all concepts of the miniature for the method's full budget; arguments as in `miniature`.
+    """
     suited = RECIPES.get(method, UNKNOWN)
     experiment = miniature(method, recipe)
     return experiment.model_copy(
@@ -54,7 +64,15 @@ def benchmark(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Exp
 
 
 def sd15(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
-    """Stable Diffusion 1.5 at 512 px with a method as the paper runs it; one GPU a concept."""
+    """Return the preset for Stable Diffusion 1.5 at 512 px with a method as the paper runs it; one GPU per concept.
+
+    Args:
+        method: name of the personalization method.
+        recipe: a named recipe of the method; None takes its defaults.
+
+    Raises:
+        InvalidInput: the method cannot be loaded.
+    """
     budget = _usual_budget(method)
     is_inversion = method == TEXTUAL_INVERSION
     return Experiment(
@@ -96,12 +114,12 @@ PRESETS: dict[str, Callable[[str, str | None], Experiment]] = {
 
 
 def load(name: str, method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
-    """Return a preset's experiment.
+    """Return the experiment of a preset.
 
     Args:
         name: of the preset.
-        method: whose usual settings, budget and snapshots are taken.
-        recipe: one of the method's named recipes; it stands in for the preset's own settings of the method.
+        method: name of the personalization method, which determines settings, budget and snapshots.
+        recipe: a named recipe of the method; it replaces the preset's own settings of the method.
 
     Raises:
         InvalidInput: there is no such preset, or the method cannot be loaded.

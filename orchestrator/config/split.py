@@ -1,4 +1,4 @@
-"""Which concepts tune and which test."""
+"""Divides concepts into those on which a setting is tuned and those on which it is tested."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,35 +11,35 @@ from trainables.miniature.entries import TUNING
 from trainables.settings import MINIATURE
 from trainables.text import did_you_mean
 
-#: Unless told otherwise, half of the concepts tune, but at most as many as in the paper.
+#: By default half of the concepts tune, but at most as many as in the paper.
 MOST_TUNING = 4
 
 
 @dataclass(frozen=True)
 class Split:
-    """The concepts on which a setting is chosen, and those on which it is proved."""
+    """The concepts on which a setting is tuned, and those on which it is tested."""
 
     tuning: tuple[Concept, ...]
     test: tuple[Concept, ...]
 
     @property
     def all(self) -> tuple[Concept, ...]:
-        """Every concept once, by name."""
+        """The concepts of both sides, without repeats, sorted by name."""
         return tuple(sorted(dict.fromkeys(self.tuning + self.test), key=lambda concept: concept.name))
 
     @property
     def is_shared(self) -> bool:
-        """Whether the same concepts tune and test, so that the test proves nothing new."""
+        """Whether the same concepts tune and test; the test then says nothing about other concepts."""
         return self.tuning == self.test
 
 
 def split_concepts(experiment: Experiment, concepts: Sequence[Concept]) -> Split:
-    """Divide concepts into those that tune and those that test; see `ConceptSettings.tuning`.
+    """Divide concepts into tuning and test concepts; see `ConceptSettings.tuning`.
 
-    A single concept serves both.
+    If every concept is chosen for tuning, as a single concept always is, the same concepts also test.
 
     Raises:
-        InvalidInput: a name is unknown, or too few concepts are left.
+        InvalidInput: a name is unknown, or there are fewer concepts than asked for.
     """
     choice = experiment.concepts.tuning
     names = [concept.name for concept in concepts]
@@ -57,15 +57,15 @@ def split_concepts(experiment: Experiment, concepts: Sequence[Concept]) -> Split
 
 
 def meant_for_tuning(names: Sequence[str]) -> list[str]:
-    """Return those of some concepts that the miniature sets aside for tuning."""
+    """Return the names that the miniature sets aside for tuning, in the given order."""
     return [name for name in names if name in TUNING]
 
 
 def choose_tuning(names: Sequence[str], count: int, seed: int) -> list[str]:
-    """Choose so many of some concepts, in an order that depends on names and seed alone: a further one moves none.
+    """Choose `count` concepts by an order that depends only on names and seed; a further concept moves no other.
 
     Raises:
-        InvalidInput: there are fewer, or none is asked for.
+        InvalidInput: the count is below 1 or above the number of concepts.
     """
     if not 1 <= count <= len(names):
         raise InvalidInput(f"concepts.tuning must lie between 1 and {len(names)} concepts, got {count}")
@@ -73,7 +73,7 @@ def choose_tuning(names: Sequence[str], count: int, seed: int) -> list[str]:
 
 
 def pick(concepts: Sequence[Concept], names: Sequence[str]) -> list[Concept]:
-    """Return the concepts with some names, sorted by name.
+    """Return the concepts with the given names, sorted by name.
 
     Raises:
         InvalidInput: a name is unknown, or none is given.
@@ -83,10 +83,10 @@ def pick(concepts: Sequence[Concept], names: Sequence[str]) -> list[Concept]:
 
 
 def check_names(names: Sequence[str], choices: Sequence[str]) -> list[str]:
-    """Return the names, sorted and once each.
+    """Return the names of concepts, sorted and without repeats.
 
     Raises:
-        InvalidInput: a name is no choice, or none is given.
+        InvalidInput: a name is not among the choices, or none is given.
     """
     for name in names:
         if name not in choices:

@@ -1,4 +1,4 @@
-"""YAML as people write numbers: 1e-4 is one, as in YAML 1.2; PyYAML follows 1.1, where it is text."""
+"""YAML in which 1e-4 is a number, as in YAML 1.2; PyYAML follows YAML 1.1, where it is text."""
 
 import re
 
@@ -6,11 +6,11 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe: it makes plain values alone."""
+    """Safe: it makes nothing but plain values."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts into quotes what the loader would take for a number."""
+    """Quotes text that the loader would take for a number."""
 
 
 FLOAT = (
@@ -29,14 +29,14 @@ for _kind in (_Loader, _Dumper):
 
 
 def load(text: str) -> object:
-    """Read YAML.
+    """Read YAML as plain values: dictionaries, lists, text, numbers, dates, booleans and None.
 
     Raises:
-        yaml.YAMLError: it is none.
+        yaml.YAMLError: the text is not valid YAML.
     """
     return yaml.load(text, Loader=_Loader)
 
 
 def dump(values: object) -> str:
-    """Write YAML that `load` reads as it was."""
+    """Write plain values as YAML, keys in their order, so that `load` returns equal values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

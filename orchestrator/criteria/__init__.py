@@ -58,11 +58,11 @@ def load(name: str, **params: object) -> Criterion:
         DVAR(window=310, threshold=0.15)
 
     Args:
-        name: one of `names()`, or "module:Class".
-        params: arguments of its class.
+        name: a name among `names()`, or "module:Class".
+        params: arguments of the class.
 
     Raises:
-        InvalidInput: the name or a parameter is unknown, a parameter is missing, or a value is refused.
+        InvalidInput: the name or a parameter is unknown, a parameter is missing, or the class refuses a value.
     """
     kind: type[Criterion] = plugins.CRITERIA.load(name, Criterion)
     _check_names(kind, params)

@@ -16,7 +16,7 @@ Booleans = NDArray[np.bool_]
 L_DET = "l_det"
 TRAIN_IMAGE = "train_clip_image"
 
-#: Beyond this distance from the first value squares come near the largest float64, 1.8e308.
+#: Beyond this distance from the first value, squares approach the largest float64, 1.8e308.
 MAX_DISTANCE = 1e150
 
 
@@ -24,7 +24,7 @@ class Condition(Protocol):
     """A criterion's condition on a series that grows value by value; can be pickled at any point."""
 
     def update(self, value: float) -> bool:
-        """Take the next value, finite where the criterion looks at it; return whether the condition holds now."""
+        """Process the next value, finite where the criterion looks at it; return whether the condition holds now."""
 
 
 class OnlineCriterion:
@@ -45,7 +45,7 @@ class OnlineCriterion:
         self._condition, self._every, self._count, self._has_fired = condition, every, 0, False
 
     def update(self, value: float) -> bool:
-        """Take the next value; return whether the criterion has fired, now or before.
+        """Process the next value; return whether the criterion has fired, now or before.
 
         Raises:
             ValueError: the criterion looks at the value, which is not finite; the message names its 1-based position.
@@ -60,9 +60,9 @@ class OnlineCriterion:
 class Criterion(ABC):
     """Decides, from a series alone, when training is done: as soon as its condition holds.
 
-    Criteria are frozen dataclasses: equal settings are equal, and `repr` is their label. A criterion implements
-    `holds`, over a whole series at once, and `condition`, value by value in constant time; the two agree on every
-    series to the last bit.
+    Criteria are frozen dataclasses: equal settings make equal criteria, and `repr` is their label. A criterion
+    implements `holds`, over a whole series at once, and `condition`, value by value in constant time; the two agree on
+    every series to the last bit.
 
     Attributes:
         series: what it watches: "l_det" (a value per step), a quality such as "train_clip_image" (a value per
@@ -102,7 +102,7 @@ class Criterion(ABC):
         return int(stops[0]) + 1 if stops.size else None
 
     def online(self) -> OnlineCriterion:
-        """Return a fresh object that decides value by value, in constant time each."""
+        """Return a fresh object that decides value by value, each in constant time."""
         return OnlineCriterion(self.condition(), self._looks_every)
 
     @property
@@ -143,7 +143,7 @@ def as_series(values: ArrayLike, every: int | None = 1) -> Floats:
 
 
 def check_finite(value: float, position: int) -> None:
-    """Refuse NaN and infinities.
+    """Check that a value is neither NaN nor infinite.
 
     Args:
         value: of a series.

@@ -11,7 +11,7 @@ from orchestrator.criteria.base import TRAIN_IMAGE, Booleans, Condition, Criteri
 
 @dataclass(frozen=True)
 class ClipScore(Criterion):
-    """Stops when the CLIP score of samples has not improved for more than `patience` snapshots in a row.
+    """Stops when the CLIP score of samples has not improved for more than `patience` consecutive snapshots.
 
     The first score is an improvement, and so is each score that exceeds the last improvement by more than
     `min_improvement`. The snapshot with the best score is kept, not the last.
@@ -25,7 +25,7 @@ class ClipScore(Criterion):
         min_improvement: by which a score must exceed the last improvement, at least 0.
 
     Raises:
-        ValueError: patience or min_improvement is out of range, or not a number.
+        ValueError: `patience` or `min_improvement` is out of range, or not a number.
     """
 
     series: ClassVar[str | None] = TRAIN_IMAGE
@@ -47,7 +47,7 @@ class ClipScore(Criterion):
         return np.array([condition.update(value) for value in values.tolist()], dtype=bool)
 
     def condition(self) -> Condition:
-        """Return a fresh `PatienceCondition`."""
+        """Return a fresh `PatienceCondition` with this patience and improvement."""
         return PatienceCondition(self.patience, self.min_improvement)
 
 
@@ -64,7 +64,7 @@ class PatienceCondition:
         self._count, self._failures, self._best = 0, 0, -float("inf")
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`."""
+        """Process the next value; see `Condition.update`."""
         value = float(value)
         self._count += 1
         check_finite(value, self._count)

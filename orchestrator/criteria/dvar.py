@@ -59,7 +59,7 @@ class DVAR(Criterion):
     relative: bool = False
 
     def __post_init__(self) -> None:
-        # NumPy's numbers become plain ones, so that `repr` is the same whoever made the criterion.
+        # NumPy numbers become plain numbers, so that `repr` does not depend on who made the criterion.
         object.__setattr__(self, "window", check_window(self.window))
         object.__setattr__(self, "threshold", _check_threshold(self.threshold))
         object.__setattr__(self, "stride", check_count("stride", self.stride))
@@ -75,7 +75,7 @@ class DVAR(Criterion):
 
     @property
     def window_in_evaluations(self) -> int:
-        """Evaluations of L_det in the window."""
+        """Number of evaluations of L_det in the window: the nearest whole number, halves rounded up."""
         return (2 * self.window + self.stride) // (2 * self.stride)
 
     def __repr__(self) -> str:
@@ -96,7 +96,7 @@ class DVAR(Criterion):
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh `VarianceCondition`, every `stride`-th value of which counts."""
+        """Return a fresh `VarianceCondition`, which sees every `stride`-th value."""
         condition = VarianceCondition(self.window_in_evaluations, self.threshold)
         return condition if self.stride == 1 else Strided(condition, self.stride)
 
@@ -106,7 +106,7 @@ def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Float
 
     Args:
         values: the whole series, shape (values,), finite.
-        windows: in values, at least 2 each.
+        windows: in values, each at least 2.
 
     Yields:
         Ratios from value N + 1 on, shape (values - window,), infinite where all values so far are equal; empty for a
@@ -128,7 +128,7 @@ def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Float
 
 
 def first_stops(values: ArrayLike, windows: Sequence[int], thresholds: Sequence[float]) -> NDArray[np.int64]:
-    """Return where DVAR stops for every pair of a window and a threshold, exactly as `DVAR.first_stop` says.
+    """Return where DVAR stops for every pair of a window and a threshold, exactly as `DVAR.first_stop` does.
 
     The running minimum of the ratios falls, so bisection finds all thresholds in it: linear in the number of values for
     each window, whatever the number of thresholds.
@@ -140,7 +140,7 @@ def first_stops(values: ArrayLike, windows: Sequence[int], thresholds: Sequence[
 
     Args:
         values: the whole series, shape (values,), finite.
-        windows: N, in steps, at least 2 each.
+        windows: N, in steps, each at least 2.
         thresholds: alpha, each strictly between 0 and 1.
 
     Returns:
@@ -168,7 +168,7 @@ def _check_threshold(threshold: object) -> float:
 
 
 class VarianceCondition:
-    """DVAR's condition value by value: constant time each, memory for N + 1 pairs of sums.
+    """DVAR's condition value by value, each in constant time, with memory for N + 1 pairs of sums.
 
     Args:
         window: N, in values, valid as in `DVAR`.
@@ -177,10 +177,10 @@ class VarianceCondition:
 
     def __init__(self, window: int, threshold: float) -> None:
         self._window, self._threshold, self._distances = window, threshold, Distances()
-        self._sums = deque([(0.0, 0.0)], maxlen=window + 1)  # the last is of all values, the first of all but N
+        self._sums = deque([(0.0, 0.0)], maxlen=window + 1)  # the last covers all values, the first all but the last N
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`.
+        """Process the next value; see `Condition.update`.
 
         Raises:
             ValueError: it is not finite, or lies more than 1e150 from the first.

@@ -39,7 +39,7 @@ class EMA(Criterion):
         threshold: of the relative change, above 0.
 
     Raises:
-        ValueError: window or threshold is out of range, or not a number.
+        ValueError: `window` or `threshold` is out of range, or not a number.
     """
 
     series: ClassVar[str | None] = L_DET
@@ -60,12 +60,12 @@ class EMA(Criterion):
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh `EMACondition`."""
+        """Return a fresh `EMACondition` with this window and threshold."""
         return EMACondition(self.window, self.threshold)
 
 
 def _averages(values: Iterable[float]) -> Iterator[float]:
-    # A recurrence: one pass in plain Python rounds as the online form does, and serves every window and threshold.
+    # A recurrence: a pass in plain Python rounds like the online form, and serves every window and threshold.
     return accumulate(values, _next)
 
 
@@ -86,7 +86,7 @@ class EMACondition:
         self._averages: deque[float] = deque(maxlen=window + 1)
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`."""
+        """Process the next value; see `Condition.update`."""
         value = float(value)
         self._count += 1
         check_finite(value, self._count)

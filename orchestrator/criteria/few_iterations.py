@@ -11,7 +11,7 @@ from orchestrator.criteria.never import CountCondition
 
 @dataclass(frozen=True)
 class FewIterations(Criterion):
-    """Stops after a fixed number of steps, whatever happens; L_det need not be evaluated.
+    """Stops after a fixed number of steps, whatever the loss; L_det need not be evaluated.
 
     The paper takes the mean, or the maximum, of the steps that CLIP-s needed on all concepts, which nobody knows
     beforehand.
@@ -39,5 +39,5 @@ class FewIterations(Criterion):
         return np.arange(1, len(values) + 1) >= self.steps
 
     def condition(self) -> Condition:
-        """Return a fresh `CountCondition`."""
+        """Return a fresh `CountCondition` that holds from value number `steps` on."""
         return CountCondition(self.steps)

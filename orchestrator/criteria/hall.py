@@ -34,7 +34,7 @@ class Hall(Criterion):
         threshold: for the range over the mean, above 0.
 
     Raises:
-        ValueError: window or threshold is out of range, or not a number.
+        ValueError: `window` or `threshold` is out of range, or not a number.
     """
 
     series: ClassVar[str | None] = L_DET
@@ -64,12 +64,12 @@ class Hall(Criterion):
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh `HallCondition`."""
+        """Return a fresh `HallCondition` with this window and threshold."""
         return HallCondition(self.window, self.threshold)
 
 
 def rolling_max(values: Floats, window: int) -> Floats:
-    """Return the maximum of every `window` values in a row, shape (values - window + 1,).
+    """Return the maximum of every `window` consecutive values, shape (values - window + 1,).
 
     The series is cut into blocks of the window's length, each with running maxima from both ends: every window is the
     end of a block and the beginning of the next (van Herk, 1992).
@@ -88,7 +88,7 @@ def rolling_max(values: Floats, window: int) -> Floats:
 
 
 class HallCondition:
-    """Hall's condition value by value, with memory for n + 1 values; constant time each on average.
+    """Hall's condition value by value, each in amortized constant time, with memory for n + 1 values.
 
     Args:
         window: n, valid as in `Hall`.
@@ -103,7 +103,7 @@ class HallCondition:
         self._lowest: deque[tuple[int, float]] = deque()
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`.
+        """Process the next value; see `Condition.update`.
 
         Raises:
             ValueError: it is not finite, or lies more than 1e150 from the first.
@@ -123,7 +123,7 @@ class HallCondition:
 
 
 def _push(peaks: deque[tuple[int, float]], count: int, value: float, window: int) -> None:
-    """Take a value into a queue whose head is the highest of the last `window` values."""
+    """Add a value to a queue whose head is the highest of the last `window` values."""
     while peaks and peaks[-1][1] <= value:
         peaks.pop()
     peaks.append((count, value))

@@ -39,6 +39,6 @@ class CountCondition:
         self._least, self._count = least, 0
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`."""
+        """Count the next value, whatever it is; see `Condition.update`."""
         self._count += 1
         return self._least is not None and self._count >= self._least

@@ -35,7 +35,7 @@ class Trend(Criterion):
         threshold: of the slope, in loss per step, above 0.
 
     Raises:
-        ValueError: window or threshold is out of range, or not a number.
+        ValueError: `window` or `threshold` is out of range, or not a number.
     """
 
     series: ClassVar[str | None] = L_DET
@@ -66,17 +66,17 @@ class Trend(Criterion):
         return held
 
     def condition(self) -> Condition:
-        """Return a fresh `TrendCondition`."""
+        """Return a fresh `TrendCondition` with this window and threshold."""
         return TrendCondition(self.window, self.threshold)
 
 
 def _spread(window: int) -> float:
-    """Return the sum of the squared distances of the window's steps from their middle."""
+    """Return the sum of squared distances of the window's steps from their middle."""
     return window * (window * window - 1) / 12
 
 
 class TrendCondition:
-    """Trend's condition value by value: constant time each, memory for n + 1 pairs of sums.
+    """Trend's condition value by value, each in constant time, with memory for n + 1 pairs of sums.
 
     Args:
         window: n, valid as in `Trend`.
@@ -88,7 +88,7 @@ class TrendCondition:
         self._sums = deque([(0.0, 0.0)], maxlen=window + 1)
 
     def update(self, value: float) -> bool:
-        """Take the next value; see `Condition.update`.
+        """Process the next value; see `Condition.update`.
 
         Raises:
             ValueError: it is not finite, or lies more than 1e150 from the first.

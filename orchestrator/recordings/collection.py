@@ -1,4 +1,4 @@
-"""Recordings as a collection, wherever they are: a storage, a pack, or the ones that come with the program."""
+"""Collections of recordings, wherever they are: in a storage, in a pack, or shipped with the program."""
 
 import tempfile
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ FOLDER = "recordings"
 
 
 def open_store(place: str) -> RecordingStore:
-    """Return the store of full-length recordings below a storage's folder or URL."""
+    """Return the store of full-length recordings in a storage, given as a folder or URL."""
     return RecordingStore(Storage(place).at(FOLDER).url)
 
 
 def read_place(place: str) -> list[Recording]:
-    """Read every complete recording of a place, by concept and key.
+    """Read every complete recording of a place, sorted by concept and key.
 
     Args:
-        place: "builtin", a pack's file, or a storage's folder or URL.
+        place: "builtin", a pack file, or the folder or URL of a storage.
 
     Raises:
-        InvalidInput: there is none, or one is damaged.
+        InvalidInput: there is no complete recording, or a recording is damaged.
     """
     if place == BUILTIN:
         return [recording for pack in _builtin_packs() for recording in read_pack(pack)]
@@ -59,15 +59,15 @@ def _builtin_packs() -> list[Path]:
     folder = Path(str(files("orchestrator") / "builtin"))
     packs = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
     if not packs:
-        raise InvalidInput("this version of the program comes without recordings; give a pack's file or a storage")
+        raise InvalidInput("this version of the program comes without recordings; give a pack file or a storage")
     return packs
 
 
 def pick(recordings: Sequence[Recording], keys: Sequence[str]) -> list[Recording]:
-    """Return the recordings that are named by the beginning of their key, or by their concept.
+    """Return the recordings whose concept, or the beginning of whose key, is among `keys`.
 
     Raises:
-        InvalidInput: a name fits none.
+        InvalidInput: a name matches no recording.
     """
     picked: dict[str, Recording] = {}
     for name in keys:
@@ -79,32 +79,35 @@ def pick(recordings: Sequence[Recording], keys: Sequence[str]) -> list[Recording
 
 
 def for_tuning(experiment: Experiment, place: str) -> list[Recording]:
-    """Return the recordings of the experiment's method that tune: those of `concepts.tuning`, or what is meant for it.
+    """Return the recordings of the experiment's method and tuning concepts; see `split` for which concepts tune.
 
     Raises:
-        InvalidInput: there is none of the method, it is there on several base models of which none is the experiment's,
-            or a concept has none.
+        InvalidInput: the method has no recording, has recordings on several base models but none on the experiment's,
+            or a concept has no recording.
     """
     method, base = experiment.method.name, experiment.base_model.id
     groups = by_method(read_place(place), place, [method])
     group = groups.get(_label(method, base)) if len(groups) > 1 else next(iter(groups.values()))
     if group is None:
         raise InvalidInput(
-            f"{place} has recordings of {', '.join(groups)}, and not of {method} on {base}; choose with --base-model"
+            f"{place} has recordings of {', '.join(groups)}, but not of {method} on {base}; choose with --base-model"
         )
     return split(group, experiment.concepts.tuning, experiment.seed)[0]
 
 
 def by_method(recordings: Sequence[Recording], place: str, names: Sequence[str] | None = None) -> Recordings:
-    """Return recordings by method, and by base model where a method is there on several.
+    """Group recordings by method, and by base model if a method has recordings on several.
 
     Args:
         recordings: of any methods and models.
         place: where they are, for messages.
-        names: of the methods wanted, in order; None wants all.
+        names: of the methods to return, in order; None returns all.
+
+    Returns:
+        Recordings by method, or by "METHOD on MODEL".
 
     Raises:
-        InvalidInput: there is none of a method.
+        InvalidInput: a method has no recording.
     """
     by_base: dict[str, dict[str, list[Recording]]] = {}
     for recording in recordings:
@@ -127,15 +130,15 @@ def _label(method: str, base: str) -> str:
 def split(
     recordings: Sequence[Recording], wanted: Sequence[str] | int | None, seed: int = 0
 ) -> tuple[list[Recording], list[Recording]]:
-    """Divide recordings of one method into those of the concepts that tune, and the others.
+    """Divide the recordings of a method into those of the tuning concepts, and the others.
 
     Args:
-        recordings: at least one.
-        wanted: names of the concepts that tune, or how many; None takes the miniature's own, else all.
-        seed: of the order in which so many are taken, as `config.split` does.
+        recordings: of a single method, at least one.
+        wanted: names or number of the tuning concepts; None takes those that the miniature sets aside, else all.
+        seed: of the choice if a number is given, as in `config.split`.
 
     Raises:
-        InvalidInput: a name fits no recording, or there are fewer concepts.
+        InvalidInput: a name matches no recording, or there are fewer concepts than asked for.
     """
     names = sorted({recording.concept for recording in recordings})
     if isinstance(wanted, int):
@@ -147,7 +150,7 @@ def split(
 
 
 def take_in(recordings: Sequence[Recording], place: str) -> int:
-    """Write recordings into a storage, without samples and adapters; return how many were not there yet.
+    """Write recordings, without samples and adapters, into a storage; return the number of new recordings.
 
     Raises:
         InvalidInput: the storage cannot be written, or has an unfinished recording of the same run.

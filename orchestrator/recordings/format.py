@@ -1,12 +1,12 @@
-"""The files of one recording: what they are called, how they are encoded, and how damage shows.
+"""The files of a recording: their names, how they are encoded, and how damage is detected.
 
     <concept>-<key>/
         manifest.json     format version, key and identity; written once
-        facts.json        what was known once the training was set up
-        status.json       state, reason, counts, the writer; once ended, the hashes of the files below
+        facts.json        facts of the training once it is set up: fixed inputs, device, versions
+        status.json       state, reason, counts, the writer; once ended, hashes of facts, steps and quality
         steps.parquet     step, l_det, train_loss, grad_norm, seconds, l_det_seconds, input_0, input_1, ...
-        quality.parquet   step, seconds, files, score_<measure>, ..., seconds_<samples>, ...
-        snapshots/step-000100/   adapter and samples of a snapshot, as its row in quality.parquet lists them
+        quality.parquet   step, seconds, files, score_<metric>, ..., seconds_<samples>, ...
+        snapshots/step-000100/   adapter and samples of a snapshot; its row in quality.parquet lists the files
         traceback.txt     of a failed run
         checkpoint.json   step, folder and files of the newest checkpoint
         checkpoint/step-000100-<8 hex digits>/
@@ -46,13 +46,15 @@ QualityRow = JsonDict
 
 @dataclass(frozen=True)
 class Status:
-    """How far a recording is.
+    """The state and progress of a recording.
 
     Attributes:
-        steps: rows that the steps table holds at least.
-        snapshots: rows that the quality table holds at least.
+        state: see `recording.State`.
+        reason: why it ended; empty while it runs.
+        steps: least number of rows in the steps table; exact once the recording has ended.
+        snapshots: least number of rows in the quality table; exact once the recording has ended.
         writer: token of the process that writes it.
-        sha256: file name to hash, of an ended recording only.
+        sha256: file name to hash; empty while the recording runs.
     """
 
     state: State
@@ -65,7 +67,13 @@ class Status:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where the newest checkpoint lies: its step, its folder, and the sizes of its files in bytes."""
+    """The place of the newest checkpoint.
+
+    Attributes:
+        step: optimizer steps done.
+        folder: relative to the recording's.
+        files: relative name to size in bytes.
+    """
 
     step: int
     folder: str
@@ -74,9 +82,12 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Contents:
-    """Everything of a recording but its snapshots and its checkpoint.
+    """Everything in a recording except the files of its snapshots and its checkpoint.
 
     Attributes:
+        identity: what determines the run.
+        facts: the content of facts.json.
+        status: the content of status.json.
         values: the steps table without its first column, shape (steps, 5 + inputs); see `VALUES`.
         quality: rows of the quality table as they are stored.
     """
@@ -88,7 +99,7 @@ class Contents:
     quality: Sequence[QualityRow]
 
     def recording(self) -> Recording:
-        """Return the contents as a reader wants them."""
+        """Return the contents as a `Recording`, whose columns are arrays by name."""
         columns = {name: self.values[:, index].copy() for index, name in enumerate(VALUES)}
         return Recording(
             identity=self.identity,
@@ -114,28 +125,33 @@ def _quality(rows: Sequence[QualityRow]) -> Quality:
 
 
 def folder_name(identity: RunIdentity) -> str:
-    """Return the name of the folder that holds the recording of `identity`."""
+    """Return the name of the folder for the recording of a run: its concept's slug and its key."""
     return f"{slug(identity.concept)}-{identity.key}"
 
 
 def slug(name: str) -> str:
-    """Make any name a harmless part of a path: letters, digits, '.', '_', '-', at most 60, no leading '.' or '-'."""
+    """Turn any name into a safe part of a path.
+
+    Returns:
+        At most 60 of letters, digits, '.', '_' and '-', without a leading or trailing '.' or '-'; "concept" if nothing
+        else is left.
+    """
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_name).strip(".-")[:_SLUG_LENGTH].rstrip(".-") or "concept"
 
 
 def snapshot_name(step: int) -> str:
-    """Return the folder of the snapshot that was taken after `step` optimizer steps."""
+    """Return the relative folder of the snapshot that was taken after `step` optimizer steps."""
     return f"snapshots/step-{step:06d}"
 
 
 def sha256(data: bytes) -> str:
-    """Return the hash of `data`, hexadecimal."""
+    """Return the SHA-256 of `data` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def damaged(files: Files, name: str, what: str) -> InvalidInput:
-    """Return the error for a file of the recording at `files` that cannot be used."""
+    """Return the error for an unusable file of the recording at `files`, with the reason and the remedy."""
     return InvalidInput(f"{files.url}/{name} is damaged: {what}; delete the folder {files.url} and record again")
 
 
@@ -143,22 +159,26 @@ def damaged(files: Files, name: str, what: str) -> InvalidInput:
 
 
 def encode_json(fields: JsonObject) -> bytes:
-    """Encode plain JSON; a number that is not finite is a ValueError, because JSON has no form for it."""
+    """Encode plain JSON.
+
+    Raises:
+        ValueError: a number is not finite, for which JSON has no form.
+    """
     return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode()
 
 
 def encode_manifest(identity: RunIdentity) -> bytes:
-    """Encode what determines the run."""
+    """Encode a manifest: the format's version, the key, and what determines the run."""
     return encode_json({"format": FORMAT, "key": identity.key, "identity": identity.to_json()})
 
 
 def encode_record(record: Status | Checkpoint) -> bytes:
-    """Encode a status or a checkpoint's place."""
+    """Encode a status, or the place of a checkpoint, as JSON."""
     return encode_json(asdict(record))
 
 
 def encode_steps(values: Floats) -> bytes:
-    """Encode the steps table; `values` has the shape (steps, 5 + inputs), row k-1 being step k."""
+    """Encode the steps table; `values` has the shape (steps, 5 + inputs), and its row k-1 holds step k."""
     schema = _steps_schema(values.shape[1] - len(VALUES))
     numbers = pa.array(np.arange(1, len(values) + 1, dtype=np.int64))
     columns = [pa.array(np.ascontiguousarray(column)) for column in values.T]
@@ -166,21 +186,28 @@ def encode_steps(values: Floats) -> bytes:
 
 
 def encode_quality(rows: Sequence[QualityRow]) -> bytes:
-    """Encode the quality table; all rows have the same measures."""
+    """Encode the quality table; all rows must have the same metrics."""
     return _encode_table(pa.Table.from_pylist(list(rows), schema=_quality_schema(list(rows[0]) if rows else [])))
 
 
 def quality_row(
     step: int, scores: Mapping[str, float], seconds: Mapping[str, float], files: Mapping[str, int]
 ) -> QualityRow:
-    """Return a row as the quality table stores it."""
+    """Return a snapshot's row as the quality table stores it.
+
+    Args:
+        step: optimizer steps done.
+        scores: metric to score.
+        seconds: samples to the time that drawing and scoring them took.
+        files: relative name to size in bytes.
+    """
     columns = {f"{_SCORE}{measure}": float(score) for measure, score in sorted(scores.items())}
     columns |= {f"{_SECONDS}{samples}": float(value) for samples, value in sorted(seconds.items())}
     return {"step": step, "seconds": float(sum(seconds.values())), "files": encode_json(files).decode(), **columns}
 
 
 def measures_of(row: QualityRow) -> list[str]:
-    """Return the measures that a row of the quality table holds."""
+    """Return the names of the metrics in a row of the quality table."""
     return _with_prefix(row, _SCORE)
 
 
@@ -190,7 +217,7 @@ def _with_prefix(row: QualityRow, prefix: str) -> list[str]:
 
 def _encode_table(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    # A dictionary would merge NaNs of different bits; what is read back must be what was measured, bit for bit.
+    # A dictionary would merge NaNs with different bits; what is read must equal what was measured, bit for bit.
     pq.write_table(table, sink, use_dictionary=False, write_page_checksum=True)
     return cast(bytes, sink.getvalue().to_pybytes())
 
@@ -214,10 +241,10 @@ def _column(name: str, kind: pa.DataType) -> pa.Field:
 
 
 def decode(files: Files, name: str, decoder: Callable[[bytes], T], data: bytes) -> T:
-    """Decode the bytes of the file `name`.
+    """Decode the bytes of the file `name` with `decoder`.
 
     Raises:
-        InvalidInput: it is damaged; the message names it and the remedy.
+        InvalidInput: the file is damaged; the message names it and the remedy.
     """
     try:
         return decoder(data)
@@ -226,7 +253,11 @@ def decode(files: Files, name: str, decoder: Callable[[bytes], T], data: bytes) 
 
 
 def decode_json(data: bytes) -> JsonDict:
-    """Decode a JSON object."""
+    """Decode a JSON object, strictly: NaN and Infinity are refused.
+
+    Raises:
+        ValueError: it is not JSON, or not an object.
+    """
     fields = json.loads(data, parse_constant=_refuse_constant)
     if not isinstance(fields, dict):
         raise ValueError("it holds no JSON object")
@@ -234,21 +265,29 @@ def decode_json(data: bytes) -> JsonDict:
 
 
 def decode_identity(data: bytes) -> RunIdentity:
-    """Decode a manifest and return its identity, which must be what the key was computed from."""
+    """Decode a manifest and return its identity, from which its key must follow.
+
+    Raises:
+        ValueError: it is not a manifest, of another format, or its key belongs to another identity.
+    """
     fields = decode_json(data)
     if fields.get("format") != FORMAT:
-        raise ValueError(f"its format is {fields.get('format')!r}, this version of the program reads {FORMAT}")
+        raise ValueError(f"its format is {fields.get('format')!r}, but this version of the program reads {FORMAT}")
     identity = RunIdentity(_field(fields, "identity", dict))
     if fields.get("key") != identity.key:
-        raise ValueError(f"its key is {fields.get('key')!r}, its identity has the key {identity.key!r}")
+        raise ValueError(f"its key is {fields.get('key')!r}, but its identity has the key {identity.key!r}")
     return identity
 
 
 def decode_status(data: bytes) -> Status:
-    """Decode a status."""
+    """Decode status.json and check the type of every field.
+
+    Raises:
+        ValueError: a field is missing or has another type, or the state is unknown.
+    """
     fields = decode_json(data)
     if fields.get("state") not in get_args(State):
-        raise ValueError(f"its state is {fields.get('state')!r}, known are {', '.join(get_args(State))}")
+        raise ValueError(f"its state is {fields.get('state')!r}, but should be in: {', '.join(get_args(State))}")
     return Status(
         state=fields["state"],
         reason=_field(fields, "reason", str),
@@ -260,7 +299,11 @@ def decode_status(data: bytes) -> Status:
 
 
 def decode_checkpoint(data: bytes) -> Checkpoint:
-    """Decode where the newest checkpoint lies."""
+    """Decode the place of the newest checkpoint.
+
+    Raises:
+        ValueError: a field is missing or has another type, or a name is unsafe.
+    """
     fields = decode_json(data)
     folder = _field(fields, "folder", str)
     check_name(folder)
@@ -268,14 +311,22 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
 
 
 def decode_sizes(fields: JsonObject) -> dict[str, int]:
-    """Check a mapping of relative file names to sizes in bytes."""
+    """Check and return a mapping of relative file names to sizes in bytes.
+
+    Raises:
+        ValueError: a name is unsafe, or a size is not a whole number.
+    """
     for name in fields:
         check_name(name)
     return {name: _field(fields, name, int) for name in fields}
 
 
 def decode_steps(data: bytes) -> Floats:
-    """Decode the steps table into the shape (steps, 5 + inputs)."""
+    """Decode the steps table into an array of shape (steps, 5 + inputs).
+
+    Raises:
+        ValueError: the table is damaged, has other columns, or its steps are not numbered from 1.
+    """
     table = _decode_table(data)
     _check_schema(table, _steps_schema(max(0, table.num_columns - 1 - len(VALUES))))
     steps, *columns = (column.to_numpy() for column in table.columns)
@@ -285,7 +336,11 @@ def decode_steps(data: bytes) -> Floats:
 
 
 def decode_quality(data: bytes) -> list[QualityRow]:
-    """Decode the quality table into its rows."""
+    """Decode the quality table into its rows.
+
+    Raises:
+        ValueError: the table is damaged, has other columns, or its steps do not ascend.
+    """
     table = _decode_table(data)
     _check_schema(table, _quality_schema(table.column_names))
     rows = cast(list[QualityRow], table.to_pylist())
@@ -298,7 +353,7 @@ def decode_quality(data: bytes) -> list[QualityRow]:
 
 
 def snapshot_files(row: QualityRow) -> dict[str, int]:
-    """Return the files of a snapshot and their sizes in bytes."""
+    """Return the relative names of a snapshot's files, with their sizes in bytes."""
     return decode_sizes(decode_json(row["files"].encode()))
 
 
@@ -321,7 +376,7 @@ def _describe(schema: pa.Schema) -> str:
 def _field(fields: JsonObject, name: str, kind: type) -> Any:
     value = fields.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{name!r} should be of the type {kind.__name__}, it is {value!r}")
+        raise ValueError(f"{name!r} should be of the type {kind.__name__}, but is {value!r}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What determines a run, and the key that is computed from it."""
+"""The identity of a run: everything that determines it, and the key that is computed from that."""
 
 import hashlib
 import json
@@ -12,8 +12,8 @@ from trainables.types import JsonDict, JsonObject
 class RunIdentity:
     """Everything that determines a run: model, method, concept, seed, budget and settings.
 
-    Two identities are equal when their keys are. Files of older versions and of other programs may lack some of it:
-    only the concept's name and the budget are always there.
+    Two identities are equal if their keys are equal. Files of older versions and of other programs may lack some
+    fields: only the concept's name and the budget are always present.
 
     Args:
         fields: plain JSON, as `Experiment` describes a run and as a manifest holds it.
@@ -32,31 +32,31 @@ class RunIdentity:
         self._fields = dict(fields)
 
     def to_json(self) -> JsonDict:
-        """Return every field as plain JSON; `RunIdentity` of it is equal."""
+        """Return every field as plain JSON, from which `RunIdentity` makes an equal identity."""
         return dict(self._fields)
 
     def with_fields(self, **changes: Any) -> "RunIdentity":
-        """Return the identity of a run that differs in some fields."""
+        """Return the identity of a run that differs in the given fields."""
         return RunIdentity(self._fields | changes)
 
     @cached_property
     def key(self) -> str:
-        """Hash of all fields, 20 hexadecimal digits: names the recording of the run."""
+        """Hash of all fields, 20 hexadecimal digits; it names the recording of the run."""
         return json_hash(self._fields)
 
     @property
     def concept(self) -> str:
-        """Name of the concept."""
+        """Name of the concept that the run learns."""
         return str(self._fields["concept"]["name"])
 
     @property
     def class_noun(self) -> str:
-        """The common word for the concept; empty where it is not known."""
+        """Class noun of the concept, such as "dog"; empty if unknown."""
         return str(self._fields["concept"].get("class_noun", ""))
 
     @property
     def image_count(self) -> int:
-        """Number of the concept's images; 0 where they are not known."""
+        """Number of the concept's images; 0 if unknown."""
         return len(self._fields["concept"].get("images", ()))
 
     @property
@@ -66,23 +66,23 @@ class RunIdentity:
 
     @property
     def seed(self) -> int | None:
-        """Seed of the training; None where it is not known."""
+        """Seed of the training; None if unknown."""
         seed = self._fields.get("seed")
         return None if seed is None else int(seed)
 
     @property
     def method(self) -> str:
-        """Name of the personalization method; empty where it is not known."""
+        """Name of the personalization method; empty if unknown."""
         return str(self._section("method").get("name", ""))
 
     @property
     def base_model(self) -> str:
-        """Id of the base model; empty where it is not known."""
+        """Id of the base model; empty if unknown."""
         return str(self._section("base_model").get("id", ""))
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the base model's files; empty where it is not known."""
+        """Hash of the base model's files; empty if unknown."""
         return str(self._section("base_model").get("fingerprint", ""))
 
     def _section(self, name: str) -> JsonObject:
@@ -100,7 +100,7 @@ class RunIdentity:
 
 
 def json_hash(fields: JsonObject) -> str:
-    """Return a hash of plain JSON, 20 hexadecimal digits: equal for equal content whatever the order of keys.
+    """Return a hash of plain JSON, 20 hexadecimal digits; the order of keys does not matter.
 
     Raises:
         TypeError: a value has no JSON form.

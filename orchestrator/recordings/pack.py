@@ -1,7 +1,7 @@
-"""Packs: many recordings in one small file, to ship, to send and to publish; without checkpoints, samples or adapters.
+"""Packs: many recordings in a single small file, to ship, send and publish; without checkpoints, samples and adapters.
 
-A pack is a Parquet file with a row a recording: what determines the run and its facts as JSON, and its series as lists.
-A compact one holds single precision and no L_det of its own, which is the mean of the fixed inputs' losses.
+A pack is a Parquet file with a row per recording: identity and facts as JSON, and the series as lists. A compact pack
+has single precision and no column for L_det, which is the mean of the fixed inputs' losses.
 """
 
 import hashlib
@@ -25,17 +25,17 @@ SERIES = ("train_loss", "grad_norm", "seconds", "l_det_seconds")
 
 
 def write_pack(recordings: Sequence[Recording], path: Path, *, compact: bool = True) -> None:
-    """Write recordings into one file.
+    """Write recordings into a single file.
 
     Args:
-        recordings: complete ones; one without fixed inputs cannot be compact.
-        path: of the file; its folder exists.
-        compact: whether series are rounded to single precision: a quarter of the size, and stops that are the same but
-            where a variance lies within a millionth of its threshold.
+        recordings: complete recordings; those without fixed inputs cannot be compact.
+        path: of the file; its folder must exist.
+        compact: whether to round series to single precision: a quarter of the size, and the same stops except where a
+            variance lies within a millionth of its threshold.
 
     Raises:
-        InvalidInput: there is no recording, one is not complete, two are of the same run, or the file cannot be
-            written.
+        InvalidInput: there is no recording, a recording is not complete or cannot be compact, two are of the same run,
+            or the file cannot be written.
     """
     if not recordings:
         raise InvalidInput("there are no recordings to pack; make some with `dvar record`")
@@ -63,27 +63,28 @@ def write_pack(recordings: Sequence[Recording], path: Path, *, compact: bool = T
 
 
 def read_pack(path: Path) -> list[Recording]:
-    """Read every recording of a pack, by concept and key.
+    """Read every recording of a pack, sorted by concept and key.
 
     Raises:
-        InvalidInput: the file is missing, damaged, no pack, or of a later format; the message names it.
+        InvalidInput: the file is missing, damaged, not a pack, or of another format; the message names it.
     """
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         about = json.loads(table.schema.metadata[b"pack"])
         if about["format"] != FORMAT:
-            raise InvalidInput(f"{path} has format {about['format']}, this version of the program reads {FORMAT}")
+            raise InvalidInput(f"{path} has format {about['format']}, but this version of the program reads {FORMAT}")
         if about["sha256"] != _digest(table):
             raise InvalidInput(
-                f"{path} is damaged: its content has another hash than the one that it states; get it anew"
+                f"{path} is damaged: its content does not match the hash that it states; get the file again"
             )
         recordings = [_recording(row, path) for row in table.to_pylist()]
     except FileNotFoundError as error:
         raise InvalidInput(f"there is no pack of recordings at {path}") from error
     except InvalidInput:
         raise
-    except Exception as error:  # Arrow raises many kinds; all of them mean: no pack, or a damaged one
-        raise InvalidInput(f"{path} is no pack of recordings, or damaged ({first_line(error)}); get it anew") from error
+    except Exception as error:  # Arrow raises many kinds; each means that the file is damaged or not a pack
+        problem = f"is no pack of recordings, or damaged ({first_line(error)})"
+        raise InvalidInput(f"{path} {problem}; get the file again") from error
     return sorted(recordings, key=lambda recording: (recording.concept, recording.key))
 
 
@@ -96,7 +97,7 @@ def _schema(compact: bool) -> pa.Schema:
 
 
 def _digest(table: pa.Table) -> str:
-    """Hash what the table holds, however it is encoded."""
+    """Hash the content of the table, independent of its encoding."""
     digest = hashlib.sha256()
     for name in table.column_names:
         digest.update(f"{name}\n".encode())
@@ -109,7 +110,9 @@ def _digest(table: pa.Table) -> str:
 def _row(recording: Recording, compact: bool) -> JsonDict:
     steps, quality = recording.steps, recording.quality
     if compact and not steps.input_losses.size:
-        raise InvalidInput(f"recording of {recording.concept!r} ({recording.key}) has no fixed inputs; pack it whole")
+        raise InvalidInput(
+            f"recording of {recording.concept!r} ({recording.key}) has no fixed inputs; pack it with --whole"
+        )
 
     def digits(seconds: Floats) -> list[float]:
         return [round(value, 6) for value in seconds.tolist()] if compact else seconds.tolist()
@@ -128,7 +131,7 @@ def _row(recording: Recording, compact: bool) -> JsonDict:
             }
         ),
         "inputs": steps.input_losses.shape[1],
-        "input_losses": steps.input_losses.T.ravel(),  # one input after the other: neighbours in the file are alike
+        "input_losses": steps.input_losses.T.ravel(),  # input by input: neighbours in the file are similar
     }
     row |= {name: getattr(steps, name) for name in SERIES}
     return row if compact else row | {"l_det": steps.l_det}
@@ -137,7 +140,9 @@ def _row(recording: Recording, compact: bool) -> JsonDict:
 def _recording(row: JsonDict, path: Path) -> Recording:
     identity, quality = RunIdentity(json.loads(row["identity"])), json.loads(row["quality"])
     if identity.key != row["key"]:
-        raise InvalidInput(f"{path} is damaged: recording {row['key']!r} is not the run that it describes; get it anew")
+        raise InvalidInput(
+            f"{path} is damaged: recording {row['key']!r} is not the run that it describes; get the file again"
+        )
     inputs: Floats = np.array(row["input_losses"], dtype=np.float64).reshape(row["inputs"], -1).T
     l_det = inputs.mean(axis=1) if "l_det" not in row else np.array(row["l_det"], dtype=np.float64)
     return Recording(

@@ -1,4 +1,4 @@
-"""Recorder: writes one recording while its training runs; the orchestrator's `trainables.training.sinks.Sink`."""
+"""Recorder: writes a recording while its training runs; the orchestrator's `trainables.training.sinks.Sink`."""
 
 import math
 import time
@@ -21,25 +21,25 @@ from trainables.training.sinks import EndState, StepRow
 from trainables.types import JsonObject
 
 FLUSH_SECONDS = 2.0
-# The table is one file, rewritten at each flush. A flush waits this many times as long as the last one took, so that
-# however long the run and slow the storage, writing takes at most a twentieth of the time.
+# The table is a single file, rewritten at each flush. A flush waits this many times as long as the last flush took, so
+# that writing takes at most a twentieth of the time, however long the run and slow the storage.
 PATIENCE = 20
 
 
 class RecordingConflict(RuntimeError):
-    """Another process has begun to write the same recording."""
+    """Another process has begun to write the same recording; this process must stop."""
 
 
 class Recorder:
-    """Keeps a training's facts in the folder of its recording. Nothing is written before `started`.
+    """Writes what a training reports to the folder of its recording. Nothing is written before `started`.
 
-    Rows are buffered for some seconds: a process that is killed loses those, but never one that a checkpoint or a
+    Rows are buffered for some seconds. A killed process loses buffered rows, but never rows that a checkpoint or a
     snapshot covers, so training repeats exactly what was lost. An unfinished recording is continued.
 
     Args:
         files: the recording's own folder.
         identity: what determines the run.
-        flush_seconds: time for which rows are buffered at least.
+        flush_seconds: minimum time for which rows are buffered.
     """
 
     def __init__(self, files: Files, identity: RunIdentity, flush_seconds: float = FLUSH_SECONDS) -> None:
@@ -56,10 +56,13 @@ class Recorder:
         self._wait = flush_seconds
 
     def started(self, facts: JsonObject) -> None:
-        """Begin, or take up what an earlier process left.
+        """Begin the recording, or continue what an earlier process left.
+
+        Args:
+            facts: of the training: fixed inputs, device, versions.
 
         Raises:
-            InvalidInput: the recording is complete, or damaged.
+            InvalidInput: the recording is complete, stopped or damaged.
         """
         contents = reading.read_contents(self._files)
         if contents is not None:
@@ -67,7 +70,8 @@ class Recorder:
                 raise InvalidInput(f"{self._files.url} is {contents.status.state} already and is never recorded twice")
             self._rows, self._quality = contents.values.tolist(), list(contents.quality)
             self._flushed = len(self._rows)
-            # A failed recording's status holds hashes: they go before any file changes, or a death here is damage.
+            # A failed recording's status has hashes, which must go before any file changes: otherwise a death here
+            # would look like damage.
             self._write_status()
         self._files.remove_leftovers()
         self._files.remove(layout.TRACEBACK)
@@ -77,7 +81,7 @@ class Recorder:
         self._write_status()
 
     def checkpoint_folder(self) -> Path | None:
-        """Return a local folder with the newest checkpoint's files, to be read only, or None.
+        """Return a local, read-only folder with the newest checkpoint's files, or None if there is no checkpoint.
 
         Raises:
             InvalidInput: the checkpoint is damaged.
@@ -88,30 +92,30 @@ class Recorder:
         return self._files.fetch(checkpoint.folder, checkpoint.files)
 
     def resumed(self, step: int) -> None:
-        """Drop every row and snapshot after `step`.
+        """Drop every row and snapshot after `step`, from which training continues.
 
         Raises:
-            InvalidInput: fewer steps than that are recorded.
+            InvalidInput: fewer than `step` steps are recorded.
         """
         if step > len(self._rows):
             raise InvalidInput(
-                f"training goes on after step {step}, but {self._files.url} holds {len(self._rows)} steps; "
+                f"training continues after step {step}, but {self._files.url} holds {len(self._rows)} steps; "
                 "delete that folder and record again"
             )
         self._rows = self._rows[:step]
         self._quality = [row for row in self._quality if row["step"] <= step]
         checkpoint = reading.read_checkpoint(self._files)
-        # The status comes before anything is taken away: a reader that sees less than it counts calls it damage.
+        # The status is written before anything is removed: a reader that sees less than it counts reports damage.
         self._write_status()
         if checkpoint is not None and checkpoint.step > step:
             self._files.remove(layout.CHECKPOINT)
         self._write_tables()
 
     def steps(self, rows: Sequence[StepRow]) -> None:
-        """Append rows.
+        """Append rows, which are buffered until the next flush.
 
         Raises:
-            ValueError: a row does not follow the last one, or has another number of fixed inputs.
+            ValueError: a row does not follow the last step, or has another number of fixed inputs.
         """
         for row in rows:
             self._rows.append(self._values(row))
@@ -128,25 +132,39 @@ class Recorder:
         return values
 
     def snapshot(self, step: int, scores: Mapping[str, float], seconds: Mapping[str, float], files: Path) -> None:
-        """Keep a snapshot's scores and files; all rows up to `step` must have been received."""
+        """Keep a snapshot's scores and files.
+
+        Args:
+            step: optimizer steps done; the rows up to it must have been received.
+            scores: metric to score.
+            seconds: samples to the time that drawing and scoring them took.
+            files: local folder with the adapter and samples.
+
+        Raises:
+            ValueError: `step` is not the last recorded step.
+        """
         self._must_hold(step, "snapshot")
         self._flush()
         sizes = self._files.put_folder(layout.snapshot_name(step), files)
-        # One that is begun again before its first checkpoint takes its first snapshot again.
+        # A training that restarts before its first checkpoint takes its first snapshot again.
         self._quality = [row for row in self._quality if row["step"] != step]
         self._quality.append(layout.quality_row(step, scores, seconds, sizes))
         self._write_tables()
         self._write_status()
 
     def checkpoint(self, step: int, files: Path) -> None:
-        """Replace the checkpoint; a kill at any moment leaves the old one or the new one whole."""
+        """Replace the checkpoint; a kill at any moment leaves either the old checkpoint or the new one intact.
+
+        Raises:
+            ValueError: `step` is not the last recorded step.
+        """
         self._must_hold(step, "checkpoint")
         self._flush()
         folder = f"checkpoint/step-{step:06d}-{uuid4().hex[:8]}"
         try:
             sizes = self._files.put_folder(folder, files)
         except StorageFull:
-            self._files.remove(folder)  # half a checkpoint takes space away and serves nobody
+            self._files.remove(folder)  # a partial checkpoint takes space and is of no use
             raise
         self._check_owner()
         self._files.write(layout.CHECKPOINT, layout.encode_record(layout.Checkpoint(step, folder, sizes)))
@@ -159,14 +177,22 @@ class Recorder:
             raise ValueError(f"a {what} of step {step} came after {len(self._rows)} recorded steps")
 
     def ended(self, state: EndState, reason: str, trace: str = "") -> None:
-        """Close the recording; one that is not `failed` needs no checkpoint any more.
+        """Close the recording; unless the state is "failed", remove the checkpoint, which is no longer needed.
 
-        A failure that the storage does not take either leaves the recording as it is, still running.
+        If the storage cannot even take a failure, the recording stays as it is, still running.
+
+        Args:
+            state: how the run ended.
+            reason: why it ended.
+            trace: traceback of a failed run.
+
+        Raises:
+            ValueError: the state is unknown.
         """
         if state not in get_args(EndState):
             raise ValueError(f"unknown end state {state!r}")
         self._state, self._reason = state, reason
-        # Whoever reports a failure raises it as well, and the storage must not hide the reason: often it is the reason.
+        # The caller that reports a failure raises it too. The storage must not hide the reason; often it is the reason.
         with suppress(StorageFailure) if state == "failed" else nullcontext():
             self._close(state, trace)
 
@@ -176,7 +202,7 @@ class Recorder:
             self._files.write(layout.TRACEBACK, trace.encode())
         self._write_status()
         if state != "failed":
-            with suppress(StorageFailure):  # what is left takes space; the recording is whole without it
+            with suppress(StorageFailure):  # the leftovers take space, but the recording is complete without them
                 self._files.remove(layout.CHECKPOINT)
                 self._files.remove("checkpoint")
 
@@ -216,7 +242,11 @@ class Recorder:
         return {name: layout.sha256(data) for name, data in (tables | {layout.FACTS: self._facts}).items()}
 
     def _check_owner(self) -> None:
-        """Raise when somebody else took the recording over since this recorder first wrote its status."""
+        """Check that no other process has taken the recording over since this recorder first wrote its status.
+
+        Raises:
+            RecordingConflict: another process has.
+        """
         status = reading.read_status(self._files) if self._is_owner else None
         if status is not None and status.writer != self._writer:
-            raise RecordingConflict(f"another process is writing {self._files.url}; stop one of the two")
+            raise RecordingConflict(f"another process is writing {self._files.url}; stop either of the two")

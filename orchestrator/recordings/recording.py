@@ -1,4 +1,4 @@
-"""Recording: what one full-length or stopped personalization run measured, as plain arrays."""
+"""Recording: what a full-length or stopped personalization run measured, as plain arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from trainables.settings import MINIATURE, SAMPLES_OF
 from trainables.types import JsonObject
 
 State = Literal["running", "complete", "stopped", "failed"]
-#: How a run ends that nothing is left to do of: its budget is used up, or its criterion stopped it.
+#: The states of a finished run: it has used its budget, or its criterion has stopped it.
 DONE: frozenset[State | None] = frozenset({"complete", "stopped"})
 
 Floats = NDArray[np.float64]
@@ -27,11 +27,11 @@ class Steps:
     Attributes:
         l_det: deterministic loss after each step, shape (steps,); NaN where a stopped run did not evaluate it.
         train_loss: the method's own loss on its training batch, shape (steps,).
-        grad_norm: norm of the gradient of what trains, shape (steps,).
+        grad_norm: norm of the gradient of the trained parameters, shape (steps,).
         seconds: time of each training step without L_det, shape (steps,).
         l_det_seconds: time of each evaluation of L_det, shape (steps,).
         input_losses: loss of every fixed input, shape (steps, inputs), NaN likewise; in a full-length run `l_det` is
-            the mean of a row.
+            the mean of each row.
     """
 
     l_det: Floats
@@ -47,14 +47,14 @@ class Steps:
 
 @dataclass(frozen=True)
 class Quality:
-    """The quality table: one row a snapshot, in order of steps; step 0 is the untrained start.
+    """The quality table: a row per snapshot, in the order of steps; step 0 is the untrained start.
 
     Attributes:
         steps: optimizer steps done when the snapshot was taken, shape (snapshots,).
-        scores: measure (such as "train_clip_image") to its values, shape (snapshots,) each; higher is better.
+        scores: metric (such as "train_clip_image") to its values, shape (snapshots,) each; higher is better.
         seconds: time that sampling and scoring took, shape (snapshots,).
-        samples_seconds: the parts of it by samples ("train", "val"), shape (snapshots,) each; empty, or "all" alone,
-            where they were not measured apart.
+        samples_seconds: `seconds` split by samples ("train", "val"), shape (snapshots,) each; empty, or only "all",
+            if they were not measured separately.
     """
 
     steps: NDArray[np.int64]
@@ -63,19 +63,21 @@ class Quality:
     samples_seconds: Mapping[str, Floats] = field(default_factory=dict)
 
     def seconds_of(self, measure: str) -> Floats:
-        """Return the time that a measure's samples took, or all samples where that is not known; shape (snapshots,)."""
+        """Return the time that a metric's samples took, or all samples if that is unknown; shape (snapshots,)."""
         return self.samples_seconds.get(SAMPLES_OF.get(measure, ""), self.seconds)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One run, as far as it was recorded.
+    """A run, as far as it was recorded.
 
     Attributes:
         identity: what determines the run.
-        facts: what was known once the run was set up (fixed inputs, device, versions).
-        state: "running", "complete" (ran its whole budget), "stopped" (by a criterion) or "failed".
+        facts: facts of the run once it was set up (fixed inputs, device, versions).
+        state: "running", "complete" (used the full budget), "stopped" (by a criterion) or "failed".
         reason: why it ended; empty while it runs.
+        steps: the steps table.
+        quality: the quality table.
     """
 
     identity: RunIdentity
@@ -87,7 +89,7 @@ class Recording:
 
     @property
     def key(self) -> str:
-        """Names the recording: a hash of what determines the run."""
+        """Name of the recording: a hash of what determines the run."""
         return self.identity.key
 
     @property
@@ -97,7 +99,7 @@ class Recording:
 
     @property
     def is_of_the_miniature(self) -> bool:
-        """Whether the embedded miniature was personalized, so that it says nothing about other models."""
+        """Whether the embedded miniature was personalized; the recording then says nothing about other models."""
         return self.identity.base_model == MINIATURE
 
     @property

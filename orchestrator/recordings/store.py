@@ -1,4 +1,4 @@
-"""RecordingStore: all recordings below one folder or URL."""
+"""RecordingStore: reads, lists and begins the recordings below a folder or URL."""
 
 import time
 from dataclasses import dataclass
@@ -20,10 +20,15 @@ class RecordingSummary:
     """What a listing shows of a recording.
 
     Attributes:
-        folder: where it is.
+        key: name of the recording.
+        concept, method, seed: what was trained.
+        state: see `recording.State`.
+        steps: recorded optimizer steps.
+        budget: optimizer steps of a full-length run.
+        folder: where the recording is.
         reason: why it ended; empty while it runs.
         age: seconds since it was last written.
-        traceback: where the traceback of a failed one is; None where there is none.
+        traceback: where the traceback of a failed run is; None if there is none.
     """
 
     key: str
@@ -41,21 +46,21 @@ class RecordingSummary:
 
 @dataclass(frozen=True)
 class RecordingStore:
-    """Recordings below one place; small, and connects anew wherever it is sent.
+    """The recordings below a folder or URL; a small object that reconnects in every process to which it is sent.
 
     Attributes:
         url: a folder, or any fsspec URL such as "s3://bucket/recordings".
-        flush_seconds: time for which a recorder buffers rows at least.
+        flush_seconds: minimum time for which a recorder buffers rows.
     """
 
     url: str
     flush_seconds: float = FLUSH_SECONDS
 
     def check_writable(self) -> None:
-        """Write and remove a small file.
+        """Check that the store can be written, by writing and removing a small file.
 
         Raises:
-            InvalidInput: that is not possible; the message names the place and the remedy.
+            InvalidInput: it cannot be written; the message names the place and the remedy.
         """
         name = f".probe-{uuid4().hex}"
         files = self._files()
@@ -63,19 +68,23 @@ class RecordingStore:
         files.remove(name)
 
     def recorder(self, identity: RunIdentity) -> Recorder:
-        """Return the recorder of the run that `identity` determines; it writes nothing before it is started."""
+        """Return the recorder of the run that `identity` determines; it writes nothing until it is started."""
         return Recorder(self._files().at(layout.folder_name(identity)), identity, self.flush_seconds)
 
     def state(self, identity: RunIdentity) -> State | None:
-        """Return the state of a run's recording, or None when there is none; cheap."""
+        """Return the state of a run's recording, or None if there is none; reads no table.
+
+        Raises:
+            InvalidInput: the recording is damaged.
+        """
         status = reading.read_status(self._files().at(layout.folder_name(identity)))
         return status.state if status else None
 
     def find(self, identity: RunIdentity) -> Recording | None:
-        """Return the recording of a run, as far as it is, or None when there is none.
+        """Return the recording of a run, as far as it has been written, or None if there is none.
 
         Raises:
-            InvalidInput: it is damaged.
+            InvalidInput: the recording is damaged.
         """
         files = self._files().at(layout.folder_name(identity))
         contents = reading.read_contents(files)
@@ -83,18 +92,18 @@ class RecordingStore:
             return None
         recording = contents.recording()
         if recording.key != identity.key:
-            raise layout.damaged(files, layout.MANIFEST, f"it is that of another recording ({recording.key})")
+            raise layout.damaged(files, layout.MANIFEST, f"it belongs to another recording ({recording.key})")
         return recording
 
     def folder(self, identity: RunIdentity) -> str:
-        """Return where the recording of a run is or would be."""
+        """Return the folder or URL where the recording of a run is or would be."""
         return self._files().at(layout.folder_name(identity)).url
 
     def read(self, key: str) -> Recording:
         """Return the recording with a key.
 
         Raises:
-            InvalidInput: there is none, or it is damaged.
+            InvalidInput: there is no such recording, or it is damaged.
         """
         contents = reading.read_contents(self._at(key))
         if contents is None:
@@ -102,10 +111,10 @@ class RecordingStore:
         return contents.recording()
 
     def list(self) -> "list[RecordingSummary]":
-        """Return all recordings, sorted by folder; reads no table.
+        """Return a summary of every recording, sorted by folder; reads no table.
 
         Raises:
-            InvalidInput: one is damaged.
+            InvalidInput: a recording is damaged.
         """
         files = self._files()
         rows = [self._summary(files.at(name)) for name in files.children() if not name.startswith(".")]
@@ -131,7 +140,7 @@ class RecordingStore:
         )
 
     def snapshot_folder(self, key: str, step: int) -> Path:
-        """Return a local folder, to be read only, with the files of the snapshot of a step.
+        """Return a local, read-only folder with the files of the snapshot of a step.
 
         Raises:
             InvalidInput: there is no such snapshot, or a file of it is missing or damaged.

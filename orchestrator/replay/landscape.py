@@ -24,7 +24,7 @@ class Landscape:
         windows: N, in steps, ascending, shape (windows,).
         thresholds: alpha, ascending, shape (thresholds,).
         iterations: mean optimizer steps over concepts, shape (windows, thresholds).
-        quality_kept: mean share of the best quality over concepts, shape (windows, thresholds).
+        quality_kept: mean share of the best quality that is kept, over concepts, shape (windows, thresholds).
         budget: optimizer steps of the recordings.
         metric: the quality that counts.
     """

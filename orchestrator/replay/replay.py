@@ -75,10 +75,10 @@ class Summary:
 
     Attributes:
         concepts: number of concepts.
-        iterations: optimizer steps.
-        share: of the budget, 0..1.
-        seconds: None unless every outcome has them.
-        quality_kept: None unless every outcome has it.
+        iterations: optimizer steps at the stop.
+        share: used part of the budget, 0..1.
+        seconds: time until the stop; None unless every outcome has it.
+        quality_kept: share of the best quality; None unless every outcome has it.
     """
 
     concepts: int
@@ -158,7 +158,7 @@ def live_outcome(run: Recording, full: Recording, metric: str = TRAIN_IMAGE) -> 
     """Return how a live run did, its quality measured against the full-length recording of its concept.
 
     Args:
-        run: a run that a criterion stopped, or that used its whole budget; scored at its end or not at all.
+        run: a run that a criterion stopped, or that used the full budget; scored at its end or not at all.
         full: the complete recording of the same concept.
         metric: the quality that counts.
 
@@ -215,7 +215,7 @@ def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
     except InvalidInput:
         raise
     except ValueError as error:
-        _refuse(recording, f"cannot be replayed: {error}; record it anew")
+        _refuse(recording, f"cannot be replayed: {error}; record it again")
     return None if count is None else int(recording.quality.steps[count - 1])
 
 
@@ -248,7 +248,7 @@ def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | N
 def _quality_at_stop(criterion: Criterion, recording: Recording, metric: str, stop: int) -> float:
     count = _snapshots_until(recording.quality, stop)
     if count == 0:
-        _refuse(recording, f"has no quality snapshot at or before step {stop}; record it anew with one at step 0")
+        _refuse(recording, f"has no quality snapshot at or before step {stop}; record it again with one at step 0")
     kept = count - 1
     if criterion.keeps_best:
         kept = int(_watched(criterion, recording)[:count].argmax())

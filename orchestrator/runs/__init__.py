@@ -1,7 +1,9 @@
 """Runs on a Ray cluster: what a run is, where it is kept, and how it is trained, stopped and followed.
 
-`record` trains concepts for their whole budget, `live` until a criterion stops them; both return a `RunResult` per
-`RunSpec` and tell `Listener`s on the way. Ray itself is imported once something trains.
+Start with `record`, which trains concepts for the full budget, and `live`, which trains them until a criterion stops
+them; both return a `RunResult` per `RunSpec` and notify `Listener`s on the way. Ray itself is imported only when
+something trains. `cluster` connects to it, `searcher` and `stopper` adapt to Ray Tune, and `lease` keeps a second
+driver off.
 """
 
 from orchestrator.runs.launch import (

@@ -1,4 +1,4 @@
-"""The Ray cluster: connecting to it or starting one here, and asking each of its nodes."""
+"""The Ray cluster: connects to a running cluster or starts a local one, and calls functions on each node."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -20,7 +20,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Node:
-    """One machine of the cluster: Ray's id of it, its address, and its CPUs and GPUs."""
+    """A machine of the cluster.
+
+    Attributes:
+        id: Ray's own, in hexadecimal.
+        address: IP address or host name.
+        cpus, gpus: logical ones, as Ray counts them.
+    """
 
     id: str
     address: str
@@ -30,15 +36,15 @@ class Node:
 
 @contextmanager
 def connected(address: str | None = None) -> Iterator[None]:
-    """Use the cluster that is connected already, the one at `address` or `RAY_ADDRESS`; else one started here.
+    """Use the connected cluster, else the cluster at `address` or `RAY_ADDRESS`, else a new local cluster.
 
-    One that is started here ends with the context.
+    The connection, and a cluster started here, end with the context.
 
     Args:
-        address: "host:port" of a cluster's head, or "auto" for the one on this machine.
+        address: "host:port" of a cluster's head, or "auto" for the cluster on this machine.
 
     Raises:
-        InvalidInput: there is no cluster at the address, or it refuses us.
+        InvalidInput: there is no cluster at the address, or it refuses the connection.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the recordings hold more than Tune's logs
@@ -51,7 +57,7 @@ def connected(address: str | None = None) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS")
     if address and address.startswith("ray://"):
         raise InvalidInput(
-            f"{address} is an address of Ray Client, which is not needed: run on the cluster itself, "
+            f"{address} is an address for Ray Client, which is not supported; run on the cluster itself, "
             "as `ray job submit` does, or give host:port of its head"
         )
     try:
@@ -71,7 +77,7 @@ def connected(address: str | None = None) -> Iterator[None]:
 
 
 def nodes() -> list[Node]:
-    """Return the nodes that are alive, by address."""
+    """Return the nodes that are alive, sorted by address."""
     import ray
 
     alive = [
@@ -85,7 +91,16 @@ def nodes() -> list[Node]:
 
 
 def on_every_node(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> dict[Node, T | Exception]:
-    """Call a function in a worker of each node; what it returns, or the exception that it raised, by node."""
+    """Call a function in a worker on each node.
+
+    Args:
+        function: what to call; it must be picklable.
+        arguments, keywords: its arguments.
+
+    Returns:
+        For each node the function's return value, or the error: what the function raised, a lost node, or no answer
+        within `PROBE_SECONDS`.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -104,13 +119,14 @@ def on_every_node(function: Callable[P, T], *arguments: P.args, **keywords: P.kw
 
 
 def check_storage(storage: Storage) -> None:
-    """Refuse a storage that is not one and the same on every node of a cluster of several.
+    """Check that every node of the cluster sees the same storage; a single node needs no check.
 
     Args:
         storage: writable from here.
 
     Raises:
-        InvalidInput: a node does not see what is written here, or cannot write; the message names it and the remedy.
+        InvalidInput: a node does not see what is written here, or cannot write; the message names the node and the
+            remedy.
     """
     if len(nodes()) < 2:
         return
@@ -118,16 +134,16 @@ def check_storage(storage: Storage) -> None:
     if problems:
         listed = "; ".join(f"{node.address}: {problem}" for node, problem in problems.items())
         raise InvalidInput(
-            f"storage {storage} is not shared by every node of the cluster ({listed}); give one that is with "
-            "--storage: a folder on a shared file system, or a URL such as s3://bucket/path"
+            f"storage {storage} is not shared by every node of the cluster ({listed}); use --storage with "
+            "a folder on a shared file system, or a URL such as s3://bucket/path"
         )
 
 
 def storage_problems(storage: Storage) -> dict[Node, str]:
-    """Return what is wrong with a storage, as each node sees it: what is written here must be read there.
+    """Return the problem of each node that cannot read what is written here, or cannot write itself.
 
     Raises:
-        InvalidInput: it cannot be written from here.
+        InvalidInput: the storage cannot be written from here.
     """
     RecordingStore(storage.url).check_writable()
     files, mark = storage.files(), f".probe-{uuid4().hex}"
@@ -144,7 +160,7 @@ def storage_problems(storage: Storage) -> dict[Node, str]:
 
 
 def _problem(storage: Storage, mark: str) -> str:
-    """Return what is wrong with the storage as this process sees it; nothing where it is the writer's."""
+    """Return the problem with the storage as this process sees it; empty if it reads the driver's mark."""
     if storage.files().read(mark) is None:
         return "what the driver writes is not there"
     try:

@@ -1,4 +1,4 @@
-"""record(), live() and what they share: one Ray Tune trial per run, each with a recording that outlives it."""
+"""record(), live() and what they share: one Ray Tune trial per run, with a recording that outlives the trial."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -28,15 +28,21 @@ ErrorCallback = Callable[[RunSpec, str], None]
 
 
 def record(experiment: Experiment, concepts: Sequence[Concept], listeners: Sequence[Listener] = ()) -> list[RunResult]:
-    """Run every concept for its whole budget, one Ray Tune trial each, and keep the recordings.
+    """Train every concept for the full budget, in one Ray Tune trial per concept, and keep the recordings.
 
-    A complete recording is not made again; an interrupted or failed one goes on from its checkpoint.
+    Complete recordings are skipped; interrupted and failed ones resume from their checkpoint.
+
+    Args:
+        experiment: how to train, and where to keep the recordings.
+        concepts: what to train.
+        listeners: follow the runs.
 
     Returns:
-        How each concept's run ended, in their order. A failed trial leaves the others running.
+        How each concept's run ended, in the order of the concepts. A failed trial leaves the others running.
 
     Raises:
-        InvalidInput: storage, base model or method cannot be used.
+        InvalidInput: the storage, base model, method or cluster cannot be used, or another driver works on the same
+            recordings.
     """
     return _run(full_length_runs(experiment), run_specs(experiment, concepts), concepts, listeners)
 
@@ -46,26 +52,30 @@ def live(
 ) -> list[RunResult]:
     """Personalize every concept until `criterion` stops it, score samples at the end, and keep the adapters.
 
-    Returns and raises as `record` does; also raises InvalidInput for a criterion that `check_live` refuses.
+    Arguments, return value and errors are as in `record`.
+
+    Raises:
+        InvalidInput: also for a criterion that `check_live` refuses.
     """
     check_live(experiment, criterion)
     return _run(stopped_runs(experiment), run_specs(experiment, concepts, criterion), concepts, listeners)
 
 
 def check_live(experiment: Experiment, criterion: Criterion) -> None:
-    """Refuse a criterion that cannot stop a live run.
+    """Check that a criterion can stop a live run.
 
     Raises:
-        InvalidInput: it watches samples, needs more inputs than the fixed batch has, or a window as long as the budget.
+        InvalidInput: it watches samples, needs more inputs than the fixed batch has, or has a window that is not
+            shorter than the budget.
     """
     if not criterion.decides_by_step:
         raise InvalidInput(
-            f"{criterion} watches samples, which a live run does not take on its way; `dvar compare` and `dvar tune` "
-            "replay it, and `dvar tune --criteria` chooses among others"
+            f"{criterion} watches samples, which a live run does not take before its end; `dvar compare` and "
+            "`dvar tune` can replay it, and `dvar tune --criteria` selects other criteria"
         )
     inputs, size = criterion.l_det_schedule.inputs, experiment.fixed_batch.size
     if inputs is not None and inputs > size:
-        raise InvalidInput(f"{criterion} evaluates {inputs} inputs at a time, and fixed_batch.size is {size}")
+        raise InvalidInput(f"{criterion} evaluates {inputs} inputs at a time, but fixed_batch.size is {size}")
     window = getattr(criterion, "window", None)
     if window is not None and window >= experiment.budget:
         raise InvalidInput(
@@ -81,7 +91,7 @@ class RunKind:
     Attributes:
         experiment: what is trained, and on which resources.
         store: keeps their recordings.
-        quality: when and how their samples are scored.
+        quality: when and how samples are scored.
     """
 
     experiment: Experiment
@@ -89,16 +99,16 @@ class RunKind:
     quality: QualitySettings
 
     def config(self) -> RunConfig:
-        """Return what a worker needs to know beside a run's concept and criterion.
+        """Return everything that a worker needs besides a run's concept and criterion.
 
         Raises:
-            InvalidInput: the method has a wrong setting.
+            InvalidInput: the method is unknown, or a setting of it is wrong.
         """
         experiment = self.experiment
         method = MethodSpec(
             plugins.METHODS.spec(experiment.method.name), experiment.method.settings, experiment.method.recipe
         )
-        method()  # a wrong setting is found here, not on every worker
+        method()  # report a wrong setting here, not on every worker
         return RunConfig(
             base_model=experiment.base_model,
             method=method,
@@ -112,12 +122,12 @@ class RunKind:
 
 
 def full_length_runs(experiment: Experiment) -> RunKind:
-    """Return the runs that train for the whole budget."""
+    """Return what runs that train for the full budget have in common."""
     return RunKind(experiment, recordings(experiment), experiment.quality)
 
 
 def stopped_runs(experiment: Experiment) -> RunKind:
-    """Return the runs that a criterion may end."""
+    """Return what runs that a criterion may stop have in common."""
     return RunKind(experiment, live_runs(experiment), live_quality(experiment))
 
 
@@ -143,9 +153,9 @@ def _run(
 
 @dataclass(frozen=True)
 class Trials:
-    """Where the trials of a training come from: a list, or a searcher that hands them out one by one.
+    """Where the trials of a training come from: a list, or a searcher that hands them out as it goes.
 
-    A trial's config holds `runs`, the specs of its runs. Today it is one run per trial.
+    A trial's config holds `runs`, the specs of its runs; at present it is a single run per trial.
 
     Attributes:
         param_space, searcher, num_samples: as Ray Tune takes them.
@@ -157,14 +167,14 @@ class Trials:
 
     @classmethod
     def of(cls, specs: Sequence[RunSpec]) -> "Trials":
-        """Return one trial per run."""
+        """Return one trial per run of a list that is known beforehand."""
         from ray import tune
 
         return cls({"runs": tune.grid_search([(spec,) for spec in specs])}, None, 1)
 
     @classmethod
     def from_source(cls, source: RunSource) -> "Trials":
-        """Return one trial per run that a source hands out, until it has ended."""
+        """Return one trial per run that a source hands out, until the source has ended."""
         from orchestrator.runs.searcher import RunSearcher
 
         return cls({}, RunSearcher(source), -1)
@@ -177,17 +187,17 @@ def train(
     listeners: Sequence[Listener],
     on_error: ErrorCallback,
 ) -> None:
-    """Train on the cluster, one Ray Tune trial per run, until all have ended.
+    """Train on the cluster, in one Ray Tune trial per run, until all trials have ended.
 
     Args:
         kind: what the runs have in common.
-        concepts: those that may be trained.
-        trials: the runs.
-        listeners: are told of every report.
-        on_error: is told of a run whose trial failed, and why.
+        concepts: every concept that a run may name.
+        trials: where the runs come from.
+        listeners: receive every report.
+        on_error: called with a run whose trial failed, and the reason.
 
     Raises:
-        InvalidInput: the method has a wrong setting, or the cluster cannot be used, or does not share the storage.
+        InvalidInput: a setting of the method is wrong, or the cluster cannot be used or does not share the storage.
     """
     experiment, config = kind.experiment, kind.config()
     with cluster.connected(experiment.resources.address):
@@ -242,7 +252,7 @@ class _RecorderFactory:
 def _relay(listeners: Sequence[Listener], on_error: ErrorCallback) -> Any:
     """Make the Ray callback that passes on reports and errors.
 
-    Ray's own list of results does not say of which trial an error is, where the trial failed before its first report.
+    Ray's own list of results does not name the trial of an error if the trial failed before its first report.
     """
     from ray import tune
 

@@ -1,4 +1,4 @@
-"""Lease: says that a driver is at work on some recordings, so that a second one with the same command keeps off."""
+"""Lease: marks that a driver works on some recordings, which keeps off a second driver with the same command."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from trainables.errors import InvalidInput
 from trainables.types import JsonDict
 
 BEAT_SECONDS = 2.0
-#: A driver that has not shown a sign of life for so long is dead. Nobody's clock is compared with another's.
+#: A driver without a heartbeat for so long counts as dead. No machine's clock is compared with another's.
 DEAD_SECONDS = 12.0
 
 
@@ -28,11 +28,11 @@ def held(storage: Storage, keys: Sequence[str]) -> Iterator[None]:
     """Hold the lease of some recordings while the context lasts.
 
     Args:
-        storage: the same one for every driver that may work on them.
+        storage: the same for every driver that may work on them.
         keys: of the recordings.
 
     Raises:
-        InvalidInput: another driver that is alive holds it; the message says where it runs.
+        InvalidInput: another live driver holds the lease; the message says where that driver runs.
     """
     name = f"drivers/{sha256(' '.join(sorted(keys)).encode()).hexdigest()[:16]}.json"
     files, mine = storage.files(), uuid4().hex
@@ -45,13 +45,17 @@ def held(storage: Storage, keys: Sequence[str]) -> Iterator[None]:
     finally:
         ended.set()
         beating.join()
-        with suppress(StorageFailure):  # it is taken for that of a dead driver soon; what was done must not be lost
+        with suppress(StorageFailure):  # the lease soon expires by itself; a failure here must not lose the results
             if (_read(files, name) or {}).get("id") == mine:
                 files.remove(name)
 
 
 def _take(files: Files, name: str, mine: str) -> None:
-    """Write our name where nobody else alive has written his."""
+    """Write our name unless another live driver has written its own.
+
+    Raises:
+        InvalidInput: another live driver holds the lease.
+    """
     holder = _read(files, name)
     if holder is not None and not _is_gone(holder):
         deadline = time.monotonic() + DEAD_SECONDS
@@ -63,7 +67,7 @@ def _take(files: Files, name: str, mine: str) -> None:
             if now != holder:
                 _refuse(files, now)
     _write(files, name, mine, 0)
-    time.sleep(BEAT_SECONDS / 4)  # whoever began in the same moment has written by now, and the last one holds it
+    time.sleep(BEAT_SECONDS / 4)  # a driver that began at the same moment has written by now; the last writer holds it
     now = _read(files, name)
     if now is not None and now["id"] != mine:
         _refuse(files, now)
@@ -72,12 +76,12 @@ def _take(files: Files, name: str, mine: str) -> None:
 def _refuse(files: Files, other: JsonDict) -> NoReturn:
     raise InvalidInput(
         f"another driver works on these recordings in {files.url}: process {other['pid']} on {other['host']}; wait "
-        "until it ends, or end it and start again"
+        "until it ends, or stop it and start again"
     )
 
 
 def _is_gone(holder: JsonDict) -> bool:
-    """Whether it was a process of this machine that is no more; of other machines only silence can tell."""
+    """Whether the holder was a process of this machine that has ended; for other machines only silence tells."""
     if holder["machine"] != _machine():
         return False
     try:
@@ -90,7 +94,7 @@ def _is_gone(holder: JsonDict) -> bool:
 
 
 def _machine() -> str:
-    """Name what process numbers are unique in: the machine, since it was started, and a container's own numbers."""
+    """Return what process ids are unique in: the machine since its last boot, and the container's PID namespace."""
     parts = [socket.gethostname()]
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
@@ -108,7 +112,7 @@ def _beat(files: Files, name: str, mine: str, ended: threading.Event) -> None:
             holder = _read(files, name)
             if holder is None or holder["id"] == mine:
                 _write(files, name, mine, count)
-        except Exception:  # noqa: BLE001 - a storage that fails now and then must not end the driver's heart
+        except Exception:  # noqa: BLE001 - a storage that fails now and then must not end the heartbeat
             continue
 
 

@@ -1,4 +1,4 @@
-"""Where an experiment keeps its runs, what identifies each of them, and how each ended."""
+"""Where an experiment keeps its runs, what identifies each run, and how it ended."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,25 +19,25 @@ RECORDINGS, LIVE = "recordings", "live"
 
 
 def storage_of(experiment: Experiment) -> Storage:
-    """Return where an experiment keeps everything."""
+    """Return the storage in which an experiment keeps everything."""
     return Storage(experiment.storage)
 
 
 def recordings(experiment: Experiment) -> RecordingStore:
-    """Return the store of full-length recordings."""
+    """Return the store of an experiment's full-length recordings."""
     return RecordingStore(storage_of(experiment).at(RECORDINGS).url)
 
 
 def live_runs(experiment: Experiment) -> RecordingStore:
-    """Return the store of runs that a criterion ended."""
+    """Return the store of an experiment's live runs, which a criterion may stop."""
     return RecordingStore(storage_of(experiment).at(LIVE).url)
 
 
 def run_specs(experiment: Experiment, concepts: Sequence[Concept], criterion: Criterion | None = None) -> list[RunSpec]:
-    """Return the run of every concept: full-length, or live under `criterion`.
+    """Return the run of every concept, in their order: full-length, or live under `criterion`.
 
     Raises:
-        InvalidInput: the base model's files are not complete.
+        InvalidInput: the base model's files are missing or incomplete.
     """
     files = _fingerprint(experiment.base_model)
     extra = _live_fields(experiment, criterion)
@@ -48,7 +48,7 @@ def run_specs(experiment: Experiment, concepts: Sequence[Concept], criterion: Cr
 
 
 def _live_fields(experiment: Experiment, criterion: Criterion | None) -> JsonDict:
-    """Return what determines a live run beyond what determines a full-length one."""
+    """Return what determines a live run, beyond what determines a full-length run."""
     if criterion is None:
         return {}
     return {"criterion": repr(criterion), "quality": asdict(live_quality(experiment))}
@@ -56,21 +56,31 @@ def _live_fields(experiment: Experiment, criterion: Criterion | None) -> JsonDic
 
 @cache
 def _fingerprint(base_model: BaseModelSettings) -> str:
-    """Hash the base model's files once per process: for a full-size model that takes seconds."""
+    """Hash the base model's files once per process, because that takes seconds for a full-size model."""
     return fingerprint(resolve(base_model))
 
 
 def live_quality(experiment: Experiment) -> QualitySettings:
-    """Return how a live run is scored: at its end alone, since samples on the way would cost what stopping saves."""
+    """Return how a live run is scored: only at its end, since earlier samples would cost what stopping saves."""
     return replace(experiment.quality, every=None)
 
 
 def run_result(store: RecordingStore, spec: RunSpec, error: str = "", *, is_new: bool = True) -> RunResult:
-    """Return how a run ended, as its recording says; `error` is that of its trial, if there was one."""
+    """Return how a run ended.
+
+    Args:
+        store: keeps its recording.
+        spec: of the run.
+        error: of its trial; empty if there was none.
+        is_new: see `RunResult`.
+
+    Raises:
+        InvalidInput: the recording is damaged.
+    """
     recording = store.find(spec.identity)
     if recording is None:
         return RunResult(spec, None, 0, error or "nothing was recorded", is_new)
     reason = recording.reason
     if recording.state == "running":
-        reason = error or "interrupted; the same command goes on from there"
+        reason = error or "interrupted; the same command resumes from there"
     return RunResult(spec, recording.state, len(recording.steps), reason, is_new)

@@ -1,4 +1,4 @@
-"""The Ray Tune searcher: hands out the runs of a source one by one, a trial each."""
+"""The Ray Tune searcher: hands out the runs of a `RunSource`, one trial per run."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ from orchestrator.runs.spec import RunSource, RunSpec
 
 
 class RunSearcher(Searcher):  # type: ignore[misc]
-    """Lets Tune train what a `RunSource` hands out.
+    """Lets Tune train the runs that a `RunSource` hands out.
 
-    Ray's `Repeater` does something similar, but it tells its searcher the mean of one metric, while a setting is judged
-    by cost and quality; and it repeats everything, while here a run that is already done is not trained again.
+    Ray's `Repeater` is similar, but it passes its searcher the mean of a single metric, while a setting is judged by
+    cost and quality; and it repeats everything, while here a completed run is not trained again.
 
     Args:
-        source: of the runs.
+        source: hands out the runs.
     """
 
     def __init__(self, source: RunSource) -> None:
@@ -24,17 +24,17 @@ class RunSearcher(Searcher):  # type: ignore[misc]
         self._running: dict[str, RunSpec] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Ray pickles the searcher with the experiment; the source keeps what it knows in its own storage
+        return {}  # Ray pickles the searcher with the experiment; the source keeps its state in its own storage
 
     def save(self, checkpoint_path: str) -> None:
-        """Keep nothing: see `__getstate__`."""
+        """Write an empty file, as Ray expects a checkpoint; the searcher has no state to keep, see `__getstate__`."""
         Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Take nothing: see `__getstate__`."""
+        """Restore nothing, because `save` keeps nothing; the source reads its own storage."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the config of the next trial; None while it depends on runs under way, `FINISHED` when all is done."""
+        """Return the config of the next trial; None while it depends on active runs, `FINISHED` at the end."""
         spec = self._source.next_run()
         if spec is None:
             return str(Searcher.FINISHED) if self._source.has_ended else None
@@ -42,6 +42,6 @@ class RunSearcher(Searcher):  # type: ignore[misc]
         return {"runs": (spec,)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the source that a run ended; the reason of a failed one follows by the callback of `launch.train`."""
+        """Notify the source that a run ended; for a failed run, the callback of `launch.train` passes the reason on."""
         if spec := self._running.pop(trial_id, None):
             self._source.run_ended(spec, has_failed=error)

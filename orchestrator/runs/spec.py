@@ -12,12 +12,12 @@ from trainables.training.report import Report
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run of one concept, small enough to travel in a trial's config.
+    """A single run of a concept, small enough to travel in a trial's config.
 
     Attributes:
         concept: name of the concept.
-        criterion: ends the run; None trains for the whole budget.
-        identity: what determines the run, and so names its recording.
+        criterion: ends the run; None trains for the full budget.
+        identity: what determines the run, and therefore names its recording.
     """
 
     concept: str
@@ -26,7 +26,7 @@ class RunSpec:
 
     @property
     def key(self) -> str:
-        """Key of the run's recording."""
+        """Key of the run's recording: a hash of what determines the run."""
         return self.identity.key
 
 
@@ -36,8 +36,8 @@ class RunResult:
 
     Attributes:
         spec: of the run.
-        state: of its recording; None when nothing was recorded.
-        steps: optimizer steps that are recorded.
+        state: of its recording; None if nothing was recorded.
+        steps: recorded optimizer steps.
         reason: why it ended, or the error.
         is_new: whether this call trained it; otherwise it was already complete.
     """
@@ -50,7 +50,7 @@ class RunResult:
 
     @property
     def is_good(self) -> bool:
-        """Whether the run used its whole budget or was stopped by its criterion."""
+        """Whether the run used the full budget or was stopped by its criterion."""
         return self.state in DONE
 
 
@@ -58,27 +58,27 @@ class Listener(Protocol):
     """Follows runs on the driver: a progress display, an experiment tracker."""
 
     def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
-        """Take note that trials for these runs are about to start."""
+        """Handle the start of trials for these runs, of at most `budget` optimizer steps each."""
 
     def run_reported(self, spec: RunSpec, report: Report) -> None:
-        """Take in what a run reported while it trains."""
+        """Handle a report of a run that is training."""
 
     def run_ended(self, result: RunResult) -> None:
-        """Take note that a run ended, well or not."""
+        """Handle the end of a run, successful or not."""
 
 
 class RunSource(Protocol):
-    """Hands out runs one by one, depending on how earlier ones ended. Nothing that it does may raise."""
+    """Hands out runs singly, depending on how earlier runs ended. None of its methods may raise."""
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will be handed out."""
 
     def next_run(self) -> RunSpec | None:
-        """Return the next run; None while it depends on runs under way, or once the source has ended."""
+        """Return the next run; None while it depends on active runs, or once the source has ended."""
 
     def run_ended(self, spec: RunSpec, *, has_failed: bool) -> None:
-        """Take note that a run ended; why one failed is told by `run_failed` afterwards."""
+        """Handle the end of a run; `run_failed` follows with the reason if its trial failed."""
 
     def run_failed(self, spec: RunSpec, reason: str) -> None:
-        """Take note of why the trial of a run failed."""
+        """Handle the reason for which the trial of a run failed."""

@@ -6,16 +6,16 @@ from ray import tune
 
 
 class StopEndedTrials(tune.Stopper):  # type: ignore[misc]
-    """Ends a trial once every one of its runs says that it is complete or was stopped by its criterion.
+    """Ends a trial once each of its runs reports that it is complete or was stopped by its criterion.
 
-    The criterion itself is evaluated in one place alone, on the worker, after every step: no step is done beyond the
-    stop, and batches of reports cannot move it. The stopper has no state, since Ray pickles it with the experiment.
+    Only the worker evaluates the criterion, after every step: no step follows the stop, and batched reports cannot
+    move it. The stopper has no state, because Ray pickles it with the experiment.
     """
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return whether all runs of a trial's result have ended."""
+        """Return whether all runs in a trial's result have ended."""
         return all(report.has_ended for report in result["reports"])
 
     def stop_all(self) -> bool:
-        """Never end the experiment as a whole."""
+        """Return False: the experiment as a whole ends only with its last trial."""
         return False

@@ -1,4 +1,4 @@
-"""Atomic writes of local files: a reader sees the old file or the new one, and never half of one."""
+"""Atomic writes of local files: a reader sees either the old file or the new file, never a partial file."""
 
 import os
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-#: How the names of files end that are being written; a writer that was killed may leave one.
+#: Suffix of files that are being written; a killed writer may leave such a file behind.
 PARTIAL = ".dvar-partial"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `path` once the context ends well; its folder exists.
+    """Open a new file that replaces `path` when the context ends without an error; its folder must exist.
 
     Raises:
-        OSError: it cannot be written; what was there is as it was.
+        OSError: it cannot be written; the old file is then unchanged.
     """
-    # Two writers must not share a partial file: the first rename would publish the other's half.
+    # Two writers must not share a partial file: the first rename would publish what the other has written so far.
     partial = path.with_name(f".{uuid4().hex}{PARTIAL}")
     try:
         with partial.open("xb") as file:
@@ -31,10 +31,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Make or replace a file at once.
+    """Create or replace a file atomically; its folder must exist.
 
     Raises:
-        OSError: it cannot be written; what was there is as it was.
+        OSError: it cannot be written; the old file is then unchanged.
     """
     with replacing(path) as file:
         file.write(data)

@@ -1,6 +1,6 @@
-"""Whole files below a folder or URL: each is written at once, so that a reader never sees half of one.
+"""Whole files below a folder or URL, written atomically: a reader never sees a partial file.
 
-Storage that fails now and then is asked again, see `orchestrator.storage.retry`.
+Operations that fail now and then are retried, see `orchestrator.storage.retry`.
 """
 
 import os
@@ -19,15 +19,18 @@ from trainables.errors import InvalidInput
 from trainables.scratch import make_folder
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
-# Object stores have no folders, and asking for one would create the bucket of a mistyped URL.
+# Object stores have no folders, and making a folder would create the bucket of a mistyped URL.
 _OBJECT_STORES = frozenset(_EXTRAS)
 
 
 class Files(ABC):
-    """Files below one place, by relative names with forward slashes.
+    """Files below a place, by relative names with forward slashes.
 
-    Every method raises `StorageFailure` once the storage has refused it for good, and `StorageFull` where there is no
-    space left; what it was to replace is then as it was.
+    Every method raises `StorageFailure` once the storage has refused it for good, and `StorageFull` if there is no
+    space left; a file that it was to replace is then unchanged.
+
+    Attributes:
+        url: the place, a folder or URL, for messages.
     """
 
     url: str
@@ -38,35 +41,39 @@ class Files(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
-        """Return a file's bytes, or None when there is no such file."""
+        """Return a file's bytes, or None if there is no such file."""
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
-        """Make or replace a file at once, with the folders above it."""
+        """Create or replace a file atomically, with the folders above it."""
 
     @abstractmethod
     def put(self, name: str, source: Path) -> None:
-        """Make or replace a file at once by a copy of the local file `source`."""
+        """Create or replace a file atomically with a copy of the local file `source`."""
 
     @abstractmethod
     def children(self, folder: str = "") -> list[str]:
-        """Return the names directly below a folder, sorted; none when it does not exist."""
+        """Return the names directly below a folder, sorted; empty if the folder does not exist."""
 
     @abstractmethod
     def modified(self, name: str) -> float:
-        """Return when a file that exists was last written, in seconds since 1970."""
+        """Return when an existing file was last written, in seconds since 1970."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove a file or a folder with all that is in it; nothing happens when it does not exist."""
+        """Remove a file, or a folder with its content; a missing file or folder is no error."""
 
     @abstractmethod
     def remove_leftovers(self) -> None:
-        """Remove what writers left behind that were killed while they wrote."""
+        """Remove partial files that killed writers left behind."""
 
     @abstractmethod
     def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
-        """Return a local folder, to be read only, that holds the files of `put_folder`.
+        """Return a local, read-only folder that holds the files of `put_folder`.
+
+        Args:
+            folder: as given to `put_folder`.
+            sizes: as returned by `put_folder`.
 
         Raises:
             InvalidInput: a name leads outside the folder, or a file is missing or has another size.
@@ -76,7 +83,7 @@ class Files(ABC):
         """Copy every file below the local folder `source`; return relative names and their sizes in bytes.
 
         Raises:
-            InvalidInput: there is a link in it, or a name that would not be safe elsewhere.
+            InvalidInput: `source` is no folder, or contains a link or a name that is unsafe on other file systems.
         """
         if not source.is_dir():
             raise InvalidInput(f"{source} is not a folder; write the files to keep into a folder first")
@@ -85,7 +92,7 @@ class Files(ABC):
             name = path.relative_to(source).as_posix()
             check_name(name)
             if path.is_symlink():
-                raise InvalidInput(f"{path} is a link; put a copy of what it points to in its place")
+                raise InvalidInput(f"{path} is a link; replace it with a copy of its target")
             if path.is_file():
                 self.put(f"{folder}/{name}", path)
                 sizes[name] = path.stat().st_size
@@ -102,7 +109,7 @@ def check_name(name: str) -> None:
     """Check that a relative file name stays inside its folder on every file system.
 
     Raises:
-        InvalidInput: it is absolute, has an empty, "." or ".." part, a backslash or a character that does not print.
+        InvalidInput: it is absolute, or has an empty, "." or ".." part, a backslash or an unprintable character.
     """
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in name or not name.isprintable():
@@ -111,20 +118,22 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class LocalFiles(Files):
-    """Files of a local or mounted file system: written beside their place, synced, then renamed into it."""
+    """Files of a local or mounted file system: written beside their place, synced, then renamed into place."""
 
     root: Path
 
     @property
     def url(self) -> str:  # type: ignore[override]  # read-only here
-        """The folder, for messages."""
+        """The folder as text, for messages."""
         return str(self.root)
 
     def at(self, name: str) -> "LocalFiles":
+        """Return the files below the folder `name`, whether it exists or not."""
         return LocalFiles(self.root / name)
 
     @retried("read")
     def read(self, name: str) -> bytes | None:
+        """Return a file's bytes, or None if there is no such file."""
         try:
             return (self.root / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -132,15 +141,18 @@ class LocalFiles(Files):
 
     @retried("written")
     def write(self, name: str, data: bytes) -> None:
+        """Create or replace a file atomically, with the folders above it."""
         write_atomically(self._with_folder(name), data)
 
     @retried("written")
     def put(self, name: str, source: Path) -> None:
+        """Create or replace a file atomically with a copy of the local file `source`."""
         with replacing(self._with_folder(name)) as file, source.open("rb") as original:
             shutil.copyfileobj(original, file)
 
     @retried("listed")
     def children(self, folder: str = "") -> list[str]:
+        """Return the names directly below a folder, sorted; empty if the folder does not exist."""
         try:
             return sorted(os.listdir(self.root / folder))
         except (FileNotFoundError, NotADirectoryError):
@@ -148,10 +160,12 @@ class LocalFiles(Files):
 
     @retried("read")
     def modified(self, name: str) -> float:
+        """Return when an existing file was last written, in seconds since 1970."""
         return (self.root / name).stat().st_mtime
 
     @retried("removed")
     def remove(self, name: str) -> None:
+        """Remove a file, a link, or a folder with its content; if it does not exist, do nothing."""
         path = self.root / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -160,10 +174,16 @@ class LocalFiles(Files):
 
     @retried("cleared of what writers left behind")
     def remove_leftovers(self) -> None:
+        """Remove partial files that killed writers left behind."""
         for path in self.root.rglob(f".*{PARTIAL}"):
             path.unlink(missing_ok=True)
 
     def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
+        """Return the folder itself, once its files are checked; an empty temporary folder if there are no files.
+
+        Raises:
+            InvalidInput: a name leads outside the folder, or a file is missing or has another size.
+        """
         root = self.root / folder
         for name, size in sizes.items():
             check_name(name)
@@ -182,9 +202,9 @@ class LocalFiles(Files):
 
 @dataclass(frozen=True)
 class RemoteFiles(Files):
-    """Files of any fsspec file system: one whole put each, which object stores publish at once.
+    """Files of any fsspec file system: each is uploaded whole, and object stores publish an upload atomically.
 
-    Only the URL is kept, so that an instance travels to another process and connects there.
+    An instance keeps only the URL, so that it can be sent to another process and connect there.
     """
 
     url: str
@@ -194,6 +214,7 @@ class RemoteFiles(Files):
 
     @retried("read")
     def read(self, name: str) -> bytes | None:
+        """Return a file's bytes, or None if there is no such file."""
         filesystem, path = self._locate(name)
         try:
             return bytes(filesystem.cat_file(path))
@@ -202,16 +223,19 @@ class RemoteFiles(Files):
 
     @retried("written")
     def write(self, name: str, data: bytes) -> None:
+        """Create or replace a file with a single upload."""
         filesystem, path = self._locate_for_writing(name)
         filesystem.pipe_file(path, data)
 
     @retried("written")
     def put(self, name: str, source: Path) -> None:
+        """Create or replace a file with an upload of the local file `source`."""
         filesystem, path = self._locate_for_writing(name)
         filesystem.put_file(str(source), path)
 
     @retried("listed")
     def children(self, folder: str = "") -> list[str]:
+        """Return the names directly below a prefix, sorted; empty if there are none."""
         filesystem, path = self._locate(folder)
         filesystem.invalidate_cache()  # another process may have written since the last listing
         try:
@@ -222,11 +246,13 @@ class RemoteFiles(Files):
 
     @retried("read")
     def modified(self, name: str) -> float:
+        """Return when an existing file was last written, in seconds since 1970."""
         filesystem, path = self._locate(name)
         return float(filesystem.modified(path).timestamp())
 
     @retried("removed")
     def remove(self, name: str) -> None:
+        """Remove a file, or all files below a prefix; if there are none, do nothing."""
         filesystem, path = self._locate(name)
         filesystem.invalidate_cache()
         try:
@@ -235,9 +261,14 @@ class RemoteFiles(Files):
             return
 
     def remove_leftovers(self) -> None:
-        return None  # a put that was cut off leaves no object
+        """Do nothing: an interrupted upload leaves no object behind."""
 
     def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
+        """Download the files of `put_folder` to a temporary folder, and return it.
+
+        Raises:
+            InvalidInput: a name leads outside the folder, or a file is missing or has another size.
+        """
         local = make_folder()
         for name, size in sizes.items():
             check_name(name)
@@ -255,7 +286,11 @@ class RemoteFiles(Files):
             raise InvalidInput(f"{self.url}/{name} is missing") from error
 
     def _locate(self, name: str) -> tuple[Any, str]:
-        """Return the file system, which fsspec keeps per process, and the path of `name` on it."""
+        """Return the file system, which fsspec caches per process, and the path of `name` on it.
+
+        Raises:
+            InvalidInput: fsspec has no file system for the URL, or its package is not installed.
+        """
         protocol = self.url.partition("://")[0]
         try:
             filesystem, root = fsspec.core.url_to_fs(self.url)
@@ -279,4 +314,4 @@ def _check_size(path: Path, size: int) -> None:
     if not path.is_file():
         raise InvalidInput(f"{path} is missing")
     if path.stat().st_size != size:
-        raise InvalidInput(f"{path} has {path.stat().st_size} bytes, {size} were written")
+        raise InvalidInput(f"{path} has {path.stat().st_size} bytes, but {size} were written")

@@ -1,4 +1,4 @@
-"""Persistence: what storage refuses now and then is asked again, with growing pauses; then the failure is clear."""
+"""Retries of file operations that may pass, with growing pauses; afterwards a clear error."""
 
 import errno
 import tempfile
@@ -10,12 +10,12 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from trainables.errors import InvalidInput
 from trainables.text import first_line
 
-#: Seconds between the tries of a file operation, beside those that the library of an object store makes by itself.
+#: Seconds between the attempts at a file operation, besides those that an object store's library makes by itself.
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-# What network file systems and object stores answer while something is restarted, busy or not to be reached. That a
-# folder is not empty is said by NFS while a reader holds one of its removed files open.
+# What network file systems and object stores answer while something restarts, is busy or cannot be reached. NFS reports
+# that a folder is not empty (ENOTEMPTY) while a reader holds a removed file of it open.
 _PASSING_NAMES = (
     "EAGAIN EBUSY ECONNABORTED ECONNREFUSED ECONNRESET EHOSTDOWN EHOSTUNREACH EIO ENETDOWN ENETRESET ENETUNREACH "
     "ENOLINK ENOTCONN ENOTEMPTY EPIPE EREMOTEIO ESTALE ETIMEDOUT"
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 class StorageFailure(InvalidInput):
-    """The storage did not do what it was asked; the message names the place, the reason and the remedy."""
+    """A storage operation failed for good; the message names the place, the reason and the remedy."""
 
 
 class StorageFull(StorageFailure):
-    """There is no space left, or the quota is used up."""
+    """The storage has no space left, or the quota is used up."""
 
 
 class _Place(Protocol):
@@ -48,12 +48,12 @@ F = TypeVar("F", bound=_Place)
 
 
 def retried(done: str) -> Callable[[Callable[Concatenate[F, P], T]], Callable[Concatenate[F, P], T]]:
-    """Make a method of some files try again what may pass, and raise `StorageFailure` for what does not.
+    """Make a method retry errors that may pass, and raise `StorageFailure` for errors that do not.
 
-    The method must be safe to repeat, and handles by itself what is an answer, such as that there is no such file.
+    The method must be safe to repeat, and must itself handle errors that are answers, such as a missing file.
 
     Args:
-        done: what cannot be done to the file, whose name is the method's first argument: "read", "written".
+        done: completes "cannot be" in the message: "read", "written". The file's name is the method's first argument.
     """
 
     def decorate(method: Callable[Concatenate[F, P], T]) -> Callable[Concatenate[F, P], T]:
@@ -64,7 +64,7 @@ def retried(done: str) -> Callable[[Callable[Concatenate[F, P], T]], Callable[Co
                     return method(self, *args, **kwargs)
                 except InvalidInput:
                     raise
-                except Exception as error:  # every file system raises its own kinds
+                except Exception as error:  # every file system raises errors of its own
                     if pause is None or not _may_pass(error):
                         raise _failure(self.url, str(args[0]) if args else "", done, error) from error
                     time.sleep(pause)
@@ -81,24 +81,24 @@ def _may_pass(error: Exception) -> bool:
         return False
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _PASSING
-    return True  # the clients of object stores have kinds of their own for lost connections
+    return True  # the clients of object stores have exceptions of their own for lost connections
 
 
 def _failure(url: str, name: str, done: str, error: Exception) -> StorageFailure:
     what = f"storage {url} cannot be {done}"
     reason = f"{name}: {_reason(error)}" if name else _reason(error)
     if isinstance(error, OSError) and error.errno in _FULL:
-        # Only what is read from an object store is copied, to a folder of this machine.
+        # Only reading from an object store copies anything, to a temporary folder of this machine.
         where = f"in {tempfile.gettempdir()}" if done == "read" else "there"
         return StorageFull(
-            f"{what} ({reason}); free space {where}, then start the same command again: it goes on from what is stored"
+            f"{what} ({reason}); free space {where}, then repeat the same command: it resumes from what is stored"
         )
     if _may_pass(error):
         return StorageFailure(
-            f"{what}, tried {len(PAUSES) + 1} times ({reason}); once the storage answers again, start the same command "
-            "again: it goes on from what is stored"
+            f"{what}, tried {len(PAUSES) + 1} times ({reason}); once the storage responds again, repeat the same "
+            "command: it resumes from what is stored"
         )
-    return StorageFailure(f"{what} ({reason}); allow it, or give another place with --storage")
+    return StorageFailure(f"{what} ({reason}); allow it, or choose another place with --storage")
 
 
 def _reason(error: Exception) -> str:

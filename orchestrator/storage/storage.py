@@ -1,4 +1,4 @@
-"""Storage: a folder or URL under which things are kept; the one place that knows local from remote."""
+"""Storage: a folder or URL under which things are kept; the only module that distinguishes local from remote."""
 
 import os
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ _LOCAL_PROTOCOLS = ("file://", "local://")
 class Storage:
     """A place, as an absolute folder or a URL; `~/runs`, `/home/me/runs` and `file:///home/me/runs` are equal.
 
-    Making one touches nothing.
+    Constructing a Storage neither reads nor writes anything.
 
     Args:
-        place: a folder, a file:// URL, or a URL of any kind that fsspec knows, such as "s3://bucket/runs".
+        place: a folder, a file:// URL, or any URL that fsspec supports, such as "s3://bucket/runs".
 
     Raises:
         InvalidInput: the home folder of a user is named who is not known here.
 
     Attributes:
-        url: the absolute folder, or the URL without a slash at its end.
+        url: the absolute folder, or the URL without a trailing slash.
 
     Example:
         >>> Storage("file:///tmp/x").at("live").url
@@ -45,12 +45,12 @@ class Storage:
 
     @property
     def path(self) -> Path | None:
-        """The folder on this machine's file systems; None for any other kind of URL."""
+        """The folder in this machine's file systems; None for any other kind of URL."""
         return None if "://" in self.url else Path(self.url)
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a folder on this machine's file systems."""
+        """Whether it is a folder in this machine's file systems."""
         return self.path is not None
 
     def at(self, *parts: str) -> "Storage":
@@ -58,7 +58,7 @@ class Storage:
         return Storage(join_url(self.url, *parts))
 
     def files(self) -> Files:
-        """Return its files."""
+        """Return access to the files below this place; connects to nothing yet."""
         path = self.path
         return RemoteFiles(self.url) if path is None else LocalFiles(path)
 

@@ -141,7 +141,7 @@ class Benchmark:
         search: how settings are searched and judged.
 
     Raises:
-        InvalidInput: a side is empty, budgets differ, or a concept is on both sides.
+        InvalidInput: there is no test concept, budgets differ, or a concept is on both sides.
     """
 
     def __init__(
@@ -150,8 +150,8 @@ class Benchmark:
         self.method, self._tuning, self._test, self._search = method, tuple(tuning), tuple(test), search
         if not test:
             raise InvalidInput(
-                f"{method}: every concept serves to tune, so none is left to prove a setting on; name those that tune, "
-                "or how many, with --tuning"
+                f"{method}: every concept is a tuning concept, so none is left to test a setting on; give the names or "
+                "the number of the tuning concepts with --tuning"
             )
         both = {recording.concept for recording in tuning} & {recording.concept for recording in test}
         if both:
@@ -216,7 +216,7 @@ class Benchmark:
         """Apply the setting of a criterion that another benchmark has tuned.
 
         Raises:
-            KeyError: it has not tuned that criterion.
+            KeyError: `source` has not tuned that criterion.
         """
         params = rescaled(source._tuned[name].params, source.budget, self.budget)
         criterion = criteria.load(name, **params)
@@ -290,7 +290,7 @@ def run_benchmark(
     """Benchmark criteria on every method.
 
     Args:
-        methods: each with the recordings that tune and those that test.
+        methods: each with its tuning recordings and its test recordings.
         names: of the criteria.
         search: how settings are searched and judged.
         on_search: called with method and criterion before each criterion is searched.

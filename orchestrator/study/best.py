@@ -78,7 +78,7 @@ def write(best: Best, path: Path) -> None:
     Raises:
         InvalidInput: it cannot be written there.
     """
-    text = "# Found by `dvar tune`; `dvar run` and `dvar compare` read it.\n"
+    text = "# Written by `dvar tune`; `dvar run` and `dvar compare` read it.\n"
     text += yaml.safe_dump(best.model_dump(), sort_keys=False, allow_unicode=True)
     partial = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
     try:
@@ -94,12 +94,12 @@ def read(path: Path) -> Best:
     """Read a best.yaml.
 
     Raises:
-        InvalidInput: it is missing, damaged, or holds a setting that the criterion refuses.
+        InvalidInput: it is missing, damaged, of another format, or holds a setting that the criterion refuses.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InvalidInput(f"{path} does not exist; make it with `dvar tune`, or give another with --best") from error
+        raise InvalidInput(f"{path} does not exist; make it with `dvar tune`, or name another with --best") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidInput(f"{path} cannot be read ({error}); write it anew with `dvar tune`") from error
     if not isinstance(values, Mapping):
@@ -112,7 +112,7 @@ def read(path: Path) -> Best:
             f"{path} is not understood: {_first_problem(error)}; write it anew with `dvar tune`"
         ) from error
     if best.format != FORMAT:
-        raise InvalidInput(f"{path} has format {best.format}, this version of the program reads {FORMAT}")
+        raise InvalidInput(f"{path} has format {best.format}, but this version of the program reads {FORMAT}")
     return best
 
 

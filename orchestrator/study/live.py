@@ -1,4 +1,4 @@
-"""The live study: Optuna suggests settings, and Ray Tune trains every tuning concept under each of them."""
+"""The live study: Optuna suggests settings, and Ray Tune trains every tuning concept under each setting."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,13 @@ STUDIES = "studies"
 
 
 class SearchIncomplete(RuntimeError):
-    """A live search ended before as many settings were judged as were asked for: too many runs failed.
+    """A live search ended before it had judged as many settings as requested, because too many runs failed.
 
-    What was judged is kept, and the same search goes on from there.
+    The judged settings are kept, and the same search resumes from there.
 
     Attributes:
-        judged: settings that were judged.
-        failed: the runs that failed; a setting with one is not judged.
+        judged: number of settings that were judged.
+        failed: the runs that failed; a setting with a failed run is not judged.
     """
 
     def __init__(self, judged: int, trials: int, failed: Sequence[runs.RunResult]) -> None:
@@ -37,18 +37,18 @@ class SearchIncomplete(RuntimeError):
 
 
 class LiveStudy:
-    """The search for the best setting by training: space and rule are those of `study.Study`, but nothing is replayed.
+    """The search for the best setting by training: same space and objective as `study.Study`, but no replay.
 
-    Each suggestion personalizes every tuning concept until its criterion stops it, and is judged by what came of them.
-    The runs are those of `runs.live`, kept by what determines them, so that none is trained twice. What was suggested
-    is kept too: a search that was cut off goes on where it was.
+    Each suggestion personalizes every tuning concept until its criterion stops it, and is judged by the outcomes. The
+    runs are those of `runs.live`, stored by what determines them, so that none is trained twice. The suggestions are
+    stored too: an interrupted search resumes where it was.
 
     Args:
         experiment: what is trained, and where it is kept.
         concepts: the tuning concepts.
-        recordings: their complete full-length ones, in the same order: they say what the best quality is.
+        recordings: the complete full-length recording of each concept, in the same order; they give the best quality.
         space: the settings to search.
-        objective: how they are judged.
+        objective: how settings are judged.
         listeners: follow the runs.
 
     Raises:
@@ -78,15 +78,15 @@ class LiveStudy:
         return runs.run_specs(self.experiment, self.concepts, criterion)
 
     def is_done(self, spec: runs.RunSpec) -> bool:
-        """Whether a run ended as it should."""
+        """Whether a run is complete or was stopped by its criterion."""
         return self._store.state(spec.identity) in DONE
 
     def run_result(self, spec: runs.RunSpec, error: str = "") -> runs.RunResult:
-        """Return how a run ended."""
+        """Return how a run ended, as its recording states; `error` is that of its trial, if any."""
         return runs.run_result(self._store, spec, error)
 
     def evaluate(self, name: str, params: Params) -> TrialResult | None:
-        """Judge a setting by its runs, or return None where one of them is not done.
+        """Judge a setting by its runs; return None if any of them is not done.
 
         Raises:
             InvalidInput: a recording is damaged.
@@ -109,18 +109,18 @@ class LiveStudy:
         pareto: bool = False,
         on_trial: TrialCallback | None = None,
     ) -> StudyResult:
-        """Try settings until there are `trials` of them, those of earlier calls included.
+        """Try settings until there are `trials` of them, including those of earlier calls.
 
         Args:
-            trials: how many in all.
-            seed: of the sampler. With several runs at once the order in which they end decides what is suggested.
-            storage: see `study_storage.open_storage`; None keeps the study beside the runs.
+            trials: total number of settings.
+            seed: of the sampler. If several runs train at once, the order in which they end affects the suggestions.
+            storage: see `study.storage.open_storage`; None keeps the study beside the runs.
             pareto: whether cost and quality are two objectives; otherwise quality is a constraint.
-            on_trial: is told of every setting that was judged.
+            on_trial: called after every setting with the number of settings so far and the best result.
 
         Raises:
             SearchIncomplete: too many runs failed.
-            InvalidInput: a storage or the cluster cannot be used, or another driver is at work on the same search.
+            InvalidInput: a storage or the cluster cannot be used, or another driver works on the same search.
         """
         place, name = runs.storage_of(self.experiment), self._study_name(pareto, storage)
         self._store.check_writable()
@@ -153,13 +153,13 @@ class LiveStudy:
 
     def _study_name(self, pareto: bool, storage: str | None) -> str:
         keys = sorted(spec.key for spec in runs.run_specs(self.experiment, self.concepts))
-        # In a storage for many studies, this one belongs to its runs; beside them it moves with them.
+        # In a storage for many studies, the name must include the place of the runs; beside the runs, it moves along.
         where = {"live": runs.storage_of(self.experiment).url if storage else None, "keys": keys}
         return f"live-{json_hash(where | self.space.identity() | self.objective.identity(pareto))[:8]}"
 
 
 def check_space(experiment: Experiment, space: SearchSpace) -> None:
-    """Refuse a space with a criterion that cannot stop a live run.
+    """Check that every criterion of a space can stop a live run.
 
     Raises:
         InvalidInput: see `runs.check_live`.

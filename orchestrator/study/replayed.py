@@ -1,4 +1,4 @@
-"""The study: Optuna searches the settings of criteria over replays of recordings, by the paper's objective."""
+"""The replayed study: Optuna searches for the best setting of criteria by replaying recordings."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,7 +17,7 @@ CLIMBS = 3
 
 
 class Study:
-    """The search for the best setting of one or several criteria on some recordings.
+    """The search for the best setting of criteria on some recordings.
 
     The paper's objective (section 4.2): the lowest cost such that the mean quality kept reaches a share of the best.
     For each criterion the paper's own setting for the method, or the method's own, is tried first, so a result is never
@@ -32,7 +32,8 @@ class Study:
         (True, True)
 
     Args:
-        recordings: complete ones of the tuning concepts, all of one budget; several seeds of a concept count as one.
+        recordings: complete recordings of the tuning concepts, all with the same budget; the seeds of a concept are
+            averaged.
         names: of the criteria, whose ranges are in `search_spaces`; they take turns.
         method: personalization method, whose usual setting is tried first.
         objective: how settings are judged.
@@ -69,7 +70,8 @@ class Study:
             params: its setting, without what is fixed.
 
         Raises:
-            InvalidInput: a recording lacks what the criterion watches, or seconds where these are the cost.
+            InvalidInput: the criterion refuses the setting, or a recording lacks what the criterion watches, or the
+                seconds if these are the cost.
         """
         params, criterion = self.space.criterion(name, params)
         outcomes = [replay(criterion, recording, self._objective.metric) for recording in self._recordings]
@@ -88,7 +90,7 @@ class Study:
         pareto: bool = False,
         on_trial: Callable[[int, TrialResult], None] | None = None,
     ) -> StudyResult:
-        """Try settings until there are `trials` of them.
+        """Try settings until there are `trials` of them, then climb from the best to better neighbours.
 
         Args:
             trials: how many in all, including those of an earlier call and of others on the same storage.

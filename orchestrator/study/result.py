@@ -40,12 +40,12 @@ class TrialResult:
 
     @property
     def iterations(self) -> float:
-        """Mean optimizer steps over concepts."""
+        """Mean number of optimizer steps at the stop, over concepts."""
         return self.summary.iterations.mean
 
     @property
     def quality_kept(self) -> float:
-        """Mean share of the best quality over concepts."""
+        """Mean share of the best quality that is kept, over concepts."""
         assert self.summary.quality_kept is not None
         return self.summary.quality_kept.mean
 
@@ -99,7 +99,7 @@ class Objective:
             outcomes: at least one, each with its quality.
 
         Raises:
-            InvalidInput: seconds are the cost, and were not measured.
+            InvalidInput: seconds are the cost, but were not measured.
         """
         summary = Summary.of(outcomes)
         assert summary.quality_kept is not None
@@ -110,7 +110,7 @@ class Objective:
                 "save iterations instead, or leave `inputs` out"
             )
         if spread is None:
-            raise InvalidInput("a recording lacks measured seconds; save iterations instead, or record it anew")
+            raise InvalidInput("a recording lacks measured seconds; use iterations as the cost, or record it again")
         is_feasible = summary.quality_kept.mean >= self.quality_kept
         return TrialResult(name, criterion, params, tuple(outcomes), summary, spread.mean, is_feasible)
 

@@ -1,4 +1,4 @@
-"""Robustness: how far a study's choice depends on the few concepts that it was made on."""
+"""Robustness: how strongly a study's choice depends on the few concepts on which it was made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,13 +31,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What a concept gets from the setting that was chosen without it.
+    """The outcome of a concept under the setting that was chosen without it.
 
     Attributes:
-        concept: that was left out.
-        chosen: the best setting on the others.
-        cost: on the concept itself.
-        quality_kept: by the concept itself.
+        concept: name of the concept that was left out.
+        chosen: the best setting on the other concepts.
+        cost: of `chosen` on the concept that was left out.
+        quality_kept: by the concept that was left out.
     """
 
     concept: str
@@ -87,10 +87,10 @@ class Robustness:
 
 
 def assess(result: StudyResult, seed: int = 0) -> Robustness:
-    """Examine a study's choice by what it would have been on other concepts.
+    """Assess a study's choice by resampling its concepts, and by leaving out each concept in turn.
 
     Args:
-        result: of a study; every setting that it tried is a candidate again.
+        result: of a study; each choice is among all settings that it tried.
         seed: of the resampling.
     """
     concepts, costs, kept = _tables(result)
@@ -147,7 +147,7 @@ def _left_out(result: StudyResult, concepts: Sequence[str], costs: Floats, kept:
         others = [other for other in range(len(concepts)) if other != index]
         cost, quality = costs[:, others].mean(axis=1), kept[:, others].mean(axis=1)
         feasible = quality >= result.objective.quality_kept - 1e-12  # means of equal shares differ in their last bit
-        # As the study ranks: feasible first, then the lower cost, then more quality; else the one that keeps most.
+        # As `TrialResult.rank`: feasible first, then lower cost, then more quality; if none is feasible, most quality.
         order = np.lexsort((-quality, np.where(feasible, cost, 0), np.where(feasible, 0, -quality), ~feasible))
         chosen = int(order[0])
         left_out.append(LeftOut(concept, result.tried[chosen], float(costs[chosen, index]), float(kept[chosen, index])))

@@ -1,16 +1,16 @@
-"""Search: what `dvar tune` needs of a study, whether it replays recordings or trains."""
+"""Search: the interface that `dvar tune` uses of a study, whether it replays recordings or trains."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 from orchestrator.study.result import StudyResult, TrialResult
 
-#: Called with the number of settings that were judged and the best one.
+#: Called with the number of settings that were judged and the best result.
 TrialCallback = Callable[[int, TrialResult], None]
 
 
 class Search(Protocol):
-    """Finds the best setting of one or several criteria; `replayed.Study` and `live.LiveStudy` do."""
+    """Searches for the best setting of criteria; `replayed.Study` and `live.LiveStudy` implement it."""
 
     def search(
         self,
@@ -21,14 +21,14 @@ class Search(Protocol):
         pareto: bool = False,
         on_trial: TrialCallback | None = None,
     ) -> StudyResult:
-        """Try settings until there are `trials` of them, those of earlier calls included.
+        """Try settings until there are `trials` of them, including those of earlier calls.
 
         Args:
-            trials: how many in all.
+            trials: total number of settings.
             seed: of the sampler.
-            storage: keeps the study, see `study.storage.open_storage`; None leaves it to the study.
+            storage: keeps the study, see `study.storage.open_storage`; None leaves the choice to the study.
             pareto: whether cost and quality are two objectives; otherwise quality is a constraint.
-            on_trial: is told of every setting that was judged.
+            on_trial: called after every setting with the number of settings so far and the best result.
 
         Raises:
             InvalidInput: the storage cannot be used.

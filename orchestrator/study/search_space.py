@@ -1,4 +1,4 @@
-"""What a study searches: each criterion's ranges, what of it is fixed, and the setting that is tried first."""
+"""What a study searches: each criterion's ranges, its fixed settings, and the default parameters, tried first."""
 
 import importlib
 import importlib.util
@@ -27,14 +27,14 @@ CRITERION, CHOSEN = "criterion", "chosen"
 
 
 class NoSpace(InvalidInput):
-    """A criterion has no search space: its settings can be given, not searched."""
+    """A criterion has no search space: its settings can be given but not searched."""
 
 
 def search_space_module(name: str) -> SearchSpaceModule:
     """Return the module of a criterion's ranges: a built-in one, what another distribution announces, or its own.
 
     Args:
-        name: of a criterion, or "module:Class", whose module holds the two functions itself.
+        name: of a criterion, or "module:Class", whose module defines the two functions itself.
 
     Raises:
         NoSpace: the criterion has no ranges.
@@ -126,7 +126,7 @@ class SearchSpace:
         for name in self.fixed:
             if name not in modules:
                 raise InvalidInput(
-                    f"settings of {name!r} are fixed, which is not searched; that is: {', '.join(modules)}"
+                    f"{name!r} has fixed settings but is not searched; searched are: {', '.join(modules)}"
                 )
         self.ranges = {name: self._ranges(name, module) for name, module in modules.items()}
         self.default_params: dict[str, Params] = {
@@ -176,7 +176,7 @@ class SearchSpace:
         return name, {key: _suggest(trial, f"{name}.{key}", kind) for key, kind in self.ranges[name].items()}
 
     def of_trial(self, trial: optuna.trial.FrozenTrial) -> tuple[str, Params]:
-        """Return the setting of a trial that a storage holds.
+        """Return the criterion and setting of a trial that a storage holds.
 
         Raises:
             KeyError: its process died before the whole setting was chosen.

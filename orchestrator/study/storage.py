@@ -1,4 +1,4 @@
-"""Where a study is kept: a file, a journal or a database, by one URL; and how Optuna opens it."""
+"""Where a study is kept (a file, a journal or a database, given as a URL), and how Optuna opens it."""
 
 import json
 import os
@@ -20,12 +20,15 @@ JOURNAL, POSTGRESQL = "journal:", "postgresql://"
 
 
 class FilesJournal(BaseJournalBackend):
-    """Optuna's journal below a folder or URL of any kind, object storage too: a small file for each append.
+    """Optuna's journal below any folder or URL, including object storage: a small file per append.
 
     It serves one process at a time.
 
     Args:
         url: of the folder.
+
+    Raises:
+        InvalidInput: a file of the journal is damaged or missing.
     """
 
     def __init__(self, url: str) -> None:
@@ -65,11 +68,12 @@ def open_storage(url: str) -> BaseStorage:
     """Open an Optuna storage.
 
     Args:
-        url: "journal:PATH", a file that several processes append to, also over NFS; "sqlite:///PATH", for one process
-            at a time; or any database that SQLAlchemy knows ("postgresql://..."), for many on many machines.
+        url: "journal:PATH", a file to which several processes can append, also over NFS; "sqlite:///PATH", for a
+            single process at a time; or any database that SQLAlchemy supports ("postgresql://..."), for many processes
+            on many machines.
 
     Raises:
-        InvalidInput: it cannot be opened.
+        InvalidInput: it cannot be opened; the message hides the password.
     """
     try:
         if url.startswith(JOURNAL):
@@ -91,8 +95,8 @@ def open_study(
     """Open the study of a name, or make it.
 
     Args:
-        storage: see `open_storage`; None keeps it in memory.
-        study_name: its name there.
+        storage: see `open_storage`; None keeps the study in memory.
+        study_name: its name in the storage.
         seed: of the sampler.
         pareto: whether cost and quality are two objectives.
         is_shared: whether other processes may work on it at the same time.
@@ -104,10 +108,10 @@ def open_study(
 
 
 def _sampler_seed(seed: int, trials: int, *, is_shared: bool) -> int:
-    """Return the seed of a sampler that begins after some trials.
+    """Return the seed of a sampler that begins after `trials` trials.
 
-    The same seed on resume would repeat the samples of the start, and workers that start together would draw the same:
-    where others may work on the study too, the process is part of the seed.
+    The same seed on resume would repeat the first samples, and workers that start together would draw the same
+    samples: if other processes may work on the study too, the process is part of the seed.
     """
     worker = [os.getpid(), *socket.gethostname().encode()] if is_shared else []
     return int(np.random.SeedSequence([seed % 2**32, trials, *worker]).generate_state(1)[0])

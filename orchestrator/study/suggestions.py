@@ -1,4 +1,4 @@
-"""The queue of a live search: asks Optuna for settings, hands out their runs, and tells Optuna what came of each."""
+"""The queue of a live search: asks Optuna for settings, hands out their runs, and reports the results to Optuna."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from orchestrator.study.search import TrialCallback
 from orchestrator.study.search_space import Params, SearchSpace
 from trainables.errors import InvalidInput
 
-#: Attribute of an Optuna trial that repeats one that was left undone: the number of that one.
+#: Attribute of an Optuna trial that repeats an unfinished trial: the number of the latter.
 AGAIN = "again"
-#: The search gives up after so many suggestions in a row under which a run failed.
+#: The search gives up after so many consecutive suggestions with a failed run.
 FAILURES = 3
-#: A criterion's name and its parameters, to compare.
+#: A criterion's name and its parameters, in a form that can be compared.
 Setting = tuple[str, tuple[tuple[str, object], ...]]
 
 
 class Judge(Protocol):
-    """What the queue needs of a live study."""
+    """The part of a live study that the queue needs: its space, its objective, and how its runs ended."""
 
     space: SearchSpace
     objective: Objective
@@ -33,18 +33,18 @@ class Judge(Protocol):
         """Return the run of every concept under a criterion."""
 
     def is_done(self, spec: RunSpec) -> bool:
-        """Whether a run ended as it should."""
+        """Whether a run is complete or was stopped by its criterion."""
 
     def run_result(self, spec: RunSpec, error: str = "") -> RunResult:
-        """Return how a run ended."""
+        """Return how a run ended, as its recording states; `error` is that of its trial, if any."""
 
     def evaluate(self, name: str, params: Params) -> TrialResult | None:
-        """Judge a setting by its runs, or return None where one of them is not done."""
+        """Judge a setting by its runs; return None if any of them is not done."""
 
 
 @dataclass
 class _Suggestion:
-    """A setting under way: its Optuna trial, and the keys of its runs that have not ended."""
+    """A setting that is being tried: its Optuna trial, and the keys of its runs that have not ended."""
 
     trial: optuna.Trial
     name: str
@@ -53,22 +53,22 @@ class _Suggestion:
 
 
 class SuggestionQueue:
-    """Has every concept trained under each suggestion, and judges them together; a `runs.RunSource`.
+    """A `runs.RunSource` that has every concept trained under each suggestion, and judges the suggestion by all runs.
 
-    A run that is already done, or under way for another suggestion, is not handed out again.
+    A run that is already done, or active for another suggestion, is not handed out again.
 
     Args:
         live: what is searched.
-        study: where suggestions are kept; those that an earlier search left undone come first.
-        trials: how many settings to judge in all.
-        listeners: are told of runs that begin and end.
-        on_trial: is told of every setting that was judged.
+        study: where suggestions are kept; those that an earlier search left unfinished come first.
+        trials: total number of settings to judge.
+        listeners: notified of runs that begin and end.
+        on_trial: called after every setting with the number of settings so far and the best result.
 
     Attributes:
         tried: every setting that was judged.
         failed: the runs that failed, by key.
-        error: what went wrong where Ray would have hidden it; nothing is suggested any more.
-        count: settings that were judged.
+        error: an error that Ray would have hidden; once it is set, no further suggestion follows.
+        count: number of settings that were judged.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SuggestionQueue:
 
     @property
     def is_finished(self) -> bool:
-        """Whether as many settings were judged as were asked for."""
+        """Whether the requested number of settings has been judged."""
         return self.count >= self._trials
 
     @property
@@ -100,10 +100,10 @@ class SuggestionQueue:
         return not self._waiting and (self.is_finished or self._failures >= FAILURES or self.error is not None)
 
     def _resume(self) -> None:
-        """Learn what earlier searches tried, and let what they left undone be suggested first.
+        """Take over what earlier searches tried, and enqueue what they left unfinished as the first suggestions.
 
-        What was under way when a driver died is suggested again, and what failed as well, but that only once: a setting
-        that always fails must not keep others from being tried.
+        A trial that was active when its driver died is repeated. So is a failed trial, but only once: a setting that
+        always fails must not keep others from being tried.
         """
         trials = self._study.get_trials(deepcopy=False)
         known, undone = self._sort_trials(trials)
@@ -114,14 +114,14 @@ class SuggestionQueue:
         for setting, (number, name, params) in undone.items():
             if setting not in known:
                 space.enqueue(self._study, name, params, {AGAIN: number})
-        for trial in trials:  # after they were enqueued: a death in between must lose none
+        for trial in trials:  # only after they were enqueued: a death in between must lose none
             if trial.state == TrialState.RUNNING:
                 self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _sort_trials(
         self, trials: Sequence[optuna.trial.FrozenTrial]
     ) -> tuple[set[Setting], dict[Setting, tuple[int, str, Params]]]:
-        """Take in the judged settings; return those that need no repetition, and those that were left undone."""
+        """Add the judged settings; return those that need no repetition, and those that were left unfinished."""
         repeated = {trial.user_attrs.get(AGAIN) for trial in trials}
         known: set[Setting] = set()
         undone: dict[Setting, tuple[int, str, Params]] = {}
@@ -129,7 +129,7 @@ class SuggestionQueue:
             try:
                 name, params = self._live.space.of_trial(trial)
             except KeyError:
-                continue  # its driver died while the sampler chose
+                continue  # its driver died while the sampler was choosing
             if self._is_left(trial, name, params) and trial.number not in repeated:
                 undone.setdefault(_setting(name, params), (trial.number, name, params))
             else:
@@ -137,7 +137,7 @@ class SuggestionQueue:
         return known, undone
 
     def _is_left(self, trial: optuna.trial.FrozenTrial, name: str, params: Params) -> bool:
-        """Take in a judged setting; return whether a trial must be repeated."""
+        """Add the trial's setting if it was judged; return whether the trial must be repeated."""
         if trial.state == TrialState.COMPLETE:
             result = self._live.evaluate(name, params)
             if result is None:
@@ -150,10 +150,10 @@ class SuggestionQueue:
         return bool(trial.state == TrialState.RUNNING)
 
     def next_run(self) -> RunSpec | None:
-        """Return the next run; None while it depends on runs under way, or once the search has ended."""
+        """Return the next run; None while it depends on active runs, or once the search has ended."""
         try:
             while not self._waiting:
-                # One that fails is replaced, so that more are asked for than are under way.
+                # A failed setting is replaced by another: only judged and open settings count.
                 if self.has_ended or self.count + len(self._open) >= self._trials:
                     return None
                 self._ask()
@@ -166,7 +166,7 @@ class SuggestionQueue:
         return spec
 
     def _ask(self) -> None:
-        """Ask for a setting, and put those of its runs in line that are neither done nor under way."""
+        """Ask for a setting, and queue those of its runs that are neither done nor active."""
         trial = self._study.ask()
         name, params = self._live.space.suggest(trial)
         _, criterion = self._live.space.criterion(name, params)
@@ -182,7 +182,7 @@ class SuggestionQueue:
         self._close_ended()
 
     def run_ended(self, spec: RunSpec, *, has_failed: bool) -> None:
-        """Take note that a run ended; with the last run of a suggestion that is judged."""
+        """Handle the end of a run; the last run of a suggestion has the suggestion judged."""
         if self.error is not None:
             return
         try:
@@ -190,16 +190,16 @@ class SuggestionQueue:
             if result.is_good:
                 self.failed.pop(spec.key, None)
                 self._tell_listeners(result)
-            elif not has_failed:  # otherwise `run_failed` is told why
+            elif not has_failed:  # otherwise `run_failed` gets the reason
                 self._note_failure(result)
             for suggestion in self._open:
                 suggestion.open.discard(spec.key)
             self._close_ended()
-        except Exception as error:  # noqa: BLE001 - Ray would take it for a failure of the trial, and train it again
+        except Exception as error:  # noqa: BLE001 - Ray would take it for a failure of the trial, and retry the trial
             self.error = error
 
     def run_failed(self, spec: RunSpec, reason: str) -> None:
-        """Take note of why a run failed; Ray says so after `run_ended`."""
+        """Handle the reason for which a run failed; Ray passes it on after `run_ended`."""
         self._note_failure(self._live.run_result(spec, reason))
 
     def _note_failure(self, result: RunResult) -> None:
@@ -227,9 +227,9 @@ class SuggestionQueue:
             if not is_pareto:
                 self._live.objective.constrain(trial, result)
             self._study.tell(trial, [result.cost, result.quality_kept] if is_pareto else result.cost)
-        except Exception as error:  # every kind of storage raises its own
+        except Exception as error:  # every kind of storage raises errors of its own
             raise InvalidInput(
-                "the study's storage did not take a result; once it answers again, start the same command again: the "
+                "the study's storage did not accept a result; once it responds again, repeat the same command: the "
                 "runs are kept"
             ) from error
         self.tried.add(result)

@@ -1,4 +1,4 @@
-"""MLflow: a parent run a command or study, a child run a concept; the only module that imports mlflow."""
+"""MLflow: a parent run per command or study, a child run per concept; the only module that imports mlflow."""
 
 import logging
 import math
@@ -22,12 +22,12 @@ from trainables.types import JsonObject
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-MAX_POINTS = 1000  # a page with ten times as many points a run is slow to open
+MAX_POINTS = 1000  # a page with ten times as many points per run is slow to open
 L_DET = "l_det"
 
 
 def tracking_uri(experiment: Experiment) -> str:
-    """Return `MLFLOW_TRACKING_URI` where it is set, else a SQLite file in a local storage, else in `dvar-runs`."""
+    """Return `MLFLOW_TRACKING_URI` if it is set, else a SQLite file in a local storage, else in `dvar-runs`."""
     configured = os.environ.get("MLFLOW_TRACKING_URI")
     if configured:
         return configured
@@ -39,10 +39,13 @@ def _local_folder(experiment: Experiment) -> Path:
 
 
 class Tracker:
-    """Writes to one MLflow experiment; made when a command begins, so that a wrong address is found at once.
+    """Writes to an MLflow experiment; made when a command begins, so that a wrong address fails at once.
 
     Args:
-        experiment: its name and storage say where to.
+        experiment: its name and storage determine where to write.
+
+    Attributes:
+        uri: of the tracking server or store.
 
     Raises:
         InvalidInput: the tracking server or store cannot be reached.
@@ -54,14 +57,20 @@ class Tracker:
         self._client, self._experiment_id = _connect(experiment, self.uri)
 
     def where_runs_are(self) -> str:
-        """Say how to browse what MLflow holds."""
+        """Return a line that says how to browse the runs in MLflow."""
         if self.uri.startswith("sqlite:"):
             return f"browse the runs: mlflow ui --backend-store-uri {self.uri}"
         return f"runs are in MLflow at {self.uri}"
 
     @contextmanager
     def run(self, kind: str, params: JsonObject, name: str | None = None) -> Iterator["ParentRun"]:
-        """Open a parent run; it ends FINISHED, FAILED on an error, or KILLED on an interrupt."""
+        """Open a parent run; it ends as FINISHED, as FAILED on an error, or as KILLED on an interrupt.
+
+        Args:
+            kind: of the command, such as "tune"; a tag of the run.
+            params: to log.
+            name: of the run; None makes it from kind and method.
+        """
         run_name = name or f"{kind} {self._experiment.method.name}"
         tags = {"mlflow.runName": run_name, "dvar.kind": kind}
         info = self._client.create_run(self._experiment_id, tags=tags).info
@@ -90,7 +99,7 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
     if uri.startswith("sqlite:///"):
         file = Path(uri.removeprefix("sqlite:///"))
         _make_folder(file.parent)
-        # The first use makes the tables; of two commands that begin at once, one would find half of them.
+        # The first use creates the tables; a second command that begins meanwhile would see only some of them.
         alone = FileLock(file.with_name(f".{file.name}.lock"))
     artifacts = None
     if not os.environ.get("MLFLOW_TRACKING_URI"):
@@ -109,11 +118,15 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidInput(f"storage {folder} cannot be written ({error}); give another one with --storage") from error
+        raise InvalidInput(f"storage {folder} cannot be written ({error}); choose another with --storage") from error
 
 
 class ParentRun:
-    """One command's run, and a `runs.Listener` that gives each concept a child run."""
+    """The run of a command, and a `runs.Listener` that gives each concept a child run.
+
+    Attributes:
+        run_id: MLflow's id of the run.
+    """
 
     def __init__(self, client: "MlflowClient", experiment_id: str, run_id: str) -> None:
         self._client, self._experiment_id, self.run_id = client, experiment_id, run_id
@@ -121,59 +134,59 @@ class ParentRun:
         self._stride, self._logged = 1, dict[str, int]()
 
     def log_params(self, params: JsonObject) -> None:
-        """Log parameters; nested ones with dotted names."""
+        """Log parameters; nested parameters get dotted names."""
         _log(self._client, self.run_id, params=_flatten(params))
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log figures of the run as a whole."""
+        """Log metrics of the run as a whole."""
         _log(self._client, self.run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
 
     def log_artifact(self, path: Path) -> None:
-        """Copy a file to the run."""
+        """Copy a file to the run's artifacts."""
         self._client.log_artifact(self.run_id, str(path))
 
     def log_text(self, text: str, name: str) -> None:
-        """Keep a text as the artifact `name`."""
+        """Write a text to the run's artifact `name`."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
             path.write_text(text, encoding="utf-8")
             self.log_artifact(path)
 
     def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
-        """Open a child run for every run."""
+        """Open a child run for every spec, and end what a killed driver left open for it."""
         self._stride = -(-budget // MAX_POINTS)
         for spec in specs:
             self._close_forsaken(spec.key)
             self._children[spec.key] = self.child(spec.concept, _parameters(spec.identity), {"dvar.key": spec.key})
 
     def _close_forsaken(self, key: str) -> None:
-        """End what a killed driver left RUNNING; its recording goes on in the new run."""
+        """End the runs that a killed driver left RUNNING; the recording continues in the new run."""
         query = f"tags.`dvar.key` = '{key}' and attributes.status = 'RUNNING'"
         for child in self._client.search_runs([self._experiment_id], query):
             parent = self._client.get_run(child.data.tags["mlflow.parentRunId"])
             if parent.info.run_id == self.run_id:
-                continue  # a run that failed, and is trained again
+                continue  # a failed run that is retried
             for run in (child, parent):
                 if run.info.status == "RUNNING":
                     self._client.set_terminated(run.info.run_id, "KILLED")
 
     def child(self, name: str, params: JsonObject, tags: Mapping[str, str]) -> str:
-        """Open a child run and return its id."""
+        """Open a child run with parameters and tags, and return its id."""
         parent = {"mlflow.parentRunId": self.run_id, "mlflow.runName": name}
         run_id: str = self._client.create_run(self._experiment_id, tags=parent | dict(tags)).info.run_id
         _log(self._client, run_id, params=_flatten(params))
         return run_id
 
     def finish(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Log a child run's figures and end it."""
+        """Log a child run's metrics, and end it as FINISHED."""
         _log(self._client, run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
         self._client.set_terminated(run_id, "FINISHED")
 
     def run_reported(self, spec: RunSpec, report: Report) -> None:
-        """Log a thinned L_det, and the latest values of the other metrics."""
+        """Log L_det, thinned to about `MAX_POINTS` values per run, and the latest values of the other metrics."""
         metrics = []
         for step, value in enumerate(report.l_det, start=report.first_step):
-            # One value of every few steps; where L_det is evaluated seldom, none falls on a given step.
+            # The first value of every few steps: if L_det is evaluated seldom, fixed steps could miss every value.
             if math.isfinite(value) and step // self._stride > self._logged.get(spec.key, 0):
                 self._logged[spec.key] = step // self._stride
                 metrics.append((L_DET, value, step))
@@ -181,7 +194,7 @@ class ParentRun:
         _log(self._client, self._children[spec.key], metrics=metrics)
 
     def run_ended(self, result: RunResult) -> None:
-        """Close the run's child run with its metrics."""
+        """Log how the run ended, and end its child run as FINISHED or FAILED."""
         run_id = self._children.pop(result.spec.key)
         _log(self._client, run_id, metrics=[("steps", result.steps, 0)] if result.steps else [])
         self._client.set_tag(run_id, "dvar.state", str(result.state))
@@ -189,7 +202,7 @@ class ParentRun:
         self._client.set_terminated(run_id, "FINISHED" if result.is_good else "FAILED")
 
     def close(self, status: str) -> None:
-        """End the run, and whatever child run is still open, as `status`."""
+        """End the run as `status`, after ending child runs that are still open as KILLED."""
         for run_id in self._children.values():
             self._client.set_terminated(run_id, "KILLED")
         self._client.set_terminated(self.run_id, status)

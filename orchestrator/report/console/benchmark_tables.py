@@ -1,4 +1,4 @@
-"""Tables of a benchmark: each method's criteria side by side, and settings carried from method to method."""
+"""Tables of a benchmark: each method's criteria side by side, and the transfer of settings between methods."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from orchestrator.study.benchmark import Benchmark, BenchmarkRow, CheaperSchedul
 
 
 def benchmark_table(rows: Sequence[BenchmarkRow], target: float) -> Table:
-    """Return one method's criteria: what each cost and kept on the concepts that tuned it, and on the others.
+    """Return a table of a method's criteria: the cost and quality of each on the tuning and on the test concepts.
 
     Args:
-        rows: of one method.
-        target: share of the best quality that a setting was to keep.
+        rows: of a single method.
+        target: share of the best quality that a setting must keep, 0..1.
     """
     first = rows[0]
     of_test = ("test\nsteps", "seconds", "kept %", f"< {100 * target:.0f} %")
@@ -32,7 +32,7 @@ def benchmark_table(rows: Sequence[BenchmarkRow], target: float) -> Table:
 
 
 def _short(criterion: Criterion) -> str:
-    """Write a criterion without the names of the settings that it must be given: the others say what they are."""
+    """Format a criterion without the names of its required settings; optional settings keep their names."""
     if not dataclasses.is_dataclass(criterion):
         return repr(criterion)
     shown = []
@@ -46,7 +46,7 @@ def _short(criterion: Criterion) -> str:
 
 
 def _cheapest(rows: Sequence[BenchmarkRow], target: float) -> BenchmarkRow | None:
-    """Return the searched criterion that needs the fewest steps of those that keep enough on the test concepts."""
+    """Return the searched criterion with the fewest steps among those that keep enough on the test concepts."""
     kept = [row for row in rows if row.robustness and _percent(row.test.quality_kept) >= 100 * target]
     return min(kept, key=lambda row: row.test.iterations.mean, default=None)
 
@@ -69,11 +69,13 @@ def _cells(row: BenchmarkRow) -> list[str]:
 
 
 def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
-    """Return the cheapest evaluations of L_det that hardly move the stop of each method's usual and tuned DVAR.
+    """Return a table of the cheapest evaluations of L_det that hardly move the stop of each method's DVAR.
+
+    DVAR has its default parameters in a method's first row, and the tuned setting in its second.
 
     Args:
-        benchmarks: that have tuned DVAR.
-        limit: by how much the median stop may move, as a share of its step.
+        benchmarks: must have tuned DVAR.
+        limit: how far the median stop may move, as a share of its step.
     """
     table = new_table(["method", "criterion"], ["every\nk steps", "m inputs\nin turn", "both\nk, m"])
     for benchmark in benchmarks:
@@ -95,7 +97,12 @@ def _cost(option: CheaperSchedule) -> str:
 
 
 def transfer_table(carried: Sequence[Transfer], target: float) -> Table:
-    """Return settings tuned on the method of a row and used on that of a column: budget used, quality kept."""
+    """Return a table of settings tuned on a row's method and used on a column's: % of budget / % of quality kept.
+
+    Args:
+        carried: all pairs of methods.
+        target: share of the best quality to keep, 0..1; cells that reach it are green.
+    """
     targets = list(dict.fromkeys(transfer.target for transfer in carried))
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, show_edge=False)
     table.add_column("tuned on", no_wrap=True)

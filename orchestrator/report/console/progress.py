@@ -1,4 +1,4 @@
-"""Progress on the terminal, with the remaining time."""
+"""Progress bars on the terminal, with counts and the remaining time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from trainables.training.report import Report
 
 
 def bars(console: Console) -> Progress:
-    """Make a display of bars with counts and the remaining time; nothing of it stays on the screen."""
+    """Make a display of bars with counts and the remaining time, which disappears at its end."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -36,7 +36,7 @@ def bars(console: Console) -> Progress:
 
 
 class RunBars:
-    """A `runs.Listener` that shows one bar for all runs and a line for each that ends."""
+    """A `runs.Listener` that shows a single bar for all runs, and a line for each run that ends."""
 
     def __init__(self, console: Console, progress: Progress, verb: str) -> None:
         self._console, self._progress, self._verb = console, progress, verb
@@ -45,7 +45,7 @@ class RunBars:
         self._budget = 0
 
     def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
-        """Show the bar."""
+        """Show a bar over the steps of all runs, which waits for Ray to start."""
         self._budget = budget
         self._steps = {spec.key: 0 for spec in specs}
         total = budget * len(specs)
@@ -53,7 +53,7 @@ class RunBars:
         self._task = self._progress.add_task(text, total=total, unit="steps", detail="starting Ray")
 
     def run_reported(self, spec: RunSpec, report: Report) -> None:
-        """Move the bar; a run that stops early saves the rest of its budget, which moves it too."""
+        """Move the bar; a run that stops early saves the rest of its budget, which moves the bar too."""
         self._steps[spec.key] = self._budget if report.state == "stopped" else report.step
         loss = f", L_det {report.metrics['l_det']:.4f}" if "l_det" in report.metrics else ""
         if report.has_ended:
@@ -71,7 +71,7 @@ class RunBars:
 
 
 class StudyBar:
-    """Shows how many settings were tried, and the best so far; of a live study, as a `runs.Listener`, what trains."""
+    """Shows how many settings were tried, and the best so far; also what trains, as a live study's `runs.Listener`."""
 
     def __init__(self, progress: Progress, trials: int) -> None:
         self._progress = progress
@@ -79,33 +79,33 @@ class StudyBar:
         self._best = ""
 
     def tried(self, count: int, best: TrialResult) -> None:
-        """Move the bar."""
+        """Move the bar to `count` settings, and show the best setting so far."""
         kept = f"{best.iterations:.0f} steps, {100 * best.quality_kept:.1f} % kept"
         self._best = f"best: {best.criterion} {kept}"
         self._progress.update(self._task, completed=count, detail=self._best)
 
     def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
-        """Wait for the first report."""
+        """Show nothing yet: the first report follows."""
 
     def run_reported(self, spec: RunSpec, report: Report) -> None:
-        """Say what trains."""
+        """Show the concept that reported last and its step, before the best setting so far."""
         parts = [f"{spec.concept}: step {report.step}", self._best]
         self._progress.update(self._task, detail=", ".join(part for part in parts if part))
 
     def run_ended(self, result: RunResult) -> None:
-        """Say no more of it."""
+        """Show only the best setting so far."""
         self._progress.update(self._task, detail=self._best)
 
 
 @contextmanager
 def study_bar(console: Console, trials: int) -> Iterator[StudyBar]:
-    """Show progress of a study while the context lasts."""
+    """Show the progress of a study of `trials` settings while the context lasts."""
     with bars(console) as progress:
         yield StudyBar(progress, trials)
 
 
 @contextmanager
 def run_bars(console: Console, verb: str) -> Iterator[RunBars]:
-    """Show progress of runs while the context lasts."""
+    """Show the progress of runs while the context lasts; `verb` says what happens to the concepts."""
     with bars(console) as progress:
         yield RunBars(console, progress, verb)

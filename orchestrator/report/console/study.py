@@ -1,4 +1,4 @@
-"""What `dvar tune` prints of a study, as lines of console markup."""
+"""What `dvar tune` prints about a study below its table, as lines of console markup."""
 
 from collections.abc import Iterator
 
@@ -13,8 +13,8 @@ def best_lines(result: StudyResult) -> Iterator[str]:
     best, metric = result.best, result.objective.metric
     if not best.is_feasible:
         yield (
-            f"[yellow]no setting keeps {100 * result.objective.quality_kept:.0f} % of the best {metric}; this one "
-            "keeps most. Record a longer budget, or ask for less with --keep.[/]"
+            f"[yellow]no setting keeps {100 * result.objective.quality_kept:.0f} % of the best {metric}; the following "
+            "keeps the most. Record a longer budget, or lower --keep.[/]"
         )
     saved = 100 * (1 - best.summary.share.mean)
     yield (
@@ -24,7 +24,7 @@ def best_lines(result: StudyResult) -> Iterator[str]:
 
 
 def robustness_lines(robustness: Robustness, unit: str) -> Iterator[str]:
-    """Yield how far the choice depends on the concepts that it was made on.
+    """Yield lines on how strongly the choice depends on the concepts on which it was made.
 
     Args:
         robustness: of the choice.
@@ -32,23 +32,23 @@ def robustness_lines(robustness: Robustness, unit: str) -> Iterator[str]:
     """
     cost, kept, target = robustness.cost, robustness.quality_kept, f"{100 * robustness.wanted:.0f} %"
     if ranges := _ranges(robustness):
-        yield f"as good within 5 %, among the settings tried: {ranges}"
+        yield f"settings tried whose cost is within 5 % of the best: {ranges}"
     if not robustness.left_out:
-        yield "[yellow]one concept says nothing of others; tune on more[/]"
+        yield "[yellow]a single concept says nothing about others; tune on more[/]"
         return
     yield (
-        f"nine of ten resampled sets of these concepts put it at {cost.low:.1f} to {cost.high:.1f} {unit} and "
-        f"{100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * robustness.risk:.0f} of 100 sets keep less "
-        f"than {target}"
+        f"nine in ten resampled sets of these concepts need {cost.low:.1f} to {cost.high:.1f} {unit}, and nine in ten "
+        f"keep {100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * robustness.risk:.0f} of 100 sets keep less than "
+        f"{target}"
     )
     yield (
-        f"chosen without the concept that it is applied to: {robustness.left_out_cost:.1f} {unit} and "
-        f"{100 * robustness.left_out_quality:.1f} % (chosen with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
+        f"leaving out the concept to which the setting is applied: {robustness.left_out_cost:.1f} {unit} and "
+        f"{100 * robustness.left_out_quality:.1f} % (with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
     )
     if robustness.is_inconclusive:
         yield (
-            f"[yellow]these concepts are too few, or too different, to say that it keeps {target} on others; tune on "
-            "more, or ask for more with --keep[/]"
+            f"[yellow]inconclusive: these concepts are too few, or too different, to expect {target} on others; tune "
+            "on more concepts, or raise --keep[/]"
         )
 
 

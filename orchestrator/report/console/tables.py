@@ -1,4 +1,4 @@
-"""Tables on the terminal: strategies side by side, and a study's result. What was not measured is left out."""
+"""Tables on the terminal: strategies side by side, a study's result, lists. What was not measured is omitted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +16,21 @@ from search_spaces.defaults import MethodDefaults
 
 @dataclass(frozen=True)
 class Row:
-    """A strategy and its figures over the test concepts."""
+    """A strategy, and the summary of its outcomes on the test concepts."""
 
     name: str
     summary: Summary
 
     @classmethod
     def of(cls, name: str, outcomes: Sequence[Outcome]) -> "Row":
-        """Summarise a strategy's outcomes, at least one."""
+        """Summarise a strategy's outcomes, of which there must be at least one."""
         return cls(name, Summary.of(outcomes))
 
     def metrics(self) -> dict[str, float]:
-        """Return what was measured, by name: means, and standard deviations where there are several concepts."""
+        """Return means by name, and standard deviations as NAME_std if there are several concepts.
+
+        What was not measured is absent.
+        """
         spreads = {name: getattr(self.summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
         means = {name: spread.mean for name, spread in spreads.items() if spread}
         deviations = {
@@ -40,7 +43,7 @@ def new_table(left: Sequence[str] = (), right: Sequence[str] = (), *, folds: Seq
     """Return an empty table in the style of all of them.
 
     Args:
-        left: headings of its first columns, which are aligned to the left.
+        left: headings of the first columns, which are aligned to the left.
         right: headings of the columns after them, which are aligned to the right.
         folds: those of `left` whose cells are broken into lines where the terminal is narrow; others keep their width.
     """
@@ -64,7 +67,7 @@ def add_row(table: Table, *cells: str | Text, style: str = "") -> None:
 
 
 def comparison_table(rows: Sequence[Row]) -> Table:
-    """Return a table in the manner of the paper's Table 1: mean ± standard deviation over concepts."""
+    """Return a table like the paper's Table 1: a strategy per row, mean ± standard deviation over concepts."""
     unit = time_unit([row.summary.seconds for row in rows])
     table = new_table(["strategy"], ["iterations", unit[0], "% of budget", "% of quality"])
     for row in rows:
@@ -82,13 +85,13 @@ def _cells(summary: Summary, unit: tuple[str, float]) -> list[str]:
 
 
 def time_unit(spreads: Sequence[Spread | None]) -> tuple[str, float]:
-    """Return the unit that suits the longest time, and its seconds: minutes, or seconds below two minutes."""
+    """Return the unit for the longest time and its length in seconds: minutes, or seconds below two minutes."""
     longest = max((spread.mean for spread in spreads if spread), default=0.0)
     return ("minutes", 60.0) if longest >= 120 else ("seconds", 1.0)
 
 
 def spread(value: Spread | None, scale: float = 1.0) -> str:
-    """Write mean and standard deviation with one decimal; nothing for what was not measured."""
+    """Format mean and standard deviation to a tenth; empty for what was not measured."""
     if value is None:
         return ""
     mean = f"{value.mean * scale:.1f}"
@@ -96,7 +99,7 @@ def spread(value: Spread | None, scale: float = 1.0) -> str:
 
 
 def study_table(result: StudyResult) -> Table:
-    """Return the best setting, those near it, the best of the other criteria and those tried first."""
+    """Return a table of the best setting, its neighbours, the best of each other criterion, and the defaults."""
     table = _settings_table(result)
     _add(table, result, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
     for neighbour in result.neighbours:
@@ -117,7 +120,7 @@ def study_table(result: StudyResult) -> Table:
 
 
 def front_table(result: StudyResult, rows: int = 12) -> Table:
-    """Return the settings that none beats in both cost and quality, at most `rows` of them, evenly taken."""
+    """Return a table of the Pareto front; a front of more than `rows` settings is thinned evenly."""
     table, front = _settings_table(result), result.front()
     chosen = sorted({round(i * (len(front) - 1) / max(1, rows - 1)) for i in range(rows)})
     for index in chosen:
@@ -140,7 +143,7 @@ def _add(table: Table, result: StudyResult, label: str, trial: TrialResult, styl
 
 
 def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:
-    """Return a table of the concepts that come with the program: name, class noun, and what each is meant for."""
+    """Return a table of the concepts that ship with the program: name, class noun, and what each is meant for."""
     table = new_table(["concept", "class noun", "meant for"])
     for row in rows:
         add_row(table, *row)
@@ -152,8 +155,9 @@ class MethodRow:
     """A personalization method, as `dvar methods` shows it.
 
     Attributes:
+        name: of the method.
         trains: what trains, in a few words.
-        defaults: its usual budget, and DVAR's N and alpha for it.
+        defaults: its budget, and DVAR's default N and alpha for it.
         recipes: names of its recipes.
     """
 
@@ -164,7 +168,7 @@ class MethodRow:
 
 
 def methods_table(rows: Sequence[MethodRow]) -> Table:
-    """Return a table of methods: name, what trains, budget, DVAR's N and alpha for it, and recipes."""
+    """Return a table of methods: name, what trains, budget, DVAR's default N and alpha, and recipes."""
     table = new_table(["method"])
     table.add_column("trains")
     for heading in ("budget", "N", "alpha"):
@@ -195,7 +199,7 @@ def recordings_table(recordings: Sequence[Recording]) -> Table:
 
 
 def _quality_cells(recording: Recording) -> list[str]:
-    """Return the first and the best value of the first metric, and the step of the best one."""
+    """Return the first and the best value of the first metric, and the step of the best value."""
     metric = next(iter(recording.quality.scores), None)
     if metric is None or not len(recording.quality.steps):
         return ["", "", ""]
@@ -222,7 +226,7 @@ def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> Table:
 
 
 def _ago(seconds: float) -> str:
-    """Write a duration in the unit that suits it."""
+    """Format a duration in a suitable unit."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -230,7 +234,7 @@ def _ago(seconds: float) -> str:
 
 
 def curve_table(recording: Recording) -> Table:
-    """Return a recording's quality at every snapshot, with the loss and the seconds so far."""
+    """Return a table of a recording's quality at every snapshot, with L_det and the seconds so far."""
     table = new_table(right=["step", *recording.quality.scores, "L_det", "seconds"])
     spent = (recording.steps.seconds + recording.steps.l_det_seconds).cumsum()
     for index, step in enumerate(recording.quality.steps.tolist()):

@@ -1,4 +1,4 @@
-"""The picture of a demonstration: concepts, and what was learned of them at the stop and at the full budget."""
+"""The picture of a demonstration: the concepts, with samples at the stop and at the full budget."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -28,14 +28,14 @@ def demo_picture(
     live: RecordingStore,
     live_runs: Sequence[_Run],
 ) -> Image.Image:
-    """Draw one row per concept.
+    """Draw a row per concept: its images, samples at the stop and at the full budget, and samples in new contexts.
 
     Args:
-        concepts: at least one.
-        full: where recordings of whole budgets are.
-        full_runs: the run of each concept in it.
-        live: where runs are that a criterion stopped.
-        live_runs: the run of each concept in it.
+        concepts: at least one concept.
+        full: has the full-length recordings.
+        full_runs: the full-length run of each concept.
+        live: has the recordings of the live runs.
+        live_runs: the live run of each concept.
     """
     rows = []
     for concept, full_run, live_run in zip(concepts, full_runs, live_runs, strict=True):
@@ -51,7 +51,7 @@ def demo_picture(
 
 
 def _last_samples(store: RecordingStore, run: _Run) -> tuple[list[Image.Image], int]:
-    """Return the samples of a run's last snapshot, those of the training prompt first, and its step."""
+    """Return the samples of a run's last snapshot, beginning with those of the training prompt, and its step."""
     recording = store.find(run.identity)
     assert isinstance(recording, Recording)
     step = int(recording.quality.steps[-1])

@@ -1,4 +1,4 @@
-"""The landscape as a picture: steps and quality over N and alpha, and the boundary of what keeps enough."""
+"""The landscape as a picture: steps and quality over N and alpha, with the boundary of the feasible settings."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,10 +41,10 @@ def landscape_figure(
 
     Args:
         landscape: to draw.
-        target: share of the best quality to keep, whose boundary is drawn, 0..1.
+        target: share of the best quality to keep, 0..1; its boundary is drawn.
         default: window and threshold that were tried first.
-        chosen: window and threshold of the best setting; None where another criterion is best.
-        title: over both panels.
+        chosen: window and threshold of the best setting; None if another criterion is best.
+        title: above both panels.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The landscape as a page: what the picture shows, to point at, with a slider for the quality that is wanted."""
+"""The landscape as an interactive page: values under the pointer, and a slider for the quality to keep."""
 
 import json
 import re
@@ -25,14 +25,14 @@ def write_landscape_page(
     chosen: tuple[float, float] | None,
     title: str,
 ) -> None:
-    """Write a landscape as one HTML file that needs no network and nothing beside it.
+    """Write a landscape as a single HTML file that needs no network and no other file.
 
     Args:
         landscape: to show.
         path: of the HTML file.
         target: share of the best quality at which the slider begins, 0..1.
         default: window and threshold that were tried first.
-        chosen: window and threshold of the best setting; None where another criterion is best.
+        chosen: window and threshold of the best setting; None if another criterion is best.
         title: of the page, plain text.
 
     Raises:
@@ -40,7 +40,7 @@ def write_landscape_page(
     """
     parts = {"title": escape(title), "data": _in_script(_numbers(landscape, target, default, chosen))}
     template = (files("orchestrator.report.html") / TEMPLATE).read_text(encoding="utf-8")
-    # One pass, so that a title which looks like a place to fill stays text.
+    # A single pass, so that a title that looks like a placeholder stays text.
     page = re.sub(r"@@(title|data)@@", lambda place: parts[place[1]], template)
     write_atomically(path, page.encode())
 
@@ -49,8 +49,8 @@ def _numbers(
     landscape: Landscape, target: float, default: tuple[float, float], chosen: tuple[float, float] | None
 ) -> JsonDict:
     scale = 10**KEPT_DIGITS
-    # Rounded down, so that the page never says of a setting that it keeps what it does not; the small number is for
-    # what lies under its decimal by a float's precision alone.
+    # Rounded down, so that the page never overstates what a setting keeps; the small number compensates for values
+    # that lie below their decimal only because of floating-point precision.
     kept = np.floor(landscape.quality_kept * scale + 1e-6) / scale
     return {
         "metric": landscape.metric,
@@ -72,7 +72,7 @@ def _point(setting: tuple[float, float]) -> dict[str, float]:
 
 
 def _in_script(data: JsonDict) -> str:
-    """Return JSON without a character that could end a script element, or begin a comment in it."""
+    """Return JSON without characters that could end a script element or begin a comment in it."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

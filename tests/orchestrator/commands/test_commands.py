@@ -92,7 +92,7 @@ def test_tune_writes_what_it_prints(commands, folder):
     assert f"DVAR(window={best['params']['window']}, threshold={best['params']['threshold']})" in commands["tune"]
     assert len(best["tuned_on"]) == 1
     assert best["trials"] == 15
-    for part in ("near", "first", "one concept says nothing of others"):
+    for part in ("near", "first", "a single concept says nothing about others"):
         assert part in commands["tune"]
     assert Image.open(folder / "dvar-runs" / "landscape.png").width > 1000
 

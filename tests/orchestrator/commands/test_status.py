@@ -31,7 +31,7 @@ def status(storage):
 
 
 def test_status_tells_of_every_run(tmp_path):
-    assert "nothing was begun" in status(tmp_path)
+    assert "there are no runs" in status(tmp_path)
     begun(tmp_path, "done", 30).ended("complete", "the budget is used up at step 30")
     begun(tmp_path, "mug", 12, "live").ended("stopped", "the criterion fired at step 12")
     begun(tmp_path, "bad", 7).ended("failed", "NonFiniteLossError: L_det became nan", "Traceback: line 1\nline 2")
@@ -62,7 +62,7 @@ def test_doctor_finds_nothing_wrong(make_experiment):
         version("ray"),
         "3 to tune on, 3 to test on",
         "GiB free",
-        "the same from every node",
+        "the same on every node",
         "1 of 1 nodes",
     ):
         assert wanted in text

@@ -137,7 +137,5 @@ def test_tuning_takes_the_experiments_base_model(recordings, tmp_path):
     tuning = library.for_tuning(build(None, None, [("method.name", "svdiff")]), str(tmp_path / "both.parquet"))
     assert {recording.identity.base_model for recording in tuning} == {"miniature"}
     other = build(None, None, [("method.name", "svdiff"), ("base_model.id", "third")])
-    with pytest.raises(
-        InvalidInput, match="svdiff on elsewhere, svdiff on miniature, and not of svdiff on third; choose"
-    ):
+    with pytest.raises(InvalidInput, match=r"svdiff on elsewhere, svdiff on miniature, .*svdiff on third"):
         library.for_tuning(other, str(tmp_path / "both.parquet"))

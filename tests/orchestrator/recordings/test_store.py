@@ -245,7 +245,7 @@ def test_a_checkpoint_ahead_of_the_rows_is_refused(local, adapter):
     recorder.steps(rows(1, 3))
     with pytest.raises(ValueError, match="checkpoint of step 5 came after 3"):
         recorder.checkpoint(5, adapter)
-    with pytest.raises(InvalidInput, match=r"goes on after step 4, but .* holds 3 steps"):
+    with pytest.raises(InvalidInput, match=r"continues after step 4, but .* holds 3 steps"):
         recorder.resumed(4)
 
 

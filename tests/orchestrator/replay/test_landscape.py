@@ -39,5 +39,5 @@ def test_no_point_beats_the_front(recordings):
 
 
 def test_a_recording_that_cannot_answer(recordings):
-    with pytest.raises(InvalidInput, match="lacks the measure 'beauty'"):
+    with pytest.raises(InvalidInput, match="lacks the metric 'beauty'"):
         survey(recordings, "beauty")

@@ -86,7 +86,7 @@ def test_clip_s_without_its_quality(make_recording, quality, message):
     [
         ({"state": "failed"}, "is failed, not complete; finish it with `dvar record`"),
         ({"identity": RunIdentity({"concept": {"name": "a"}, "budget": 60, "seed": 0})}, "has 50 of 60 steps"),
-        ({"quality": None}, "lacks the measure 'train_clip_image'; it has: none"),
+        ({"quality": None}, "lacks the metric 'train_clip_image'; it has: none"),
     ],
 )
 def test_recordings_that_cannot_answer(make_recording, changes, message):

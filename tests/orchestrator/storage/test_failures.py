@@ -222,7 +222,7 @@ def test_a_server_that_refuses_all_is_a_clear_failure_and_what_was_stored_goes_o
     assert message.startswith(f"storage {store.folder(identity(name))} cannot be ")
     assert "tried 10 times" in message
     assert "internal error" in message
-    assert "once the storage answers again, start the same command again" in message
+    assert "once the storage responds again, repeat the same command" in message
     server.share = 0.0
     assert store.state(identity(name)) == "running"
     assert series(store, name) == undisturbed[1][0][: len(series(store, name))]
@@ -259,7 +259,7 @@ def test_a_full_disk_ends_the_run_and_what_was_stored_goes_on(small_disk, train,
     with pytest.raises(StorageFull) as failure:
         train(store, fill)
     assert f"storage {store.folder(identity(name))} cannot be written" in str(failure.value)
-    assert "No space left on device); free space there, then start the same command again" in str(failure.value)
+    assert "No space left on device); free space there, then repeat the same command" in str(failure.value)
     assert not list(small_disk.rglob("*partial*"))
     assert len(list(small_disk.glob("store/*/checkpoint/*"))) == 1
     stored = series(store, name)
