@@ -1,8 +1,8 @@
-"""DVAR vectorised against the loop that calls `var` at every step, and online time a value by window.
+"""DVAR vectorised against a loop that calls `var` at every step, and its online time per value for several windows.
 
     python tests/benchmarks/bench_dvar.py
 
-Both sides run alternately in one process; medians and ratios are printed.
+Both sides alternate within a process; medians and ratios are printed.
 """
 
 import statistics
@@ -17,7 +17,7 @@ WINDOWS = (10, 310, 3000)
 
 
 def naive(values):
-    """Return the first stop as the paper's figure 3 finds it."""
+    """Return the first stop by the loop of the paper's figure 3."""
     for count in range(WINDOW + 1, len(values) + 1):
         if values[count - WINDOW : count].var() < THRESHOLD * values[:count].var():
             return count
@@ -31,7 +31,7 @@ def seconds(function, *arguments):
 
 
 def online(window, values):
-    """Return the seconds that `values` take once the window is full; the threshold is too low to fire."""
+    """Return the seconds for all values once the window is full, with a threshold too low to fire."""
     criterion = DVAR(window, 1e-9).online()
     for value in values[: max(WINDOWS) + 1]:
         criterion.update(value)
@@ -39,7 +39,7 @@ def online(window, values):
 
 
 def main():
-    """Measure and print."""
+    """Measure both sides, check that they agree, and print."""
     values = np.random.default_rng(0).normal(size=STEPS)  # never stops: both sides do all the work
     vectorised = DVAR(WINDOW, THRESHOLD).first_stop
     assert vectorised(values) is None
@@ -55,7 +55,7 @@ def main():
     print(f"online, {STEPS} values (target: the same for every window)")
     for window, median in zip(WINDOWS, medians, strict=True):
         share = median / medians[0]
-        print(f"  window {window:>5}       {1e6 * median / STEPS:>9.3f} us a value   {share:.2f} of the first")
+        print(f"  window {window:>5}       {1e6 * median / STEPS:>9.3f} us per value   {share:.2f} of the first")
 
 
 if __name__ == "__main__":

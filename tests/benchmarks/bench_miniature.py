@@ -1,9 +1,9 @@
-"""What the miniature costs on a CPU: a step of Textual Inversion, L_det, a sample, a rendered concept.
+"""The miniature's cost on a CPU: a step of Textual Inversion, L_det, samples, a rendered concept.
 
     python tests/benchmarks/bench_miniature.py [threads]
 
-Each is set beside the time that a large matrix product of the same number of operations takes here, in the same run,
-and batched work beside the same work one by one.
+Each time is compared with that of large matrix products with as many operations, measured in the same run; rendering in
+a batch is compared with rendering singly.
 """
 
 import statistics
@@ -24,7 +24,7 @@ REPEATS = 15
 
 
 def milliseconds(function):
-    """Return the median time of a call, after two to warm up."""
+    """Return the median time of a call, after two calls to warm up."""
     times = []
     for _ in range(REPEATS + 2):
         start = time.perf_counter()
@@ -43,7 +43,7 @@ def main():
     """Measure and print."""
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    rate = 2 * 1024**3 / milliseconds(lambda: a @ b)  # operations a millisecond
+    rate = 2 * 1024**3 / milliseconds(lambda: a @ b)  # operations per millisecond
     print(f"{torch.get_num_threads()} threads, {rate / 1e6:.0f} GFLOP/s in a product of 1024 x 1024")
     folder = miniature_folder()
     base = load(folder, BaseModelSettings())
@@ -58,13 +58,13 @@ def main():
     }
     for what, function in parts.items():
         time_ms, floor = milliseconds(function), operations(function) / rate
-        print(f"{what:38s} {time_ms:8.1f} ms, {time_ms / floor:4.1f} times its operations as one product")
+        print(f"{what:38s} {time_ms:8.1f} ms, {time_ms / floor:4.1f} times its operations as matrix products")
     views = concepts.scenes("robot_1")
     toys = [concepts.toy("robot_1")] * len(views)
     together = milliseconds(lambda: render(toys, views))
     singly = milliseconds(lambda: [render([toy], [view]) for toy, view in zip(toys, views, strict=True)])
     what = f"rendering {len(views)} views of a concept"
-    print(f"{what:38s} {together:8.1f} ms, one by one {singly / together:.2f} times that")
+    print(f"{what:38s} {together:8.1f} ms, singly {singly / together:.2f} times that")
 
 
 if __name__ == "__main__":

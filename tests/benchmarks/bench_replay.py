@@ -1,4 +1,6 @@
-"""Replays of a whole grid of (N, alpha) against the loop that everybody writes.
+"""Replays of a whole grid of (N, alpha) against the usual loop.
+
+    python tests/benchmarks/bench_replay.py
 
 48 series of 6,100 steps, 100 windows by 100 thresholds; the loop's time is extrapolated from a sample of settings.
 """
@@ -14,7 +16,7 @@ SERIES, STEPS, SIDE, SAMPLE = 48, 6100, 100, 6
 
 
 def naive(values, window, threshold):
-    """Call `var` at every step, as the paper's figure 3 does."""
+    """Return the first stop, or 0, by the loop of the paper's figure 3."""
     for count in range(window + 1, len(values) + 1):
         if values[count - window : count].var() < threshold * values[:count].var():
             return count

@@ -1,9 +1,9 @@
-"""Every method on Stable Diffusion 1.5's true architecture with random weights: ms a step and peak memory.
+"""Every method on Stable Diffusion 1.5's true architecture with random weights: ms per step and peak memory.
 
     python tests/benchmarks/bench_sd15.py [--steps 10] [--dtype bfloat16] [--tiny]
 
-It builds the pipeline, saves it as a diffusers folder, and loads it back by the path that loads real weights.
-Speed and memory are those of the real model; samples and losses mean nothing. `--tiny` tries the script on a CPU.
+It builds the pipeline, saves it as a diffusers folder, and loads it through the code that loads real weights.
+Speed and memory are those of the real model; samples and losses are meaningless. `--tiny` tries the script on a CPU.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from trainables.training.config import RunConfig
 from trainables.training.run import Models, TrainingRun
 from trainables.training.training import PAPER_BATCH, Training
 
-# Operations of SD 1.5's U-Net at 512 px an image: forward, and forward with the backward pass to the text (TFLOP).
+# Operations of SD 1.5's U-Net at 512 px, per image: forward, and forward with the backward pass to the text (TFLOP).
 FORWARD, FORWARD_BACKWARD = 0.82, 1.75
 DENSE_BF16 = 790.0  # TFLOP/s of a large matrix product, as measured on an H200 or H100
 
 
 def tokenizer(folder: Path) -> int:
-    """Save CLIP's tokenizer format with byte-level words only, padded to CLIP's 49,408 ids; return the end's id."""
+    """Save a tokenizer in CLIP's format with byte-level words, padded to CLIP's 49,408 ids; return the end's id."""
     from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer
 
@@ -51,7 +51,7 @@ def tokenizer(folder: Path) -> int:
 
 
 def build(folder: Path, tiny: bool) -> None:
-    """Write SD 1.5 with random weights, or the same with a few channels."""
+    """Write SD 1.5 with random weights, or a version of it with few channels."""
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -99,7 +99,7 @@ def run_preset(folder: Path, concept, tiny: bool) -> None:
         from orchestrator.config import presets
         from orchestrator.recordings import RecordingStore
         from orchestrator.recordings.identity import RunIdentity
-    except ImportError as error:  # a machine that has the training core alone
+    except ImportError as error:  # only the training core is installed
         print(f"preset sd15: not run, {error}")
         return
     experiment = presets.sd15()
@@ -123,12 +123,12 @@ def run_preset(folder: Path, concept, tiny: bool) -> None:
     steps = 1e3 * statistics.median(recording.steps.seconds + recording.steps.l_det_seconds)
     peak = f", peak {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB" if torch.cuda.is_available() else ""
     scores = ", ".join(f"{name} {values[-1]:.3f}" for name, values in recording.quality.scores.items())
-    print(f"preset sd15, {len(recording.steps)} steps, {recording.state}: {steps:.1f} ms a step with L_det{peak}")
+    print(f"preset sd15, {len(recording.steps)} steps, {recording.state}: {steps:.1f} ms per step with L_det{peak}")
     print(f"  samples and scores at the end took {recording.quality.seconds[-1]:.1f} s (meaningless: {scores})")
 
 
 def fresh(folder: Path, settings: BaseModelSettings, device: str) -> BaseModel:
-    """Load the model anew, with nothing else in memory."""
+    """Load the model afresh, with nothing else in memory."""
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
@@ -137,7 +137,7 @@ def fresh(folder: Path, settings: BaseModelSettings, device: str) -> BaseModel:
 
 
 def measure(base, concept, method: Method, steps: int, fixed_batch=PAPER_BATCH) -> dict[str, float]:
-    """Train some steps after three of warm-up; return medians in ms and the peak memory in GiB."""
+    """Train some steps after three to warm up; return medians in ms and the peak memory in GiB."""
     if base.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
@@ -157,7 +157,7 @@ def measure(base, concept, method: Method, steps: int, fixed_batch=PAPER_BATCH) 
     }
 
 
-FEW = {"images": 4, "inference_steps": 2}  # class images, whose number changes neither time nor memory of a step
+FEW = {"images": 4, "inference_steps": 2}  # class images; their number changes neither time nor memory of a step
 VARIANTS = [
     ("textual_inversion", "paper", {}),
     ("textual_inversion", "diffusers", {}),
@@ -172,7 +172,7 @@ VARIANTS = [
 
 
 def measure_methods(load_fresh, concept, steps: int, only: list[str] | None) -> None:
-    """Print every method's time and memory, with L_det and without it, and beside it the maintained example's."""
+    """Print time and memory of every method, with and without L_det, beside those of the maintained example."""
     print(
         "                                                        |     with L_det of 8      |     without      |"
         "  as diffusers' example: ratio\n"
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--methods", nargs="+", help="only these, and nothing else")
+    parser.add_argument("--methods", nargs="+", help="measure only these methods")
     options = parser.parse_args()
     if not torch.cuda.is_available() and not options.tiny:
         print("no CUDA device: skipped (try --tiny)")
@@ -231,7 +231,7 @@ def main() -> None:
 
 
 def report(base, concept, options: argparse.Namespace) -> None:
-    """Print the speed of Textual Inversion beside the floor that the operations set."""
+    """Print the speed of Textual Inversion beside the floor set by its operations."""
     device, resolution = base.device.type, base.resolution
     unet = sum(p.numel() for p in base.unet.parameters()) / 1e6
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"

@@ -1,4 +1,7 @@
-"""A study of 1,000 trials on eight recordings: its time, and how much of it is Optuna's own."""
+"""The time of a study with 1,000 trials on eight recordings, and Optuna's own share of it.
+
+python tests/benchmarks/bench_study.py
+"""
 
 import time
 
@@ -12,7 +15,7 @@ TRIALS, CONCEPTS, STEPS = 1000, 8, 1000
 
 
 def recording(index: int) -> Recording:
-    """Make a decaying L_det with a rising quality, as long and noisy as the miniature's."""
+    """Return a recording with decaying L_det and rising quality, as long and noisy as the miniature's."""
     rng = np.random.default_rng(index)
     k = np.arange(1, STEPS + 1)
     l_det = 0.07 + 0.01 * np.exp(-k / rng.uniform(50, 200)) + 1e-4 * rng.normal(size=STEPS)
@@ -25,7 +28,7 @@ def recording(index: int) -> Recording:
 
 
 def main() -> None:
-    """Time a study of DVAR, and one of six criteria."""
+    """Time a study of DVAR and a study of six criteria."""
     recordings = [recording(index) for index in range(CONCEPTS)]
     for names in (["dvar"], ["dvar", "ema", "hall", "trend", "few_iterations", "clip_score"]):
         study, replays = Study(recordings, names=names), 0.0

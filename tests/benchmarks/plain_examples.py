@@ -1,8 +1,8 @@
-"""Plain loops in the manner of diffusers' maintained examples, for comparison of speed and memory alone.
+"""Plain loops in the manner of diffusers' maintained examples, only for comparing speed and memory.
 
-Each keeps in float32 what trains and in half precision what does not, runs the U-Net under autocast, encodes its images
-by the VAE in every step, and takes torch's AdamW as it comes: what the examples do with `--mixed_precision=bf16` and no
-other flag. The pictures are noise.
+Each keeps trained weights in float32 and frozen ones in half precision, runs the U-Net under autocast, encodes images
+with the VAE in every step, and uses torch's AdamW with its defaults: what the examples do with `--mixed_precision=bf16`
+and no other flag. The images are noise.
 """
 
 import contextlib
@@ -17,15 +17,15 @@ from trainables.models.base import BaseModel
 
 
 class PlainLoop:
-    """Steps of one example.
+    """The training steps of an example.
 
     Args:
         base: freshly loaded; changed for good.
-        batch: images that go through the model at once, those of the class included.
+        batch: images per pass through the model, class images included.
         parameters: what trains, float32.
-        trains_text: whether the text encoder's states need gradients.
-        max_grad_norm: to which gradients are clipped; None does not clip.
-        accumulation: batches a step.
+        trains_text: whether gradients flow into the text encoder.
+        max_grad_norm: norm to which gradients are clipped; None does not clip.
+        accumulation: batches per step.
     """
 
     def __init__(
@@ -38,16 +38,16 @@ class PlainLoop:
         self.ids = base.tokenize(["a photo of a toy"] * batch)
 
     def step(self) -> None:
-        """Compare as often as gradients are accumulated, and update."""
+        """Accumulate the gradients of all batches, and update."""
         for _ in range(self.accumulation):
-            self._compare()
+            self._backward()
         if self.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _compare(self) -> None:
-        """Encode, noise, predict, compare."""
+    def _backward(self) -> None:
+        """Encode, add noise, predict, and backpropagate the error."""
         base, device = self.base, self.base.device
         with torch.no_grad():
             latents = base.vae.encode(self.pixels.to(base.vae.dtype)).latent_dist.sample() * 0.18215
@@ -75,14 +75,14 @@ class PlainLoop:
 
 
 def textual_inversion(base: BaseModel) -> PlainLoop:
-    """The whole table of embeddings trains, in a text encoder of float32; one image at once, four a step."""
+    """Train the whole table of embeddings in a float32 text encoder; images pass singly, four per step."""
     base.text_encoder.float()
     table = base.text_encoder.get_input_embeddings().weight.requires_grad_(True)
     return PlainLoop(base, 1, [table], trains_text=True, max_grad_norm=None, accumulation=4)
 
 
 def dreambooth_lora(base: BaseModel) -> PlainLoop:
-    """LoRA of rank 4 on the U-Net's attention, by peft."""
+    """Train a LoRA of rank 4 on the U-Net's attention, with peft."""
     from peft import LoraConfig
 
     targets = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -94,15 +94,15 @@ def dreambooth_lora(base: BaseModel) -> PlainLoop:
 
 
 def dreambooth(base: BaseModel, batch: int = 1) -> PlainLoop:
-    """The whole U-Net, float32; with images of the class, a batch of two."""
+    """Train the whole U-Net in float32; with class images, the batch is two."""
     base.unet.float().requires_grad_(True)
     return PlainLoop(base, batch, base.unet.parameters(), trains_text=False)
 
 
 def custom_diffusion(base: BaseModel) -> PlainLoop:
-    """Keys and values of the cross-attention, and the table of embeddings of a text encoder of float32.
+    """Train the cross-attention's keys and values, and the table of embeddings of a float32 text encoder.
 
-    Two images, and two of the class.
+    A batch is two images and two class images.
     """
     base.text_encoder.float()
     table = base.text_encoder.get_input_embeddings().weight.requires_grad_(True)
@@ -115,7 +115,7 @@ def custom_diffusion(base: BaseModel) -> PlainLoop:
     return PlainLoop(base, 4, [*matrices, table], trains_text=True)
 
 
-#: Method and recipe to the example that does the same.
+#: The example that does the same as a method with a recipe.
 EXAMPLES = {
     ("textual_inversion", "diffusers"): textual_inversion,
     ("dreambooth_lora", "diffusers"): dreambooth_lora,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# A method that notes every step that is trained, in a folder that all nodes see; its count is part of a checkpoint.
+# A method that notes every trained step in a folder that all nodes share; its count is part of a checkpoint.
 COUNTING = """
 import os
 import socket
@@ -51,7 +51,7 @@ BRIDGE = "dvar-bridge"
 
 
 def _lacking() -> str:
-    """Say what is missing for namespaces, or nothing."""
+    """Return what namespaces lack on this machine, or an empty text."""
     if os.name != "posix" or os.geteuid() != 0:
         return "namespaces need root"
     for program in ("ip", "unshare", "nsenter", "mount"):
@@ -75,7 +75,7 @@ def _ip(*arguments: str, netns: str | None = None) -> None:
 
 
 class Node:
-    """One machine: a network namespace with an address, and in it a Ray node with its own /tmp/ray and /dev/shm."""
+    """A machine: a network namespace with an address, and in it a Ray node with its own /tmp/ray and /dev/shm."""
 
     def __init__(self, cluster: "Cluster", index: int) -> None:
         self.name, self.address = f"{cluster.name}-n{index}", f"10.77.0.{index}"
@@ -90,7 +90,7 @@ class Node:
             _ip("link", "set", device, "up", netns=self.name)
 
     def start(self, cpus: int = 1) -> None:
-        """Start Ray on it: the first node is the head."""
+        """Start Ray on the node; the first node is the head."""
         role = ["--head", "--port=6379", "--include-dashboard=true", f"--dashboard-host={self.address}"]
         if self._index > 1:
             role = [f"--address={self._cluster.nodes[0].address}:6379"]
@@ -128,11 +128,11 @@ class Node:
         )
 
     def processes(self, pattern: str) -> list[int]:
-        """Process ids, as seen from here, of the node's processes whose command line holds a text."""
+        """Return the ids, as seen from here, of the node's processes whose command line contains a pattern."""
         try:
             namespace = os.readlink(f"/proc/{self._init}/ns/pid")
         except (IndexError, OSError):
-            return []  # the node is about to start
+            return []  # the node has not started yet
         pids = []
         for folder in Path("/proc").iterdir():
             try:
@@ -140,7 +140,7 @@ class Node:
                 if is_here and pattern in (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode():
                     pids.append(int(folder.name))
             except OSError:
-                continue  # it ended meanwhile
+                continue  # it has ended since
         return pids
 
     def lose(self) -> None:
@@ -172,7 +172,7 @@ class Cluster:
         temporary = folder / "tmp"
         temporary.mkdir()
         (plugins / "counting_method.py").write_text(COUNTING)
-        # A proxy would answer in the place of the other nodes.
+        # A proxy would answer in place of the other nodes.
         own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         self.environment = own | {
             "PYTHONPATH": os.pathsep.join(
@@ -181,7 +181,7 @@ class Cluster:
             "DVAR_TEST_NOTES": str(self.notes),
             "TMPDIR": str(temporary),
             "RAY_TMPDIR": "/tmp",  # each node has its own /tmp/ray
-            # A node that was cut off is given up after some seconds, not after a minute.
+            # A node that is cut off is given up after seconds instead of a minute.
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_timeout_ms": "2000",
             "RAY_health_check_failure_threshold": "4",
@@ -215,15 +215,15 @@ class Cluster:
         self.wait_for(3)
 
     def wait_for(self, count: int, seconds: float = 60) -> None:
-        """Wait until the cluster has so many nodes that are alive."""
+        """Wait until the cluster has exactly so many live nodes."""
         code = (
             "import ray; ray.init(address='auto', log_to_driver=False, logging_level='ERROR');"
-            "print('alive', sum(one['Alive'] for one in ray.nodes()))"
+            "print('alive', sum(node['Alive'] for node in ray.nodes()))"
         )
         deadline = time.monotonic() + seconds
         printed = ""
         while f"alive {count}" not in printed:
-            assert time.monotonic() < deadline, f"{count} nodes never came; the last said: {printed}"
+            assert time.monotonic() < deadline, f"{count} nodes never came up; last output: {printed}"
             time.sleep(0.5)
             try:
                 printed = self.head.run(sys.executable, "-c", code).communicate(timeout=30)[0]
@@ -238,14 +238,14 @@ class Cluster:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
     def processes(self) -> list[str]:
-        """Command lines of the processes, on whatever node, that were started with the cluster's environment."""
+        """Return the command lines of processes, on any node, that have the cluster's environment."""
         commands, mark = [], self.environment["RAY_AUTH_TOKEN"].encode()
         for folder in Path("/proc").iterdir():
             try:
                 if folder.name.isdecimal() and mark in (folder / "environ").read_bytes():
                     commands.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
             except OSError:
-                continue  # it ended meanwhile
+                continue  # it has ended since
         return commands
 
 
@@ -264,6 +264,6 @@ def nodes(tmp_path_factory):
     listed = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
     assert cluster.name not in listed
     deadline = time.monotonic() + 30
-    while left := cluster.processes():  # the kernel ends those of a node one after the other
+    while left := cluster.processes():  # the kernel ends a node's processes gradually
         assert time.monotonic() < deadline, left
         time.sleep(0.2)

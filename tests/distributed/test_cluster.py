@@ -47,7 +47,7 @@ def test_a_storage_of_one_node_is_refused_before_anything_trains(nodes, flags, t
     assert "--storage: a folder on a shared file system, or a URL such as s3://bucket/path" in words
 
 
-def test_of_two_drivers_at_once_one_works_and_the_other_says_so(dvar, tmp_path):
+def test_of_two_simultaneous_drivers_the_second_is_refused(dvar, tmp_path):
     ended = sorted(finish(process) for process in [dvar("record", *FEW), dvar("record", *FEW)])
     assert [code for code, _ in ended] == [0, 2], ended
     assert "2 of 2 concepts done" in ended[0][1]
@@ -56,7 +56,7 @@ def test_of_two_drivers_at_once_one_works_and_the_other_says_so(dvar, tmp_path):
     assert {(row.state, row.steps) for row in rows} == {("complete", 40)}
 
 
-def test_a_job_that_is_submitted_behaves_the_same(nodes, flags, tmp_path):
+def test_a_submitted_job_behaves_the_same(nodes, flags, tmp_path):
     job = ["job", "submit", "--address", f"http://{nodes.head.address}:8265", "--", *DVAR, "record"]
     code, printed = finish(nodes.head.run(RAY, *job, *FEW, *flags, cwd=tmp_path))
     assert code == 0, printed

@@ -1,4 +1,4 @@
-"""Whatever dies, and whenever: every run ends as if nothing had happened, and nothing is recorded twice."""
+"""Whatever dies, and whenever it dies, every run ends as if undisturbed, and nothing is recorded twice."""
 
 import os
 import random
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.process
 
 CONCEPTS, BUDGET = FEW[:4], 240
 CHECKPOINT_SECONDS = 1
-#: What is trained again after a death was trained so many seconds before it at most: a checkpoint waits for the end of
-#: a report (1 s) and of its interval (1 s), and cores are busy here.
+#: Steps that are repeated after a death were first trained at most so many seconds before it: a checkpoint waits for
+#: the end of a report (1 s) and of its interval (1 s), and the cores are busy.
 REPEATED_SECONDS = 10
 FLAGS = {
     "quality.every": 200,
@@ -32,7 +32,7 @@ FLAGS = {
 
 
 class Command:
-    """A command over some concepts, which is started again until it is done."""
+    """A command over a few concepts, which is restarted until it succeeds."""
 
     def __init__(self, nodes, storage, tiny_path, *arguments, **changes):
         self.nodes, self.storage = nodes, storage
@@ -52,7 +52,7 @@ class Command:
         self.process = self.nodes.head.run(*self._command, cwd=self.storage.parent)
 
     def steps(self):
-        """Steps that are recorded of all concepts."""
+        """Return the number of recorded steps over all concepts."""
         return sum(row.steps for row in self.store.list()) if self.storage.exists() else 0
 
     def is_done(self):
@@ -67,7 +67,7 @@ class Command:
             time.sleep(0.05)
 
     def finish(self):
-        """Wait until it ends; where it did not do all, start it again."""
+        """Wait until the command succeeds, and restart it whenever it fails."""
         while True:
             printed = self.process.communicate(timeout=400)[0]
             if self.process.returncode == 0:
@@ -76,7 +76,7 @@ class Command:
             self.start()
 
     def results(self):
-        """Series, stop and exported weights of every concept."""
+        """Return the state, the series and the exported weights of every concept."""
         results = {}
         for row in self.store.list():
             recording = self.store.read(row.key)
@@ -90,9 +90,9 @@ class Command:
         return results
 
     def repeated(self):
-        """Count the steps that were trained again, and return it with how long before a death they were trained first.
+        """Return how many steps were repeated, and how many seconds before a death the oldest was first trained.
 
-        What a node trains that is cut off, while another one goes on in its place, is counted, but has no age.
+        Steps that a node trains while it is cut off and another node continues in its place count, but have no age.
         """
         count, ages = 0, [0.0]
         for file in self.nodes.notes.iterdir():
@@ -127,12 +127,12 @@ def undisturbed(nodes, tmp_path_factory, tiny_path):
 
 
 def kill_a_worker(command, rng, number=signal.SIGKILL):
-    """End a process that trains, wherever one is."""
+    """Kill a process that trains, on any node."""
     deadline = time.monotonic() + 60
     while not (workers := [pid for node in command.nodes.nodes for pid in node.processes("ray::Personalization")]):
         if command.is_done():
             return
-        assert time.monotonic() < deadline, "no worker ever came"
+        assert time.monotonic() < deadline, "no worker ever started"
         time.sleep(0.1)
     os.kill(rng.choice(workers), number)
 
@@ -156,7 +156,7 @@ def cut_a_node_off(command, rng):
 
 
 def give_a_node_up(command, rng):
-    """It is cut off until the others take it for lost; what it trains meanwhile must spoil nothing."""
+    """Cut a node off until the others take it for lost; what it trains meanwhile must not corrupt anything."""
     node = rng.choice(command.nodes.nodes[1:])
     node.cut_off()
     command.nodes.wait_for(2)
@@ -174,7 +174,7 @@ def kill_the_driver(command, rng):
 
 
 def lose_the_head(command, rng):
-    """With it goes the cluster; a new one is started on the same storage."""
+    """Lose the head and with it the cluster; start a new cluster on the same storage."""
     for node in command.nodes.nodes:
         node.lose()
     command.process.wait()
@@ -187,17 +187,20 @@ ROUNDS = [pytest.param(0, id="0"), *(pytest.param(seed, id=str(seed), marks=pyte
 
 
 @pytest.mark.parametrize("seed", ROUNDS)
-def test_every_run_ends_as_if_nothing_had_happened(nodes, undisturbed, tmp_path, tiny_path, seed):
+def test_every_run_ends_as_if_undisturbed(nodes, undisturbed, tmp_path, tiny_path, seed):
     rng = random.Random(seed)
     command = Command(nodes, tmp_path / "store", tiny_path, *run_flags())
     command.start()
     total = sum(len(series) for _, series, _, _ in undisturbed.values())
-    events = [*rng.sample(QUICK, len(QUICK)), give_a_node_up]  # which takes so long that little is left afterwards
+    events = [
+        *rng.sample(QUICK, len(QUICK)),
+        give_a_node_up,
+    ]  # last, because it takes so long that little remains to be trained
     moments = sorted(rng.uniform(0.02, 0.9) * total for _ in events)
     struck = 0
     for event, moment in zip(events, moments, strict=True):
         command.wait_for_steps(moment)
-        time.sleep(rng.uniform(0, 0.8))  # what was just seen was just written: deaths come between, too
+        time.sleep(rng.uniform(0, 0.8))  # these steps were written just now; deaths should also fall between two writes
         if command.is_done():
             break
         if command.process.poll() is not None:
@@ -216,11 +219,11 @@ def test_every_run_ends_as_if_nothing_had_happened(nodes, undisturbed, tmp_path,
         assert np.array_equal(train_loss, expected[2]), name
         assert adapter == expected[3], name
     count, age = command.repeated()
-    print(f"{count} steps trained again, the oldest {age:.1f} s before a death")
+    print(f"{count} steps repeated, the oldest {age:.1f} s before a death")
     assert age < REPEATED_SECONDS
 
 
-def test_a_live_search_goes_on_when_its_driver_or_a_worker_dies(nodes, tmp_path, tiny_path):
+def test_a_live_search_continues_when_its_driver_or_a_worker_dies(nodes, tmp_path, tiny_path):
     rng, trials = random.Random(5), 3
     flags = ["tune", "--live", "--trials", str(trials), "--budget", "80", "--only", ",".join(CONCEPTS[:3])]
     flags += ["--tuning", ",".join(CONCEPTS[:2])]
@@ -236,7 +239,7 @@ def test_a_live_search_goes_on_when_its_driver_or_a_worker_dies(nodes, tmp_path,
     full = {row.concept: RecordingStore(str(tmp_path / "store" / "recordings")) for row in command.store.list()}
     full = {name: store.read(row.key) for name, store in full.items() for row in store.list() if row.concept == name}
     live = [command.store.read(row.key) for row in command.store.list()]
-    # Neither a setting nor a run was forgotten: what was suggested before a death is what was judged in the end.
+    # No setting and no run was forgotten: what was suggested before a death is what was evaluated in the end.
     (study,) = (tmp_path / "store" / "studies").iterdir()
     storage = optuna.storages.JournalStorage(FilesJournal(str(study)))
     optuna_study = optuna.load_study(study_name=study.name, storage=storage)

@@ -1,4 +1,16 @@
-"""The embedded default: a small Stable Diffusion and the world of rendered toys that it is about."""
+"""The embedded default model: a small Stable Diffusion, and the world of rendered toys that it was trained on.
+
+`miniature_folder` returns the weights. `entries` names the concepts and `concepts` renders them from `world`; `recipes`
+holds the settings with which each method learns them. `models`, `pretrain` and `pretraining` train the networks;
+`evaluate`, `curves` and `perceptual` measure them, as `metrics`. Start with the README in this folder.
+
+Example:
+    >>> from trainables.miniature import entries, miniature_folder
+    >>> (miniature_folder() / "model_index.json").exists()
+    True
+    >>> entries.FEW
+    ('car_1', 'cat_3', 'mug_1', 'rabbit_3', 'robot_1', 'teapot_3')
+"""
 
 import functools
 import hashlib
@@ -6,6 +18,8 @@ import json
 from pathlib import Path
 
 from trainables.errors import InvalidInput
+
+__all__ = ["CARD", "WEIGHTS", "check", "miniature_folder"]
 
 CARD = "card.json"
 REMEDY = "install dvar-tune again, or check the file out again"
@@ -15,7 +29,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 def miniature_folder() -> Path:
     """Return the folder of the miniature: a diffusers pipeline with `clip` and `dino` beside its components.
 
-    The weights come with the package, and their hashes are checked once a process.
+    The weights come with the package. Their hashes are checked once per process.
 
     Raises:
         InvalidInput: a file of the weights is missing or damaged.
@@ -26,7 +40,10 @@ def miniature_folder() -> Path:
 
 @functools.cache
 def check(folder: Path) -> None:
-    """Compare every file of a folder of weights with the hashes in its card.
+    """Compare every file in a folder of weights with the hash on its card.
+
+    Args:
+        folder: weights as the pretraining exports them; a folder that passed is not checked again.
 
     Raises:
         InvalidInput: a file is missing or damaged; the message names it.

@@ -1,6 +1,6 @@
 """The concepts of the miniature: toys that no training image shows and no words describe, rendered on demand.
 
-Colours lie in the gaps between the named ones, every proportion lies beyond the training's range.
+Their colours lie between the named ones, and each of their proportions lies outside the training's range.
 """
 
 import functools
@@ -25,25 +25,28 @@ def load(names: Sequence[str], size: int = 64) -> list[Concept]:
     """Render concepts.
 
     Args:
-        names: which, of `ENTRIES`.
-        size: of the square images in pixels.
+        names: keys of `ENTRIES`; repeated names count once.
+        size: side of the square images in pixels.
+
+    Returns:
+        The concepts, sorted by name.
 
     Raises:
-        InvalidInput: a name is unknown.
+        InvalidInput: a name is unknown; the message suggests a similar one.
     """
     return [_concept(entry(name).name, size) for name in sorted(set(names))]
 
 
 def toy(name: str) -> Toy:
-    """Return the toy of a concept."""
-    # Whoever is learned from a few images of 64 pixels should fill a good part of them.
+    """Return the toy that a concept's images show; `name` is a key of `ENTRIES`."""
+    # A toy that is learned from a few images of 64 pixels should fill a good part of them.
     seeds = (derived_seed(SEED, "concept", name, str(attempt)) for attempt in range(1000))
     toys = (make_novel_toy(seed, ENTRIES[name].noun) for seed in seeds)
     return next(toy for toy in toys if toy.size != "small")
 
 
 def scenes(name: str) -> list[Scene]:
-    """Return the four to six scenes of a concept's images; no two have the same floor."""
+    """Return the scenes of a concept's four to six images; no two of them have the same floor."""
     seed = derived_seed(SEED, "views", name)
     return make_scenes(seed, 4 + seed % 3)
 
@@ -56,7 +59,7 @@ def _concept(name: str, size: int) -> Concept:
 
 
 def _validation_prompts(name: str, views: Sequence[Scene]) -> tuple[str, ...]:
-    """Return four prompts of contexts that no image of the concept shows: two places, two floors."""
+    """Return four prompts with contexts that no image of the concept shows: two places and two floors."""
     generator = torch.Generator().manual_seed(derived_seed(SEED, "validation", name))
     places = [words for place, words in PLACE_WORDS.items() if all(view.place != place for view in views)]
     floors = [name for name in COLOURS if all(view.floor_name != name for view in views)]

@@ -1,4 +1,4 @@
-"""Measures the miniature's networks on held-out scenes, captions and concepts."""
+"""Metrics of the miniature's networks on toys, scenes and captions that no training used."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -23,18 +23,17 @@ from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer, draw_samples
 from trainables.settings import BaseModelSettings, QualitySettings
 
-SEED = 1  # of held-out toys, scenes and captions: the training world has streams of its own
-COUNT = 256
+SEED = 1  # of held-out toys, scenes and captions; the training world's streams are separate
 
 
 class WeightsEvaluator:
-    """Measures one folder of weights.
+    """Measures the networks in a folder of weights.
 
     Args:
-        folder: as the pretraining exports it.
+        folder: weights as the pretraining exports them.
         device: where to compute.
-        count: held-out scenes and captions.
-        samples: settings by which samples are drawn.
+        count: number of held-out images, each with its caption.
+        samples: how samples are drawn.
     """
 
     def __init__(self, folder: Path, device: torch.device, count: int, samples: QualitySettings) -> None:
@@ -49,14 +48,11 @@ class WeightsEvaluator:
         self._images = render_images(self._toys, self._scenes, device=device)
 
     def vae(self) -> Iterator[Metric]:
-        """Peak signal-to-noise ratio of reconstructions, mean over images."""
+        """Yield the mean peak signal-to-noise ratio of reconstructions, for known and for unseen colours."""
         yield Metric("VAE: PSNR of held-out images, dB", self._psnr(self._images), 32)
         novel = [make_novel_toy(derived_seed(SEED, "novel", str(i))) for i in range(len(self._toys) // 4)]
-        yield Metric(
-            "VAE: PSNR of unseen colours, dB",
-            self._psnr(render_images(novel, self._scenes[: len(novel)], device=self._device)),
-            30,
-        )
+        images = render_images(novel, self._scenes[: len(novel)], device=self._device)
+        yield Metric("VAE: PSNR of unseen colours, dB", self._psnr(images), 30)
 
     @torch.no_grad()
     def _psnr(self, images: Sequence[Image.Image]) -> float:
@@ -68,56 +64,60 @@ class WeightsEvaluator:
         return sum(ratios) / len(ratios)
 
     def clip(self) -> Iterator[Metric]:
-        """Share of images for which the right one of all captions scores highest."""
+        """Yield the share of images that score highest with their own caption."""
         share, _ = self._retrieval(self._images)
         yield Metric(f"CLIP: right caption among {len(self._images)}", share, 0.98)
 
     def _retrieval(self, images: list[Image.Image]) -> tuple[float, float]:
-        """Return the share of images that find their own caption, and their mean score with it."""
+        """Return the share of images that retrieve their own caption, and their mean score with it."""
         captions = [full_caption(toy, scene) for toy, scene in zip(self._toys, self._scenes, strict=True)]
         scores = self._scorer.embed_images(images) @ self._scorer.embed_texts(captions).T
-        # Two scenes may have the same caption by chance: either is right.
-        best = [captions[i] for i in scores.argmax(dim=1).tolist()]
-        right = sum(nearest == own for nearest, own in zip(best, captions, strict=True))
+        # Two scenes may share a caption by chance; either counts as right.
+        retrieved = [captions[i] for i in scores.argmax(dim=1).tolist()]
+        right = sum(best == caption for best, caption in zip(retrieved, captions, strict=True))
         return right / len(images), scores.diagonal().mean().item()
 
     @torch.no_grad()
     def identity(self) -> Iterator[Metric]:
-        """Share of concept images whose nearest other image, by the identity network, shows the same concept."""
+        """Yield the share of concept images whose nearest other image, by the DINO, shows the same concept."""
         tuning = concepts.load(TUNING)
         images = [image for concept in tuning for image in concept.decode()]
         owners = torch.tensor([index for index, concept in enumerate(tuning) for _ in concept.images])
         pixels = torch.stack([central_square(image, self._base.resolution) for image in images]).to(self._device)
         vectors = F.normalize(self._dino(pixel_values=pixels).last_hidden_state[:, 0], dim=-1).cpu()
         scores = (vectors @ vectors.T).fill_diagonal_(-2)
-        yield Metric(
-            "DINO: nearest image shows the same concept",
-            (owners[scores.argmax(dim=1)] == owners).float().mean().item(),
-            0.9,
-        )
+        share = (owners[scores.argmax(dim=1)] == owners).float().mean().item()
+        yield Metric("DINO: nearest image shows the same concept", share, 0.9)
 
     def text_to_image(self) -> Iterator[Metric]:
-        """How well samples of held-out captions show what their captions say."""
+        """Yield how well samples show what their held-out captions say."""
         captions = [full_caption(toy, scene) for toy, scene in zip(self._toys, self._scenes, strict=True)]
-        drawn = self.sample(captions)
-        share, score = self._retrieval(drawn)
+        samples = self.sample(captions)
+        share, score = self._retrieval(samples)
         _, real = self._retrieval(self._images)
         yield Metric("samples: CLIP text score, share of the real renders'", score / real, 0.98)
-        yield Metric(f"samples: right caption among {len(drawn)}", share, 0.97)
-        yield Metric("samples: floor colour right", self._floors(drawn), 0.95)
+        yield Metric(f"samples: right caption among {len(samples)}", share, 0.97)
+        yield Metric("samples: floor colour right", self._floors(samples), 0.95)
 
     def sample(self, prompts: Sequence[str]) -> list[Image.Image]:
-        """Draw one sample a prompt, each from noise of its own."""
+        """Draw a sample per prompt, each from its own noise.
+
+        Args:
+            prompts: what to draw; drawn in batches of 32.
+
+        Returns:
+            The samples, in the order of the prompts.
+        """
         images: list[Image.Image] = []
         pipeline = self._base.pipeline()
         for start in range(0, len(prompts), 32):
-            part = prompts[start : start + 32]
-            seeds = [derived_seed(SEED, "sample", str(start + i)) for i in range(len(part))]
-            images += draw_samples(pipeline, part, seeds, self._base.resolution, self._samples)
+            batch = prompts[start : start + 32]
+            seeds = [derived_seed(SEED, "sample", str(start + i)) for i in range(len(batch))]
+            images += draw_samples(pipeline, batch, seeds, self._base.resolution, self._samples)
         return images
 
     def _floors(self, images: Sequence[Image.Image]) -> float:
-        """Return the share of rooms whose floor has its caption's colour rather than another one, read from pixels."""
+        """Return the share of rooms whose floor, read from pixels, is nearest to the colour in its caption."""
         names = list(COLOURS)
         bare = Toy("robot", (), ((0, 0, 0), (0, 0, 0)))
         rooms = [

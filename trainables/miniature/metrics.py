@@ -1,17 +1,17 @@
-"""Metric: what was measured of the miniature, with its target."""
+"""A measured value of the miniature beside the target that it should reach."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One measured value and what it should reach.
+    """A measured value and its target.
 
     Attributes:
         name: what was measured.
         value: the measurement.
-        target: what it should be at least, or at most where `is_ceiling`.
-        is_ceiling: whether less is better.
+        target: the least acceptable value, or the greatest where `is_ceiling`.
+        is_ceiling: whether lower is better.
     """
 
     name: str
@@ -21,7 +21,7 @@ class Metric:
 
     @property
     def is_met(self) -> bool:
-        """Whether the target is reached."""
+        """Whether the value reaches the target."""
         return self.value <= self.target if self.is_ceiling else self.value >= self.target
 
     def __str__(self) -> str:

@@ -1,14 +1,13 @@
-"""The networks of the miniature: a Stable Diffusion, a CLIP and a DINO of the real classes, in small."""
+"""The miniature's networks: small instances of the classes in which Stable Diffusion, CLIP and DINO are published."""
 
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainables.miniature.world.captions import vocabulary
-from trainables.types import JsonDict
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer, ViTModel
 
 RESOLUTION = 64
@@ -17,17 +16,17 @@ TEXT_LENGTH = 32
 
 @dataclass(frozen=True)
 class Sizes:
-    """How wide and deep the networks are.
+    """Widths and depths of the networks.
 
     Attributes:
-        text_width, text_layers: of CLIP's text encoder, on whose states the U-Net is conditioned.
-        vision_width, vision_layers: of CLIP's vision transformer.
-        projection: dimensions of CLIP's common space.
-        vae_channels: of the VAE's levels; each but the first halves the sides.
-        latent_channels: of the VAE's latents.
-        unet_channels: of the U-Net's levels; all but the first have cross-attention.
-        dino_width, dino_layers: of the self-supervised vision transformer.
-        groups: of every group normalization.
+        text_width, text_layers: CLIP's text encoder, on whose states the U-Net is conditioned.
+        vision_width, vision_layers: CLIP's vision transformer.
+        projection: dimensions of CLIP's joint space.
+        vae_channels: channels of the VAE's levels; each level but the first halves the sides.
+        latent_channels: channels of the VAE's latents.
+        unet_channels: channels of the U-Net's levels; all but the first have cross-attention.
+        dino_width, dino_layers: the identity network's vision transformer.
+        groups: groups of every group normalization.
     """
 
     text_width: int = 192
@@ -60,7 +59,7 @@ TINY = Sizes(
 
 
 def make_tokenizer() -> "CLIPTokenizer":
-    """Train CLIP's byte-pair encoding on the words of the captions: each becomes one token."""
+    """Train CLIP's byte-pair encoding on the captions' vocabulary, so that every word is a single token."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
@@ -71,7 +70,7 @@ def make_tokenizer() -> "CLIPTokenizer":
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     ends = [f"{letter}</w>" for letter in alphabet]
-    # Letters at a word's end as special tokens: they get their ids in this order, otherwise in that of a hash table.
+    # Letters at the end of a word are special tokens, which get their ids in this order; others follow a hash table's.
     trainer = trainers.BpeTrainer(
         vocab_size=1200,
         initial_alphabet=alphabet,
@@ -91,24 +90,26 @@ def make_clip(sizes: Sizes, tokenizer: "CLIPTokenizer") -> "CLIPModel":
     """Return transformers' `CLIPModel` with random weights; its text half is the pipeline's text encoder."""
     from transformers import CLIPConfig, CLIPModel
 
-    vision = _transformer(sizes.vision_width, sizes.vision_layers) | {
+    vision = {
+        **_transformer(sizes.vision_width, sizes.vision_layers),
         "image_size": RESOLUTION,
         "patch_size": 8,
         "projection_dim": sizes.projection,
     }
-    text = _text(sizes, tokenizer)
+    text = _text_config(sizes, tokenizer)
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=sizes.projection))
 
 
 def make_text_encoder(sizes: Sizes, tokenizer: "CLIPTokenizer") -> "CLIPTextModel":
-    """Return transformers' `CLIPTextModel`."""
+    """Return transformers' `CLIPTextModel` with random weights, shaped like the text half of `make_clip`."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    return CLIPTextModel(CLIPTextConfig(**_text(sizes, tokenizer)))
+    return CLIPTextModel(CLIPTextConfig(**_text_config(sizes, tokenizer)))
 
 
-def _text(sizes: Sizes, tokenizer: "CLIPTokenizer") -> JsonDict:
-    return _transformer(sizes.text_width, sizes.text_layers) | {
+def _text_config(sizes: Sizes, tokenizer: "CLIPTokenizer") -> dict[str, int]:
+    return {
+        **_transformer(sizes.text_width, sizes.text_layers),
         "vocab_size": len(tokenizer),
         "max_position_embeddings": TEXT_LENGTH,
         "projection_dim": sizes.projection,
@@ -118,7 +119,7 @@ def _text(sizes: Sizes, tokenizer: "CLIPTokenizer") -> JsonDict:
     }
 
 
-def _transformer(width: int, layers: int) -> JsonDict:
+def _transformer(width: int, layers: int) -> dict[str, int]:
     return {
         "hidden_size": width,
         "intermediate_size": 4 * width,
@@ -128,7 +129,7 @@ def _transformer(width: int, layers: int) -> JsonDict:
 
 
 def make_image_processor() -> "CLIPImageProcessor":
-    """Return CLIP's preparation of images, at the miniature's resolution."""
+    """Return CLIP's image preprocessing, at the miniature's resolution."""
     from transformers import CLIPImageProcessor
 
     side = {"height": RESOLUTION, "width": RESOLUTION}
@@ -136,7 +137,7 @@ def make_image_processor() -> "CLIPImageProcessor":
 
 
 def make_dino(sizes: Sizes) -> "ViTModel":
-    """Return transformers' `ViTModel`, the class in which DINO is published."""
+    """Return transformers' `ViTModel`, the class in which DINO is published, with random weights."""
     from transformers import ViTConfig, ViTModel
 
     config = ViTConfig(**_transformer(sizes.dino_width, sizes.dino_layers), image_size=RESOLUTION, patch_size=8)
@@ -144,11 +145,11 @@ def make_dino(sizes: Sizes) -> "ViTModel":
 
 
 def make_vae(sizes: Sizes, scaling_factor: float = 1.0) -> "AutoencoderKL":
-    """Return diffusers' `AutoencoderKL`, which divides the sides by 4.
+    """Return diffusers' `AutoencoderKL` with random weights; its latents have a quarter of the image's side.
 
     Args:
-        sizes: of its levels.
-        scaling_factor: by which latents are multiplied, so that they have about unit variance.
+        sizes: widths of its levels, and channels of its latents.
+        scaling_factor: factor that brings latents to about unit variance.
     """
     from diffusers import AutoencoderKL
 
@@ -165,7 +166,7 @@ def make_vae(sizes: Sizes, scaling_factor: float = 1.0) -> "AutoencoderKL":
 
 
 def make_unet(sizes: Sizes) -> "UNet2DConditionModel":
-    """Return diffusers' `UNet2DConditionModel`, conditioned by cross-attention on the text encoder's states."""
+    """Return diffusers' `UNet2DConditionModel` with random weights, which attends to the text encoder's states."""
     from diffusers import UNet2DConditionModel
 
     attended = len(sizes.unet_channels) - 1
@@ -178,12 +179,12 @@ def make_unet(sizes: Sizes) -> "UNet2DConditionModel":
         down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * attended),
         up_block_types=(*("CrossAttnUpBlock2D",) * attended, "UpBlock2D"),
         cross_attention_dim=sizes.text_width,
-        attention_head_dim=4,  # diffusers takes it as the number of heads
+        attention_head_dim=4,  # diffusers reads this as the number of heads
         norm_num_groups=sizes.groups,
     )
 
 
-def make_scheduler() -> "DDPMScheduler":
+def make_scheduler() -> "DDIMScheduler":
     """Return Stable Diffusion's noise schedule, with DDIM as its sampler."""
     from diffusers import DDIMScheduler
 

@@ -1,4 +1,4 @@
-"""A perceptual distance between images, and from it the diversity of samples: the miniature's stand-in for LPIPS."""
+"""A perceptual distance between images, and the diversity of samples: the miniature's substitute for LPIPS."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 
 class PerceptualDistance:
-    """Compares images by the features of CLIP's vision transformer, layer by layer (after Zhang et al., 2018).
+    """Compares images by the features of every layer of CLIP's vision transformer (after Zhang et al., 2018).
 
     Args:
-        clip: folder of a CLIP in transformers' format.
-        device: where it runs; always in float32.
+        clip: folder with a CLIP in transformers' format.
+        device: where to compute, always in float32.
     """
 
     def __init__(self, clip: Path, device: torch.device) -> None:
@@ -33,12 +33,12 @@ class PerceptualDistance:
         return F.normalize(torch.stack([state[:, 1:] for state in states[1:]], dim=1).float(), dim=-1)
 
     def between(self, first: Sequence[Image.Image], second: Sequence[Image.Image]) -> Tensor:
-        """Return the distance of each pair, 0 (alike) to 4, shape (pairs,)."""
+        """Return the distance of each pair, from 0 (the same) to 4, shape (pairs,)."""
         difference = self.features(first) - self.features(second)
         return difference.square().sum(dim=-1).mean(dim=(1, 2)).cpu()
 
     def diversity(self, images: Sequence[Image.Image]) -> float:
-        """Return the mean distance over all pairs of at least two images."""
+        """Return the mean distance over all pairs of the images, of which there must be at least two."""
         features = self.features(images).flatten(1, 2)
         alike = torch.einsum("apw,bpw->ab", features, features) / features.shape[1]  # mean cosine similarity
         count = len(images)

@@ -1,6 +1,6 @@
 """Trains the miniature from nothing but a seed: python -m trainables.miniature.pretrain --folder DIR.
 
-Every part may be cut short (`--seconds`) and goes on where it was when the same command is given again.
+A training can be cut short (`--seconds`); the same command then resumes where it stopped.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -30,7 +30,6 @@ from trainables.miniature.pretraining.unet import UnetTask
 from trainables.miniature.pretraining.vae import VaeTask, encode
 from trainables.models.quiet import quiet_libraries
 from trainables.tensors import part
-from trainables.types import JsonDict
 
 NETWORKS = ("vae", "clip", "dino", "unet")
 LATENTS_FILE, SETTINGS_FILE = "latents.safetensors", "settings.json"
@@ -41,11 +40,11 @@ class Settings:
     """Everything that determines the weights.
 
     Attributes:
-        seed: of world, weights and batches.
-        toys: how many toys are rendered.
-        views: images of each toy.
+        seed: of the world, the initial weights and the batches.
+        toys: number of toys that are rendered.
+        views: images per toy.
         sizes: of the networks.
-        schedules: how each of `NETWORKS` is trained.
+        schedules: schedule of each of `NETWORKS`.
     """
 
     seed: int = 0
@@ -63,20 +62,20 @@ class Settings:
 
 
 def tiny() -> Settings:
-    """Return settings that a CPU goes through in seconds; what they train is of no use."""
+    """Return settings that take a CPU seconds; they exercise every part and train nothing useful."""
     schedule = Schedule(steps=4, batch=8, learning_rate=1e-3, average=0.5)
     return Settings(toys=20, views=2, sizes=models.TINY, schedules=dict.fromkeys(NETWORKS, schedule))
 
 
 class Pretraining:
-    """Goes from a seed to a folder of weights, in parts.
+    """Goes from a seed to a folder of weights, in as many sessions as needed.
 
     Args:
-        settings: what to make; the same in every part, but for numbers of steps.
-        folder: where everything is kept.
+        settings: what to train; the same in every session, except that steps may be added.
+        folder: keeps the state between sessions; created if missing.
         device: where to compute.
-        deadline: `time.monotonic()` at which to stop.
-        say: takes a line about the progress.
+        deadline: value of `time.monotonic()` at which to stop.
+        say: called with lines about progress.
     """
 
     def __init__(
@@ -87,22 +86,31 @@ class Pretraining:
         folder.mkdir(parents=True, exist_ok=True)
 
     def _check_settings(self) -> None:
-        """Refuse to go on with other settings than a folder was begun with; the last network's steps may grow."""
-        about: JsonDict = json.loads(json.dumps(asdict(self._settings)))
-        for schedule in about["schedules"].values():
-            del schedule["steps"]
+        """Refuse settings that differ from those the folder was begun with, except for added steps."""
+        settings = self._settings_without_steps()
         path = self._folder / SETTINGS_FILE
         if not path.exists():
             partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(about, indent=1), encoding="utf-8")
+            partial.write_text(json.dumps(settings, indent=1), encoding="utf-8")
             partial.replace(path)
         begun = json.loads(path.read_text(encoding="utf-8"))
-        other = [name for name in about if begun.get(name) != about[name]]
-        if other:
-            raise InvalidInput(f"{self._folder} was begun with another {', '.join(other)}; give another --folder")
-        begun_networks = [name for name in NETWORKS if (self._folder / f"{name}.json").exists()]
+        if differing := [name for name in settings if begun.get(name) != settings[name]]:
+            raise InvalidInput(f"{self._folder} was begun with another {', '.join(differing)}; give another --folder")
+        self._check_steps()
+
+    def _settings_without_steps(self) -> dict[str, object]:
+        """Return the settings as JSON gives them back, so that they compare equal to those of the file."""
+        schedules = {name: asdict(schedule) for name, schedule in self._settings.schedules.items()}
+        for schedule in schedules.values():
+            del schedule["steps"]
+        settings: dict[str, object] = json.loads(json.dumps(asdict(self._settings) | {"schedules": schedules}))
+        return settings
+
+    def _check_steps(self) -> None:
+        """Refuse other steps than were done, except more of the network that was trained last."""
+        begun_networks = [name for name in NETWORKS if self._facts(name).exists()]
         for name in begun_networks:
-            done = json.loads((self._folder / f"{name}.json").read_text())["steps"]
+            done = json.loads(self._facts(name).read_text())["steps"]
             asked = self._settings.schedules[name].steps
             if asked < done or (asked > done and name != begun_networks[-1]):
                 raise InvalidInput(
@@ -111,10 +119,10 @@ class Pretraining:
                 )
 
     def run(self) -> bool:
-        """Do as much as the deadline allows; return whether all is done.
+        """Train as far as the deadline allows; return whether everything is trained.
 
         Raises:
-            InvalidInput: the folder was begun with other settings.
+            InvalidInput: the folder was begun with other settings, or steps were taken away.
         """
         self._check_settings()
         begun = time.perf_counter()
@@ -126,12 +134,12 @@ class Pretraining:
             self._say(f"compiled after {time.perf_counter() - begun:.0f} s")
         for name in NETWORKS:
             if not self._train(name, data):
-                self._say(f"{name}: the time is up; the same command goes on")
+                self._say(f"{name}: the time is up; the same command resumes")
                 return False
         return True
 
     def _compile_ahead(self) -> subprocess.Popen[bytes] | None:
-        """Fill the compiler's cache in another process while the GPU renders; it takes minutes."""
+        """Start a process that fills the compiler's cache, which takes minutes, while the GPU renders."""
         if (
             self._device.type != "cuda"
             or self._settings.sizes != models.FULL
@@ -142,7 +150,7 @@ class Pretraining:
         return subprocess.Popen(command)
 
     def compile(self) -> None:
-        """Take one step of each network that is compiled, on random data."""
+        """Fill the compiler's cache: train every compiled network for a second on random data."""
         sizes, device = self._settings.sizes, self._device
         images = torch.randint(256, (64, 3, models.RESOLUTION, models.RESOLUTION), device=device, dtype=torch.uint8)
         tokens = torch.randint(500, (64, 5, models.TEXT_LENGTH), device=device, dtype=torch.int16)
@@ -164,10 +172,10 @@ class Pretraining:
 
     def _train(self, name: str, data: Data) -> bool:
         """Train a network to its end or the deadline; return whether it is done."""
-        facts, state = self._folder / f"{name}.json", self._folder / f"{name}.state.safetensors"
+        facts, state = self._facts(name), self._folder / f"{name}.state.safetensors"
         if facts.exists() and json.loads(facts.read_text())["steps"] >= self._settings.schedules[name].steps:
             return True
-        with torch.random.fork_rng(devices=[]):  # constructors know no generator: keep the seed in here
+        with torch.random.fork_rng(devices=[]):  # constructors take no generator, so the seed is set here
             torch.manual_seed(derived_seed(self._settings.seed, name, "weights"))
             task = self._task(name, data)
         seed = derived_seed(self._settings.seed, name, "batches")
@@ -179,6 +187,9 @@ class Pretraining:
         facts.write_text(json.dumps(loop.facts(), indent=1), encoding="utf-8")
         save_file({key: value.cpu().contiguous() for key, value in loop.averaged().items()}, self._weights(name))
         return loop.is_done
+
+    def _facts(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
 
     def _weights(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"
@@ -196,7 +207,7 @@ class Pretraining:
                 return UnetTask(sizes, data, self._latents(data), self._text_encoder(), device)
 
     def _encode(self, data: Data) -> None:
-        """Keep the latents of every image, scaled to unit variance."""
+        """Write the latents of every image, scaled to unit variance."""
         vae = models.make_vae(self._settings.sizes).to(self._device)
         vae.load_state_dict(load_file(self._weights("vae")))
         mean, std = encode(vae, data)
@@ -217,61 +228,78 @@ class Pretraining:
         return moved
 
     def export(self, target: Path) -> None:
-        """Write the weights as far as they are trained, in half precision; see `export.write`.
+        """Write the weights in half precision, as far as they are trained; see `export.write`.
+
+        Args:
+            target: an empty or new folder.
 
         Raises:
-            InvalidInput: a network was not begun yet.
+            InvalidInput: the training of a network has not begun.
         """
         missing = [name for name in NETWORKS if not self._weights(name).exists()]
         if missing:
             raise InvalidInput(f"nothing to export yet: {', '.join(missing)} not begun in {self._folder}; train on")
         weights: dict[str, dict[str, Tensor]] = {name: load_file(self._weights(name)) for name in NETWORKS}
         weights["dino"] = part(weights["dino"], "vit")
-        facts = {name: json.loads((self._folder / f"{name}.json").read_text()) for name in NETWORKS}
+        facts = {name: json.loads(self._facts(name).read_text()) for name in NETWORKS}
         factor = load_file(self._folder / LATENTS_FILE)["factor"].item()
-        about = {"settings": asdict(self._settings), "training": facts, "torch": torch.__version__}
-        export.write(target, self._settings.sizes, weights, factor, about)
+        card = {"settings": asdict(self._settings), "training": facts, "torch": torch.__version__}
+        export.write(target, self._settings.sizes, weights, factor, card)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(prog="python -m trainables.miniature.pretrain", description=__doc__)
+    add = parser.add_argument
+    add("--folder", type=Path, required=True, help="where everything is kept; resumes what it holds")
+    add("--tiny", action="store_true", help="try all parts on a CPU, in seconds")
+    add("--seconds", type=float, default=float("inf"), help="stop after so many seconds (default: when done)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
+    add("--export", type=Path, help="write the weights in half precision to this folder at the end")
+    add("--steps", nargs="+", default=[], metavar="NETWORK=STEPS", help="train a network for so many steps instead")
+    add("--compile", action="store_true", help="only fill the compiler's cache")
+    return parser
 
 
 def main() -> None:
-    """Parse the command line, and train."""
-    parser = argparse.ArgumentParser(prog="python -m trainables.miniature.pretrain", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where everything is kept, and where to go on")
-    parser.add_argument("--tiny", action="store_true", help="a trial of all parts, for a CPU, in seconds")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long (default: when done)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute")
-    parser.add_argument("--export", type=Path, help="at the end, write the weights in half precision here")
-    parser.add_argument(
-        "--steps", nargs="+", default=[], metavar="NETWORK=STEPS", help="train for so many steps instead"
-    )
-    parser.add_argument("--compile", action="store_true", help="only fill the compiler's cache")
-    arguments = parser.parse_args()
+    """Parse the command line and train."""
+    command_line = parser()
+    arguments = command_line.parse_args()
     quiet_libraries()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = True
+    try:
+        settings = _with_steps(tiny() if arguments.tiny else Settings(), arguments.steps)
+        _run(settings, arguments)
+    except InvalidInput as error:
+        command_line.error(str(error))
+
+
+def _with_steps(settings: Settings, assignments: Sequence[str]) -> Settings:
+    """Return settings with the steps that `--steps` assigns to networks."""
+    schedules = dict(settings.schedules)
+    for assignment in assignments:
+        name, _, steps = assignment.partition("=")
+        if name not in NETWORKS or not steps.isdecimal() or int(steps) < 1:
+            raise InvalidInput(f"--steps {assignment}: say for example unet=45000; networks are {', '.join(NETWORKS)}")
+        schedules[name] = replace(schedules[name], steps=int(steps))
+    return replace(settings, schedules=schedules)
+
+
+def _run(settings: Settings, arguments: argparse.Namespace) -> None:
     begun = time.monotonic()
 
     def say(line: str) -> None:
         print(f"[{time.monotonic() - begun:5.0f} s] {line}", flush=True)
 
-    settings = tiny() if arguments.tiny else Settings()
-    for given in arguments.steps:
-        name, _, steps = given.partition("=")
-        if name not in NETWORKS or not steps.isdecimal() or int(steps) < 1:
-            parser.error(f"--steps {given}: say for example unet=45000; networks are {', '.join(NETWORKS)}")
-        settings.schedules[name] = replace(settings.schedules[name], steps=int(steps))
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = True
-    try:
-        pretraining = Pretraining(
-            settings, arguments.folder, torch.device(arguments.device), begun + arguments.seconds, say
-        )
-        if arguments.compile:
-            pretraining.compile()
-            return
-        is_done = pretraining.run()
-        if arguments.export:
-            pretraining.export(arguments.export)
-            say(f"exported{'' if is_done else ', half trained,'} to {arguments.export}")
-    except InvalidInput as error:
-        parser.error(str(error))
+    device, deadline = torch.device(arguments.device), begun + arguments.seconds
+    pretraining = Pretraining(settings, arguments.folder, device, deadline, say)
+    if arguments.compile:
+        pretraining.compile()
+        return
+    is_done = pretraining.run()
+    if arguments.export:
+        pretraining.export(arguments.export)
+        say(f"exported{'' if is_done else ', half trained,'} to {arguments.export}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The 56 concepts: who they are, that they are the same every time, and the folders that are written of them."""
+"""The 56 concepts: which there are, that they are the same every time, and that written folders can be read."""
 
 import pytest
 from PIL import Image
@@ -11,7 +11,7 @@ from trainables.miniature.world.colours import GAP, distance_to_names
 pytestmark = pytest.mark.model
 
 
-def test_48_to_test_and_8_to_tune_of_eight_classes():
+def test_48_concepts_are_for_testing_and_8_of_different_classes_for_tuning():
     assert len(entries.TEST) == 48
     assert len({entries.ENTRIES[name].noun for name in entries.TUNING}) == 8
     assert not set(entries.TEST) & set(entries.TUNING)
@@ -30,23 +30,22 @@ def test_a_concept_is_the_same_every_time(toy_concepts):
     assert concepts.load(entries.FEW) == toy_concepts
 
 
-def test_validation_prompts_are_of_contexts_that_no_image_shows(toy_concepts):
+def test_validation_prompts_have_contexts_that_no_image_shows(toy_concepts):
     for concept in toy_concepts:
         scenes = concepts.scenes(concept.name)
         prompts = concept.validation_prompts
         assert len(set(prompts)) == 4
-        assert not [
-            scene.floor_name for scene in scenes if any(f" {scene.floor_name} floor" in prompt for prompt in prompts)
-        ]
+        floors = [f" {scene.floor_name} floor" for scene in scenes]
+        assert not [floor for floor in floors if any(floor in prompt for prompt in prompts)]
         assert not [scene for scene in scenes if scene.place == "beach" and "a {} on the beach" in prompts]
 
 
-def test_an_unknown_concept_is_named():
+def test_the_error_for_an_unknown_concept_names_it():
     with pytest.raises(InvalidInput, match=r"no concept 'robot_9'; did you mean 'robot_\d'"):
         concepts.load(["robot_9"])
 
 
-def test_a_written_concept_is_read_again(toy_concepts, tmp_path):
+def test_a_written_concept_reads_back_the_same(toy_concepts, tmp_path):
     write_concept(toy_concepts[0], tmp_path)
     (again,) = load_concepts(tmp_path)
     assert again.class_noun == toy_concepts[0].class_noun
@@ -56,7 +55,7 @@ def test_a_written_concept_is_read_again(toy_concepts, tmp_path):
         write_concept(toy_concepts[0], tmp_path)
 
 
-def test_any_size():
+def test_images_have_the_requested_size():
     (concept,) = concepts.load(["mug_1"], size=40)
     assert concept.decode()[0].size == (40, 40)
     assert isinstance(concept.decode()[0], Image.Image)

@@ -1,4 +1,4 @@
-"""The perceptual distance: a metric's properties, and diversity as the mean over pairs."""
+"""The perceptual distance has a metric's properties, and diversity is its mean over pairs."""
 
 import itertools
 
@@ -21,7 +21,7 @@ def images(toy_concepts):
     return [concept.decode()[0] for concept in toy_concepts[:3]]
 
 
-def test_an_image_is_at_no_distance_from_itself_and_order_does_not_matter(distance, images):
+def test_an_image_has_distance_zero_from_itself_and_order_does_not_matter(distance, images):
     assert distance.between(images, images).abs().max() < 1e-5
     assert torch.allclose(distance.between(images[:1], images[1:2]), distance.between(images[1:2], images[:1]))
 

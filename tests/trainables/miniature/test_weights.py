@@ -1,4 +1,4 @@
-"""The embedded weights: whole, small, and of use; `tests/benchmarks/evaluate_miniature.py` measures them at length."""
+"""The embedded weights are intact, small and useful; `tests/benchmarks/evaluate_miniature.py` measures more."""
 
 import json
 
@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from trainables.miniature import CARD, WEIGHTS, curves, evaluate, miniature_folder
+from trainables.miniature import CARD, WEIGHTS, curves, miniature_folder
 from trainables.miniature.entries import FEW
+from trainables.miniature.evaluate import WeightsEvaluator
 from trainables.miniature.recipes import RECIPES, Recipe
 from trainables.settings import QualitySettings
 
@@ -17,17 +18,17 @@ pytestmark = pytest.mark.model
 @pytest.fixture(scope="module")
 def evaluator():
     settings = QualitySettings(samples=4, inference_steps=6, guidance_scale=3.0)
-    return evaluate.WeightsEvaluator(miniature_folder(), torch.device("cpu"), 48, settings)
+    return WeightsEvaluator(miniature_folder(), torch.device("cpu"), 48, settings)
 
 
-def test_the_weights_are_whole_and_the_card_lists_each_file():
+def test_the_card_lists_every_file_of_the_weights():
     listed = json.loads((WEIGHTS / CARD).read_text())["sha256"]
-    there = {path.relative_to(WEIGHTS).as_posix() for path in WEIGHTS.rglob("*") if path.is_file()}
-    assert there == {*listed, CARD, "README.md"}
+    stored = {path.relative_to(WEIGHTS).as_posix() for path in WEIGHTS.rglob("*") if path.is_file()}
+    assert stored == {*listed, CARD, "README.md"}
     assert "## Limits" in (WEIGHTS / "README.md").read_text()
 
 
-def test_the_weights_are_small_halves():
+def test_the_weights_are_small_and_in_half_precision():
     files = [*WEIGHTS.rglob("*.safetensors")]
     assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) <= 32e6
     for path in files:
@@ -43,7 +44,8 @@ def test_the_networks_reach_their_targets(evaluator, part):
     assert [str(metric) for metric in metrics if not metric.is_met] == []
 
 
-#: Of each method, a higher rate than its recipe's, at which few steps suffice, and how far they go at least.
+#: For each method: settings with a higher rate than its recipe's, the few steps that then suffice, and the least share
+#: of the way to the real images' score that they must cover.
 QUICK = {
     "textual_inversion": ({"learning_rate": 1e-2}, 60, 0.5),
     "p_plus": ({"learning_rate": 1e-2}, 60, 0.3),
@@ -54,12 +56,12 @@ QUICK = {
 }
 
 
-def test_every_recipe_is_tried():
+def test_every_recipe_is_tested():
     assert QUICK.keys() == RECIPES.keys()
 
 
 @pytest.mark.parametrize("method", QUICK)
-def test_every_method_goes_most_of_the_way(method):
+def test_every_method_learns_a_concept(method):
     settings, budget, least = QUICK[method]
     recipe = Recipe(RECIPES[method].settings | settings | {"batch_size": 4}, budget, budget)
     samples = QualitySettings(samples=4, inference_steps=6, guidance_scale=3.0)

@@ -1,4 +1,4 @@
-"""The world: every attribute is drawn from its seed, images show what captions tell, batches change nothing."""
+"""The world: seeds determine every attribute, images show what captions say, and batching changes nothing."""
 
 import random
 
@@ -20,18 +20,18 @@ from trainables.miniature.world.toys import MATERIALS, PATTERNS, SIZES, Toy, mak
 pytestmark = pytest.mark.model
 
 
-def test_sixteen_classes_at_least():
+def test_there_are_at_least_sixteen_classes():
     assert len(NOUNS) >= 16
 
 
 @pytest.mark.parametrize("make", [make_toy, make_novel_toy, make_scene])
-def test_a_seed_decides_everything(make):
+def test_a_seed_determines_everything(make):
     assert make(5) == make(5)
     assert make(5) != make(6)
 
 
 @pytest.mark.parametrize("noun", NOUNS)
-def test_every_class_shows_itself_and_stays_in_the_picture(noun):
+def test_every_class_is_visible_and_stays_within_the_image(noun):
     toy, scene = make_toy(3, noun), make_scene(4, floor="white")
     bare = Toy(noun, (), toy.colours)
     with_toy, without = render([toy], [scene], 48)[0], render([bare], [scene], 48)[0]
@@ -163,12 +163,12 @@ def test_views_of_a_concept_have_different_backdrops():
         assert len({(scene.place, scene.floor_name) for scene in scenes}) == 6
 
 
-def test_a_full_caption_tells_every_attribute():
+def test_a_full_caption_names_every_attribute():
     toy, scene = make_toy(11, "mug"), make_scene(3, floor="pink")
     text = full_caption(toy, scene)
-    attributes = [*toy.colour_names, toy.noun, "on a pink floor", f"{scene.wall_name} wall"]
-    attributes += [word for word in (toy.pattern, toy.material, toy.size) if word not in ("plain", "plastic", "medium")]
-    assert all(word in text for word in attributes), text
+    words = [*toy.colour_names, toy.noun, "on a pink floor", f"{scene.wall_name} wall"]
+    words += [word for word in (toy.pattern, toy.material, toy.size) if word not in ("plain", "plastic", "medium")]
+    assert all(word in text for word in words), text
 
 
 def test_a_swapped_caption_has_the_same_words_in_another_order():
@@ -178,7 +178,7 @@ def test_a_swapped_caption_has_the_same_words_in_another_order():
     assert sorted(set(right.split()) - {"a", "an"}) == sorted(set(wrong.split()) - {"a", "an"})
 
 
-def test_partial_captions_tell_less_but_always_the_class():
+def test_partial_captions_leave_attributes_out_but_never_the_class():
     rng = random.Random(0)
     for seed in range(200):
         toy, scene = make_toy(seed), make_scene(seed)

@@ -1,6 +1,7 @@
-"""CLIP: images and captions in one space, with false captions that exchange colours, so that bindings count."""
+"""CLIP: images and captions in a joint space; false captions with swapped colours teach which colour belongs where."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,9 +11,12 @@ from trainables.miniature.models import Sizes, make_clip, make_tokenizer
 from trainables.miniature.pretraining.data import SWAPPED, Data
 from trainables.miniature.pretraining.loop import Task
 
+if TYPE_CHECKING:
+    from transformers import CLIPModel
+
 
 def normalized(images_bchw: Tensor) -> Tensor:
-    """Map bytes to the range that CLIP's image processor gives."""
+    """Normalize images of bytes as CLIP's image processor does; same shape, float32."""
     from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
     mean, std = (torch.tensor(x, device=images_bchw.device).view(3, 1, 1) for x in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
@@ -20,14 +24,16 @@ def normalized(images_bchw: Tensor) -> Tensor:
 
 
 class ClipTask(Task):
-    """Trains transformers' `CLIPModel` contrastively."""
+    """Trains transformers' `CLIPModel` contrastively (Radford et al., 2021)."""
+
+    network: "CLIPModel"
 
     def __init__(self, sizes: Sizes, data: Data, device: torch.device) -> None:
         self.network = make_clip(sizes, make_tokenizer()).to(device).train()
         self._data, self._device = data, device
 
     def draw(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw images of different toys, one true caption each (half of them complete), and the false one."""
+        """Draw images of random toys, each with a true caption, half of them complete, and with its false caption."""
         toys = torch.randint(len(self._data) // self._data.views, (size,), generator=generator, device=self._device)
         views = torch.randint(self._data.views, (size,), generator=generator, device=self._device)
         chosen = toys * self._data.views + views
@@ -41,7 +47,7 @@ class ClipTask(Task):
         }
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the symmetric cross-entropy; false captions compete for images only."""
+        """Return the symmetric cross-entropy; false captions only compete when an image looks for its caption."""
         network = self.network
         images = F.normalize(network.get_image_features(batch["pixels"]).pooler_output.float(), dim=-1)
         tokens = torch.cat([batch["true"], batch["false"]])

@@ -1,4 +1,4 @@
-"""The training images and their captions, rendered once and kept as bytes."""
+"""The training images, rendered once and kept as bytes, with their captions."""
 
 import random
 from collections.abc import Iterator
@@ -19,19 +19,20 @@ from trainables.miniature.world.renderer import render, to_uint8
 from trainables.miniature.world.scenes import Scene, make_scene
 from trainables.miniature.world.toys import Toy, make_toy
 
-WORDINGS, SWAPPED = slice(0, 4), 4  # which of an image's captions are true, and which is false
-CHUNK = 256  # toys that one process describes, and one batch renders
+WORDINGS, SWAPPED = slice(0, 4), 4  # an image's true captions, and its false caption
+CHUNK = 256  # toys that a process draws at a time, and a batch renders
 DATA_FILE = "data.safetensors"
 
 
 @dataclass(frozen=True)
 class Data:
-    """Pictures of the training world.
+    """Images of the training world with their captions.
 
     Attributes:
-        images_bchw: sRGB bytes, shape (images, 3, 64, 64); the `views` images of one toy follow each other.
-        tokens_bkl: five captions an image as token ids: complete, three partial ones, and a false one.
-        views: images of one toy.
+        images_bchw: sRGB bytes, shape (images, 3, 64, 64); the `views` images of a toy are consecutive.
+        tokens_bkl: token ids of five captions per image, shape (images, 5, tokens): the complete caption, three
+            partial captions and a false caption.
+        views: images per toy.
     """
 
     images_bchw: Tensor
@@ -43,13 +44,22 @@ class Data:
 
 
 def described(seed: int, start: int, stop: int, views: int) -> tuple[list[Toy], list[Scene], Tensor]:
-    """Draw the toys `start`..`stop - 1` of a world, their scenes and their captions as tokens."""
+    """Draw the toys `start`..`stop - 1` of a world, with scenes and captions.
+
+    Args:
+        seed: of the world.
+        start, stop: range of toys.
+        views: scenes per toy.
+
+    Returns:
+        Toy and scene of every image, and the token ids of its captions, int16 of shape (images, 5, tokens).
+    """
     toys, scenes, texts = [], [], []
     for index in range(start, stop):
         toy = make_toy(derived_seed(seed, "toy", str(index)), NOUNS[index // CHUNK % len(NOUNS)])
         for view in range(views):
-            own = derived_seed(seed, "scene", str(index), str(view))
-            scene, rng = make_scene(own), random.Random(own)
+            scene_seed = derived_seed(seed, "scene", str(index), str(view))
+            scene, rng = make_scene(scene_seed), random.Random(scene_seed)
             toys.append(toy)
             scenes.append(scene)
             texts += [
@@ -65,11 +75,11 @@ def make_data(seed: int, toys: int, views: int, device: torch.device, workers: i
     """Render a training world; the same seed gives the same toys, scenes and captions on every machine.
 
     Args:
-        seed: of everything.
-        toys: how many.
-        views: images of each, in scenes of their own.
-        device: where to render, and where the data stay.
-        workers: processes that draw toys and captions; 0 draws them here.
+        seed: of the whole world.
+        toys: number of toys.
+        views: images per toy, each in its own scene.
+        device: where to render and keep the data.
+        workers: processes that draw toys and captions; 0 draws them in this process.
     """
     images, tokens = [], []
     for drawn, scenes, ids in _chunks(seed, toys, views, workers):
@@ -84,19 +94,19 @@ def _chunks(seed: int, toys: int, views: int, workers: int) -> Iterator[tuple[li
     if workers == 0:
         yield from (described(*task) for task in tasks)
         return
-    # Forked processes would inherit locks of torch's threads, and wait for them for ever.
+    # Forked processes would inherit locks of torch's threads and wait for them forever.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(described, *zip(*tasks, strict=True))
 
 
 def save(data: Data, folder: Path) -> None:
-    """Keep the data for the next part of a training."""
+    """Write the data to a folder, from which `load` reads them."""
     tensors = {"images": data.images_bchw, "tokens": data.tokens_bkl, "views": torch.tensor(data.views)}
     save_file({name: tensor.cpu() for name, tensor in tensors.items()}, folder / DATA_FILE)
 
 
 def load(folder: Path, device: torch.device) -> Data | None:
-    """Return what `save` kept, or None."""
+    """Return the data that `save` wrote to a folder, or None if there are none."""
     if not (folder / DATA_FILE).exists():
         return None
     tensors = load_file(folder / DATA_FILE, device=str(device))

@@ -1,7 +1,7 @@
-"""The identity network: a vision transformer that learns, without labels, which two pictures show the same toy.
+"""The identity network: a vision transformer that learns, without labels, which two images show the same toy.
 
-It has the class in which DINO is published and serves for what DINO serves. Its objective is contrastive (Chen et al.,
-2020): DINO's own self-distillation stays at chance for longer than this training lasts.
+It has the class in which DINO is published and the same use. Its objective is contrastive (Chen et al., 2020), because
+DINO's self-distillation is still at chance when this training ends.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,10 @@ TEMPERATURE, DIMENSIONS = 0.1, 64
 
 
 class _Network(nn.Module):
-    """The transformer, and a head that is thrown away; normalized over the batch, for at first all images are alike."""
+    """The transformer and a projection head, which is discarded after training.
+
+    The head normalizes over the batch, because the untrained transformer maps all images to nearly the same vector.
+    """
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -38,21 +41,23 @@ class _Network(nn.Module):
 
 
 class DinoTask(Task):
-    """Trains transformers' `ViTModel`; a pair is two crops of two renders of one toy."""
+    """Trains transformers' `ViTModel` to match crops of two renders of the same toy."""
+
+    network: _Network
 
     def __init__(self, sizes: Sizes, data: Data, device: torch.device) -> None:
         self.network = _Network(sizes).to(device).train()
         self._data, self._device = data, device
 
     def draw(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw two cropped views of each of `size` toys."""
+        """Draw `size` toys, and a crop of two views of each: shape (2 * size, 3, 64, 64)."""
         toys = torch.randint(len(self._data) // self._data.views, (size,), generator=generator, device=self._device)
         order = torch.rand(size, self._data.views, generator=generator, device=self._device).argsort(dim=1)
         first, second = (toys * self._data.views + order[:, i % order.shape[1]] for i in range(2))
         return {"crops": self._crop(torch.cat([first, second]), generator)}
 
     def _crop(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """Cut 70-100 % of the side out of each image, mirror half, and scale the result back."""
+        """Crop each image to 70-100 % of its side, mirror half of the crops, and resize them to the image's size."""
         images = self._data.images_bchw[chosen].float() / 127.5 - 1
         scale, dx, dy, mirrored = torch.rand(4, len(images), generator=generator, device=self._device)
         scale = 0.7 + 0.3 * scale
@@ -64,7 +69,7 @@ class DinoTask(Task):
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the cross-entropy of finding each crop's partner among all others of the batch."""
+        """Return the cross-entropy of picking each crop's partner among all other crops of the batch."""
         vectors = self.network(batch["crops"])
         count = len(vectors)
         scores = vectors @ vectors.T / TEMPERATURE

@@ -1,4 +1,4 @@
-"""The loop that trains one network: steps in a CUDA graph where there is a GPU, resumable, with a moving average."""
+"""The resumable loop that trains a network; on a GPU it replays its steps as a CUDA graph."""
 
 import math
 import time
@@ -7,27 +7,27 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-PEAK = 790e12  # operations a second that one H100 or H200 does in bfloat16, as measured with large products
-DECAY = 0.3  # the share of the steps in which the learning rate falls; before, it is constant
+PEAK = 790e12  # operations per second of an H100 or H200 in bfloat16, measured with large matrix products
+DECAY = 0.3  # share of the steps, at the end, in which the learning rate falls from its constant value
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How one network is trained.
+    """How a network is trained.
 
     Attributes:
         steps: optimizer steps.
-        batch: images a step.
-        learning_rate: highest rate of AdamW, after a warm-up of a tenth of the steps (at most 500).
-        average: of the moving average that is kept of the weights.
-        weight_decay: of AdamW.
+        batch: images per step.
+        learning_rate: AdamW's highest rate, reached after a warm-up of a tenth of the steps (at most 500).
+        average: decay per step of the weights' moving average.
+        weight_decay: AdamW's weight decay.
     """
 
     steps: int
@@ -37,7 +37,7 @@ class Schedule:
     weight_decay: float = 0.01
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0: warm-up, constant, then a cosine's fall to 0."""
+        """Return the learning rate of a step, counted from 0: linear warm-up, constant, then a cosine to 0."""
         warm = min(500, max(1, self.steps // 10))
         left = (self.steps - step) / max(1, math.ceil(DECAY * self.steps))
         falling = 0.5 - 0.5 * math.cos(math.pi * min(1.0, left))
@@ -45,30 +45,38 @@ class Schedule:
 
 
 class Task(ABC):
-    """What is learned: the network, and the loss of a batch."""
+    """A network with its batches and its loss."""
 
-    #: All that is trained.
-    network: Any
-    #: Whether the loss is worth compiling for a GPU, which takes a minute.
+    #: Holds all parameters that are trained.
+    network: nn.Module
+    #: Whether compiling the loss for a GPU, which takes a minute, pays off.
     is_compiled: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw a batch, on the device; `generator` lives there too."""
+        """Draw a batch on the task's device, where `generator` must be too.
+
+        Args:
+            size: images, or toys, of the batch.
+            generator: the only source of randomness.
+
+        Returns:
+            Tensors by name, of the same shapes in every call: a CUDA graph reads them from fixed places.
+        """
 
     @abstractmethod
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the loss of a batch, without host synchronization."""
+        """Return the loss of a batch, a scalar, without synchronizing with the host."""
 
 
 class Loop:
-    """Trains a task by its schedule.
+    """Trains a task on its schedule, and keeps a moving average of the weights.
 
     Args:
-        task: what is learned.
-        schedule: how.
-        seed: of the batches; weights are the task's own.
-        device: where.
+        task: the network, its batches and its loss.
+        schedule: number of steps, batch size and rates.
+        seed: of the batches; the task has already initialized the weights.
+        device: where the task's network is.
     """
 
     def __init__(self, task: Task, schedule: Schedule, seed: int, device: torch.device) -> None:
@@ -93,20 +101,25 @@ class Loop:
 
     @property
     def is_done(self) -> bool:
-        """Whether every step is done."""
+        """Whether all of the schedule's steps are done."""
         return self.steps_done >= self.schedule.steps
 
     def run(self, deadline: float, say: Callable[[str], None]) -> None:
-        """Train until all steps are done or `time.monotonic()` reaches the deadline."""
-        begun, first, reported, total = time.perf_counter(), self.steps_done, 0.0, 0.0
+        """Train until all steps are done or the deadline is reached.
+
+        Args:
+            deadline: a value of `time.monotonic()`.
+            say: called with a line about progress about every 20 seconds, and at the end.
+        """
+        begun, first, last_said, smoothed = time.perf_counter(), self.steps_done, 0.0, 0.0
         while not self.is_done and time.monotonic() < deadline:
             self._step()
             if self.steps_done % 50 == 0 or self.is_done:
-                total = 0.8 * total + 0.2 * self._loss.item() if total else self._loss.item()
+                smoothed = 0.8 * smoothed + 0.2 * self._loss.item() if smoothed else self._loss.item()
                 spent = time.perf_counter() - begun
-                if spent - reported > 20 or self.is_done:
-                    reported = spent
-                    say(self._line(total, (self.steps_done - first) / spent))
+                if spent - last_said > 20 or self.is_done:
+                    last_said = spent
+                    say(self._line(smoothed, (self.steps_done - first) / spent))
         self._seconds += time.perf_counter() - begun
 
     def _line(self, loss: float, rate: float) -> str:
@@ -119,7 +132,7 @@ class Loop:
         return f"{speed}, {PEAK / rate / self.operations:.0f} times the operation floor"
 
     def _count_operations(self) -> float:
-        """Return the floating-point operations that one image takes, there and back."""
+        """Return the floating-point operations of a forward and backward pass, per image."""
         batch = self.task.draw(8, torch.Generator(self.device).manual_seed(0))
         with FlopCounterMode(display=False) as counter, self._precision():
             self.task.loss(batch).backward()  # type: ignore[no-untyped-call]
@@ -146,7 +159,7 @@ class Loop:
         self._replay()
 
     def _capture(self) -> None:
-        """Record one step as a graph: launched step by step, the GPU would wait for Python."""
+        """Record a step as a CUDA graph: launched kernel by kernel, the GPU would wait for Python."""
         kept = [value.clone() for value in self._state().values()]
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
@@ -159,7 +172,9 @@ class Loop:
             self._update()
         state = self._state()
         for value, before in zip(state.values(), [*kept, *[None] * (len(state) - len(kept))], strict=True):
-            value.copy_(before) if before is not None else value.zero_()  # moments that the warm-up made
+            value.copy_(
+                before
+            ) if before is not None else value.zero_()  # the optimizer's moments, which the warm-up created
         self._replay = graph.replay
 
     def _update(self) -> None:
@@ -176,11 +191,11 @@ class Loop:
     def _precision(self) -> AbstractContextManager[object]:
         if self.device.type != "cuda":
             return nullcontext()
-        # Without the cache of casts: a captured graph must cast the weights anew in every replay.
+        # No cache of casts: a captured graph must cast the weights again in every replay.
         return torch.autocast("cuda", torch.bfloat16, cache_enabled=False)
 
     def _state(self) -> dict[str, Tensor]:
-        """Return all tensors that a step changes, the optimizer's last."""
+        """Return all tensors that a step changes; the optimizer's come last."""
         state = {f"network.{name}": value for name, value in self.task.network.state_dict().items()}
         state |= {f"average.{name}": value for name, value in zip(self._names, self._averages, strict=True)}
         for name, parameter in zip(self._names, self._parameters, strict=True):
@@ -189,7 +204,7 @@ class Loop:
         return state
 
     def save(self, path: Path) -> None:
-        """Write everything that the next part needs."""
+        """Write the complete state of the training, from which `load` resumes exactly."""
         state = self._state() | {
             "steps_done": torch.tensor(self.steps_done),
             "seconds": torch.tensor(self._seconds),
@@ -200,7 +215,10 @@ class Loop:
         partial.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from what `save` wrote; the schedule may have more steps than then, as long as none has decayed."""
+        """Resume from what `save` wrote.
+
+        The schedule may have more steps than it had then, as long as the learning rate had not begun to fall.
+        """
         state = load_file(path)
         self.steps_done, self._seconds = int(state.pop("steps_done")), float(state.pop("seconds"))
         self._generator.set_state(state.pop("generator"))
@@ -219,12 +237,12 @@ class Loop:
                 value.copy_(state[name])
 
     def averaged(self) -> dict[str, Tensor]:
-        """Return the network's state with the moving average in place of what was trained."""
+        """Return the network's state, with the moving averages in place of the trained parameters."""
         averages = dict(zip(self._names, self._averages, strict=True))
         return {name: averages.get(name, value).detach() for name, value in self.task.network.state_dict().items()}
 
     def facts(self) -> dict[str, float]:
-        """Return what the training cost."""
+        """Return what the training cost: steps, seconds, speed, and its ratio to the operation floor, by name."""
         rate = self.steps_done / self._seconds if self._seconds else 0.0
         return {
             "steps": self.steps_done,

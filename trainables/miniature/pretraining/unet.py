@@ -1,6 +1,7 @@
-"""The U-Net: noise prediction in the latents of the VAE, conditioned on the frozen text encoder."""
+"""The U-Net: noise prediction in the VAE's latents, conditioned on the frozen text encoder."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from trainables.miniature.models import Sizes, make_scheduler, make_tokenizer, m
 from trainables.miniature.pretraining.data import WORDINGS, Data
 from trainables.miniature.pretraining.loop import Task
 
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+
 UNCONDITIONED = 0.1  # share of inputs with an empty caption, for classifier-free guidance
 
 
@@ -18,12 +22,13 @@ class UnetTask(Task):
 
     Args:
         sizes: of the network.
-        tokens_bkl: captions of every image, as in `Data`.
-        latents: mean and standard deviation of every image's scaled latents.
-        text_encoder: frozen, on the device.
-        device: where.
+        data: the images' captions.
+        latents: mean and standard deviation of every image's scaled latents, shape (images, channels, 16, 16) each.
+        text_encoder: the trained text encoder, on the device; it is frozen here.
+        device: where to train.
     """
 
+    network: "UNet2DConditionModel"
     is_compiled = True
 
     def __init__(
@@ -37,7 +42,7 @@ class UnetTask(Task):
         self._alphas = make_scheduler().alphas_cumprod.to(device)
 
     def draw(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw latents, captions, timesteps and noise."""
+        """Draw latents, timesteps, noise and a true caption each, empty for a tenth."""
         options = {"generator": generator, "device": self._device}
         chosen = torch.randint(len(self._mean), (size,), **options)  # type: ignore[call-overload]
         mean, std = self._mean[chosen].float(), self._std[chosen].float()
@@ -52,7 +57,7 @@ class UnetTask(Task):
         }
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the mean squared error of the predicted noise."""
+        """Return the mean squared error of the predicted noise, as Stable Diffusion is trained."""
         with torch.no_grad():
             states = self._text_encoder(batch["tokens"])[0]
         signal = self._alphas[batch["timesteps"]].view(-1, 1, 1, 1)

@@ -1,7 +1,7 @@
-"""The VAE: reconstruction of colours and of edges, with a slight pull towards a unit Gaussian."""
+"""The VAE: reconstruction of colours and edges, with a slight pull of the latents towards a unit Gaussian."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,12 +11,16 @@ from trainables.miniature.models import Sizes, make_vae
 from trainables.miniature.pretraining.data import Data
 from trainables.miniature.pretraining.loop import Task
 
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
 EDGES, KL = 0.5, 3e-5
 
 
 class VaeTask(Task):
     """Trains diffusers' `AutoencoderKL` to reconstruct the images."""
 
+    network: "AutoencoderKL"
     is_compiled = True
 
     def __init__(self, sizes: Sizes, data: Data, device: torch.device) -> None:
@@ -24,7 +28,7 @@ class VaeTask(Task):
         self._data, self._device, self._channels = data, device, sizes.latent_channels
 
     def draw(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw images, half of them mirrored, and the noise of their latents."""
+        """Draw images, half of them mirrored, and noise for their latents."""
         chosen = torch.randint(len(self._data), (size,), generator=generator, device=self._device)
         images = self._data.images_bchw[chosen].float() / 127.5 - 1
         mirrored = torch.rand(size, 1, 1, 1, generator=generator, device=self._device) < 0.5
@@ -34,7 +38,7 @@ class VaeTask(Task):
         return {"images": torch.where(mirrored, images.flip(-1), images), "noise": noise}
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return mean absolute error (rounded off near 0), that of differences of neighbours, and the divergence."""
+        """Return the weighted sum of three terms: smoothed absolute error, the same of neighbours' differences, KL."""
         images = batch["images"].contiguous(memory_format=torch.channels_last)
         posterior = self.network.encode(images).latent_dist
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
@@ -52,8 +56,8 @@ def _absolute(error: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode(network: Any, data: Data, batch: int = 1024) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of every image's latents, half precision, shape (images, channels, 16, 16)."""
+def encode(network: "AutoencoderKL", data: Data, batch: int = 1024) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of every image's latents, each float16 of shape (images, channels, 16, 16)."""
     means, stds = [], []
     for images in torch.split(data.images_bchw, batch):
         posterior = network.encode(images.float() / 127.5 - 1).latent_dist

@@ -1,4 +1,4 @@
-"""Captions: the grammar that tells in words what an image of the training world shows."""
+"""Captions: the grammar that describes an image of the training world in words."""
 
 import random
 import re
@@ -21,23 +21,29 @@ PLACE_WORDS: dict[Place, str] = {
 }
 POSITION_WORDS: dict[Position, str] = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 FRAMES = ("a {}", "the {}", "{}", "an image of a {}", "a toy {}", *OBJECT_TEMPLATES)
-UNSPOKEN = ("plain", "plastic", "medium")  # what goes without saying
+UNSPOKEN = ("plain", "plastic", "medium")  # attributes that captions leave out
 
 
 def full_caption(toy: Toy, scene: Scene) -> str:
-    """Tell everything that there are words for."""
+    """Return a caption with every attribute of the toy and the scene that has a word."""
     return _article("a " + _phrase(_toy_words(toy), _scene_words(scene)))
 
 
 def swapped_caption(toy: Toy, scene: Scene) -> str:
-    """Tell everything, but with the toy's two colours exchanged, and those of floor and wall: wrong in its bindings."""
+    """Return the full caption with the toy's colours swapped, and those of floor and wall: same words, but false."""
     names = toy.colour_names and (toy.colour_names[1], toy.colour_names[0])
     other = replace(scene, floor_name=scene.wall_name, wall_name=scene.floor_name)
     return full_caption(replace(toy, colour_names=names), other)
 
 
 def caption(toy: Toy, scene: Scene, rng: random.Random) -> str:
-    """Tell some of it, in one of many wordings; now and then only what the thing is."""
+    """Return a caption with some of the attributes, in a random wording; a tenth of them only name the class.
+
+    Args:
+        toy: what the image shows.
+        scene: where it shows it.
+        rng: source of all choices.
+    """
     frame = rng.choice(FRAMES[:5]) if rng.random() < 0.5 else rng.choice(OBJECT_TEMPLATES)
     if rng.random() < 0.1:
         return _article(frame.format(toy.noun))
@@ -70,7 +76,7 @@ def _phrase(toy_words: dict[str, str], scene_words: dict[str, str]) -> str:
 
 
 def with_article(word: str) -> str:
-    """Put "a" or "an" before a word."""
+    """Return a word with "a" or "an" before it."""
     return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
@@ -79,7 +85,7 @@ def _article(text: str) -> str:
 
 
 def vocabulary() -> list[str]:
-    """Return every word of the grammar, sorted."""
+    """Return every word that a caption or a prompt of the miniature can hold, sorted and without duplicates."""
     return sorted({word for phrase in _phrases() for word in phrase.replace("{}", " ").split()})
 
 

@@ -1,4 +1,4 @@
-"""The colours of the world: twelve that have names, and the gaps between them, which only concepts have."""
+"""The colours of the world: twelve with names, and those in the gaps between them, which only concepts have."""
 
 import colorsys
 import random
@@ -19,23 +19,23 @@ COLOURS: dict[str, Vector] = {
     "gray": (0.55, 0.56, 0.58),
     "black": (0.13, 0.13, 0.15),
 }
-JITTER = 0.05  # how far a channel of a named colour may lie from the table's value
-GAP = 0.13  # how far, in its farthest channel, a colour without a name lies from every named one: beyond any jitter
+JITTER = 0.05  # largest difference of a named colour from the table's value, per channel
+GAP = 0.13  # smallest distance of an unnamed colour from every named colour; beyond any jitter
 
 
 def jittered(name: str, rng: random.Random) -> Vector:
-    """Draw one of the colours that go by a name: sRGB, 0..1."""
+    """Draw a colour that goes by a name: sRGB, 0..1, within `JITTER` of the table's value."""
     red, green, blue = (min(1.0, max(0.0, value + rng.uniform(-JITTER, JITTER))) for value in COLOURS[name])
     return red, green, blue
 
 
 def distance_to_names(colour: Vector) -> float:
-    """Return the distance to the nearest named colour, the largest difference of a channel."""
+    """Return the distance to the nearest named colour: the largest difference over the channels."""
     return min(max(abs(a - b) for a, b in zip(colour, named, strict=True)) for named in COLOURS.values())
 
 
 def unnamed(rng: random.Random) -> Vector:
-    """Draw a colour that no name covers and no training image shows on a toy or a backdrop: sRGB, 0..1."""
+    """Draw a colour without a name, which no toy or backdrop of a training image has: sRGB, 0..1."""
     while True:
         colour = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.35, 0.95), rng.uniform(0.35, 0.98))
         if distance_to_names(colour) >= GAP:

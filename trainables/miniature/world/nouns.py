@@ -1,4 +1,4 @@
-"""The classes of toys, in the order in which everything that is drawn from seeds counts them."""
+"""The classes of toys; what is drawn from seeds depends on their order."""
 
 NOUNS = (
     "robot", "duck", "car", "house", "rocket", "mushroom", "snowman", "tree", "mug",

@@ -1,7 +1,7 @@
 """Renders toys in scenes by marching signed distance fields, in batches, on the CPU or a GPU.
 
-Nothing here draws random numbers, and every operation is elementwise over the batch, so an image depends on its own
-toy and scene alone, and is the same on every device but for rounding. Vectors lie in the first dimension:
+Nothing here draws random numbers, and every operation is elementwise over the batch: an image depends only on its own
+toy and scene, and is the same on every device except for rounding. Vectors lie along the first dimension:
 (3, images, rays).
 """
 
@@ -24,7 +24,7 @@ TARGET: Vector = (0.0, 0.72, 0.0)  # where the camera looks
 FOCAL, FAR_AWAY = 3.3, 99.0
 MARCH_STEPS, SHADOW_STEPS = 28, 16
 TIGHT, PENUMBRA = 0.02, 0.35  # margins of the box around a toy: for rays that hit it, and for what it shades
-STAND_IN = Part("ellipsoid", MAIN, (0, FAR_AWAY, 0), (1, 1, 1))  # of the slots that a toy does not need
+STAND_IN = Part("ellipsoid", MAIN, (0, FAR_AWAY, 0), (1, 1, 1))  # fills the slots that a toy does not need
 GLOSS = {"plastic": 0.22, "matte": 0.0, "shiny": 0.75, "metal": 0.4}  # how strong a material's highlight is
 
 
@@ -33,16 +33,16 @@ def render(toys: Sequence[Toy], scenes: Sequence[Scene], size: int = 64, device:
     """Render each toy in its scene.
 
     Args:
-        toys: one an image; they may differ in class. A toy without parts leaves the backdrop alone.
-        scenes: one an image.
-        size: height and width in pixels; four rays a pixel are averaged.
+        toys: a toy per image; classes may differ. A toy without parts shows the bare backdrop.
+        scenes: a scene per image.
+        size: height and width in pixels; each pixel averages four rays.
         device: where to compute.
 
     Returns:
         images_bchw: (toys, 3, size, size), float32, sRGB in 0..1, on the device.
 
     Raises:
-        InvalidInput: no toy, another number of scenes than of toys, or a size below 1.
+        InvalidInput: there is no toy, the numbers of toys and scenes differ, or the size is below 1.
     """
     if not toys or len(toys) != len(scenes) or size < 1:
         counts = f"{len(toys)} toys, {len(scenes)} scenes, size {size}"
@@ -58,7 +58,7 @@ def render(toys: Sequence[Toy], scenes: Sequence[Scene], size: int = 64, device:
 
 
 def _groups(toys: Sequence[Toy], at_most: int) -> Iterator[list[int]]:
-    """Yield the indices of toys of one class, which have about the same solids."""
+    """Yield indices of toys of the same class, which have about the same solids."""
     at_most = max(1, at_most)
     for noun in sorted({toy.noun for toy in toys}):
         indices = [i for i, toy in enumerate(toys) if toy.noun == noun]
@@ -68,13 +68,13 @@ def _groups(toys: Sequence[Toy], at_most: int) -> Iterator[list[int]]:
 def render_images(
     toys: Sequence[Toy], scenes: Sequence[Scene], size: int = 64, device: torch.device | str = "cpu"
 ) -> list[Image.Image]:
-    """Render as images; see `render`."""
+    """Render each toy in its scene, with the arguments and errors of `render`, as Pillow images."""
     pixels = to_uint8(render(toys, scenes, size, device)).permute(0, 2, 3, 1).cpu().contiguous()
     return [Image.fromarray(image.numpy()) for image in pixels]
 
 
 def to_uint8(images_bchw: Tensor) -> Tensor:
-    """Return images in 0..1 as bytes."""
+    """Return images with values in 0..1 as bytes, in the same shape."""
     return images_bchw.mul(255).round().to(torch.uint8)
 
 
@@ -95,7 +95,7 @@ def _trace(toys: "_Toys", scenes: Sequence[Scene], side: int) -> Tensor:
 
 
 class _Slot(NamedTuple):
-    """The n-th part of one kind, of every toy: centre and size (3, toys, 1), rotation rows (3, 3, toys, 1)."""
+    """The n-th part of a kind, for every toy: centre and size (3, toys, 1), rotation rows (3, 3, toys, 1)."""
 
     kind: Kind
     centre: Tensor
@@ -105,7 +105,7 @@ class _Slot(NamedTuple):
 
 
 class _Toys:
-    """The toys of a batch as tensors: their parts kind by kind, and their looks, one column an image."""
+    """The toys of a batch as tensors: parts by kind, and looks, with a column per image."""
 
     def __init__(self, toys: Sequence[Toy]) -> None:
         distinct = list({id(toy): toy for toy in toys}.values())

@@ -1,4 +1,4 @@
-"""Scenes: where the camera and the light are, where the toy stands in the picture, and what is behind it."""
+"""Scenes: camera, light, the toy's place in the image, and the backdrop."""
 
 import math
 import random
@@ -12,7 +12,7 @@ from trainables.miniature.world.colours import COLOURS, Vector, jittered
 Place = Literal["room", "beach", "snow", "grass", "table", "checkerboard", "night"]
 Position = Literal["left", "middle", "right"]
 
-#: From a place to the colours of its floor and wall (sRGB); those of a room and a checkerboard are drawn.
+#: Colours of each place's floor and wall (sRGB); None where they are drawn at random.
 PLACES: dict[Place, tuple[Vector, Vector] | None] = {
     "room": None,
     "beach": ((0.93, 0.82, 0.58), (0.55, 0.80, 0.95)),
@@ -31,17 +31,17 @@ POSITIONS: dict[Position, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything of an image but its toy.
+    """Everything about an image except its toy.
 
     Attributes:
-        azimuth, elevation: of the camera, in radians; azimuth 0 shows the toy's best side.
-        distance: of the camera, in units.
-        aside: how far the toy stands to the right of the picture's middle, in units.
-        place: the kind of surroundings.
+        azimuth, elevation: the camera's direction in radians; azimuth 0 shows the toy's best side.
+        distance: the camera's distance in units.
+        aside: offset of the toy to the right of the image's middle, in units.
+        place: kind of surroundings.
         position: the word for `aside`.
-        floor, wall: their colours, sRGB in 0..1.
+        floor, wall: colours, sRGB in 0..1.
         light: unit vector towards the light.
-        floor_name, wall_name: words for the colours of a room; None elsewhere.
+        floor_name, wall_name: words for a room's colours; None elsewhere.
     """
 
     azimuth: float
@@ -58,12 +58,12 @@ class Scene:
 
 
 def make_scene(seed: int, place: Place | None = None, floor: str | None = None) -> Scene:
-    """Draw a scene from a seed: a camera within 60 degrees of the toy's best side, light from above.
+    """Draw a scene from a seed, with the camera within 60 degrees of the toy's best side and light from above.
 
     Args:
         seed: any integer.
-        place: one of `PLACES`; None draws it, a room more often than the others.
-        floor: name of the floor's colour in a room; None draws it.
+        place: a key of `PLACES`; None draws it, a room more often than the others.
+        floor: name of a room's floor colour; None draws it.
     """
     rng = random.Random(derived_seed(seed, "scene"))
     azimuth = rng.uniform(-1.05, 1.05)
@@ -93,18 +93,23 @@ def make_scene(seed: int, place: Place | None = None, floor: str | None = None) 
 
 
 def make_scenes(seed: int, count: int) -> list[Scene]:
-    """Draw scenes in which no place, and in rooms no floor, comes twice while there are others."""
+    """Draw scenes whose surroundings differ: no place, or among rooms no floor colour, repeats while others are left.
+
+    Args:
+        seed: any integer.
+        count: number of scenes.
+    """
     scenes: list[Scene] = []
-    tried = 0
+    attempt = 0
     while len(scenes) < count:
-        scene = make_scene(derived_seed(seed, "view", str(tried)))
-        tried += 1
-        if tried > 100 * count or not _is_known(scene, scenes):
+        scene = make_scene(derived_seed(seed, "view", str(attempt)))
+        attempt += 1
+        if attempt > 100 * count or not _is_repeated(scene, scenes):
             scenes.append(scene)
     return scenes
 
 
-def _is_known(scene: Scene, others: Sequence[Scene]) -> bool:
+def _is_repeated(scene: Scene, others: Sequence[Scene]) -> bool:
     return any((other.place, other.floor_name) == (scene.place, scene.floor_name) for other in others)
 
 
@@ -115,6 +120,6 @@ def _names(rng: random.Random, floor: str | None) -> tuple[str, str]:
 
 
 def direction(azimuth: float, elevation: float) -> Vector:
-    """Return the unit vector towards angles in radians; azimuth 0 is +z."""
+    """Return the unit vector that points along angles in radians; azimuth 0 and elevation 0 is +z."""
     flat = math.cos(elevation)
     return math.sin(azimuth) * flat, math.sin(elevation), math.cos(azimuth) * flat

@@ -1,11 +1,11 @@
-"""The eighteen classes of toys: how each is put together from solids, with proportions of its own."""
+"""The eighteen classes of toys: each is built from solids, with proportions that vary from toy to toy."""
 
 import math
 from collections.abc import Callable
 
 from trainables.miniature.world.solids import INK, MAIN, PAPER, SECOND, Part
 
-#: Draws one proportion between a lowest and a highest value.
+#: Draws a proportion between a lowest and a highest value.
 Uniform = Callable[[float, float], float]
 
 

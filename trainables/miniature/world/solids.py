@@ -1,7 +1,7 @@
-"""The simple solids of which toys are made, as signed distance functions.
+"""The simple solids that toys are built from, as signed distance functions.
 
-Coordinates: y points up, the floor is y = 0, a toy stands around the y axis and turns its best side to +z.
-Every function is elementwise: a distance depends on its own point and solid alone.
+Coordinates: y points up, the floor is y = 0, a toy stands on the y axis with its best side towards +z. Every function
+is elementwise: a distance depends only on its own point and solid.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from trainables.miniature.world.colours import Vector
 
 Kind = Literal["ellipsoid", "box", "cylinder", "cone", "torus"]
 
-MAIN, SECOND, INK, PAPER = range(4)  # what a part is painted with: the toy's two colours, or fixed dark and light
+MAIN, SECOND, INK, PAPER = range(4)  # paints: the toy's two colours, and a fixed dark and light
 INK_RGB, PAPER_RGB = (0.13, 0.13, 0.16), (0.96, 0.95, 0.91)
 
 
 class Part(NamedTuple):
-    """One solid of a toy.
+    """A solid of a toy.
 
     `size` holds the semi-axes of an ellipsoid; the half extents of a box; radius, half height and rounding of a
     cylinder; lower radius, half height and upper radius of a cone; radius and tube radius of a torus. Cylinder, cone
-    and torus have the y axis; `turn` rotates about x, then y, then z, in radians.
+    and torus stand along the y axis; `turn` rotates about x, then y, then z, in radians.
     """
 
     kind: Kind
@@ -33,19 +33,19 @@ class Part(NamedTuple):
     turn: Vector = (0.0, 0.0, 0.0)
 
     def scaled(self, factor: float) -> "Part":
-        """Return the part of a toy that is larger by a factor."""
+        """Return the part as it is in a toy that is larger by a factor."""
         x, y, z = self.centre
         a, b, c = self.size
         return self._replace(centre=(factor * x, factor * y, factor * z), size=(factor * a, factor * b, factor * c))
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return the scalar product over the first dimension, of length 3."""
+    """Return the scalar product over the first dimension, which has length 3."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def length(a: Tensor, b: Tensor) -> Tensor:
-    """Return the length of vectors of two coordinates."""
+    """Return the lengths of vectors with two coordinates."""
     return (a * a + b * b).sqrt()
 
 
@@ -85,7 +85,7 @@ def _torus(p: Tensor, size: Tensor) -> Tensor:
     return length(length(p[0], p[2]) - size[0], p[1]) - size[1]
 
 
-#: From points in the frame of the solid (3, ...) and its size (3, ...) to signed distances, negative inside.
+#: Maps points in a solid's frame (3, ...) and its size (3, ...) to signed distances, negative inside.
 SOLIDS: dict[Kind, Callable[[Tensor, Tensor], Tensor]] = {
     "ellipsoid": _ellipsoid,
     "box": _box,

@@ -1,4 +1,4 @@
-"""Toys: one instance of a class, with its own proportions, colours, pattern, material and size, from a seed."""
+"""Toys: instances of a class, each with its own proportions, colours, pattern, material and size, from a seed."""
 
 import random
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ Size = Literal["small", "medium", "big"]
 PATTERNS: tuple[Pattern, ...] = ("plain", "striped", "dotted", "checkered")
 MATERIALS: tuple[Material, ...] = ("plastic", "matte", "shiny", "metal")
 SIZES: dict[Size, tuple[float, float]] = {"small": (0.70, 0.76), "medium": (0.84, 0.90), "big": (0.98, 1.04)}
-BEYOND = (0.05, 0.2)  # how far outside the training's range a concept's proportion lies, as a share of the range
+BEYOND = (0.05, 0.2)  # distance of a concept's proportions from the training's range, as a share of the range
 
 
 @dataclass(frozen=True)
 class Toy:
-    """One toy.
+    """A toy: its class, shape and look.
 
     Attributes:
-        noun: its class, one of `NOUNS`.
+        noun: its class, from `NOUNS`.
         parts: its solids.
-        colours: its two colours, sRGB in 0..1; the pattern is drawn with the second on what has the first.
-        pattern: of the parts of the first colour.
-        period: of the pattern, in units.
+        colours: two colours, sRGB in 0..1; the second also draws the pattern on parts of the first.
+        pattern: pattern of the parts that have the first colour.
+        period: period of the pattern, in units.
         material: how it reflects light.
         size: the word for its scale.
-        colour_names: words for the two colours; None for a concept's, which have none.
+        colour_names: words for the two colours; None for a concept, whose colours have no names.
     """
 
     noun: str
@@ -47,14 +47,14 @@ class Toy:
 
 
 def make_toy(seed: int, noun: str | None = None) -> Toy:
-    """Draw a toy of the training world: what it looks like, words can tell.
+    """Draw a toy of the training world, whose look words can describe.
 
     Args:
         seed: any integer.
-        noun: one of `NOUNS`; None draws it too.
+        noun: a class from `NOUNS`; None draws it.
 
     Raises:
-        InvalidInput: the noun is none of `NOUNS`.
+        InvalidInput: the noun is not in `NOUNS`.
     """
     rng = random.Random(derived_seed(seed, "toy"))
     names = _two(rng)
@@ -63,14 +63,14 @@ def make_toy(seed: int, noun: str | None = None) -> Toy:
 
 
 def make_novel_toy(seed: int, noun: str | None = None) -> Toy:
-    """Draw a toy outside the training world: every proportion beyond the training's range, both colours without a name.
+    """Draw a toy outside the training world: proportions beyond the training's range, and colours without names.
 
     Args:
         seed: any integer.
-        noun: one of `NOUNS`; None draws it too.
+        noun: a class from `NOUNS`; None draws it.
 
     Raises:
-        InvalidInput: the noun is none of `NOUNS`.
+        InvalidInput: the noun is not in `NOUNS`.
     """
     rng = random.Random(derived_seed(seed, "novel toy"))
     main = second = unnamed(rng)
