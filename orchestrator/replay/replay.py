@@ -200,7 +200,7 @@ def check_replayable(recording: Recording, metric: str) -> None:
         _refuse(recording, f"has {len(recording.steps)} of {recording.budget} steps; record it anew")
     if metric not in recording.quality.scores:
         measures = ", ".join(recording.quality.scores) or "none"
-        _refuse(recording, f"lacks the measure {metric!r}; it has: {measures}")
+        _refuse(recording, f"lacks the metric {metric!r}; it has: {measures}")
 
 
 def _first_stop(criterion: Criterion, recording: Recording) -> int | None:

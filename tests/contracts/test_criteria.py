@@ -149,7 +149,7 @@ def test_the_examples_run(name):
         ),
         (
             lambda: Any(FewIterations(3), ClipScore(3, 0.0)),
-            r"Any: FewIterations\(steps=3\) counts steps, but ClipScore",
+            r"Any: FewIterations\(steps=3\) counts steps, and ClipScore",
         ),
         (
             lambda: All(DVAR(40, 0.15, relative=True), CRITERION),

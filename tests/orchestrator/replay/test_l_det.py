@@ -99,7 +99,7 @@ def test_what_is_replayed_is_what_dvar_asks_for(recording):
         (
             {"facts": {}},
             DVAR(20, 0.9, inputs=2),
-            "lacks the fixed inputs' losses before the first step, .* record it again",
+            "lacks the fixed inputs' losses before the first step, .* record it anew",
         ),
         ({"facts": {}}, DVAR(20, 0.9, relative=True), "lacks the fixed inputs' losses before the first step"),
         ({}, DVAR(20, 0.9, inputs=6), "6 inputs at a time are wanted, and recording of 'a' .* has 5; use fewer"),
