@@ -24,6 +24,24 @@ class FixedBatch:
 
     Raises:
         InvalidInput: the range holds fewer timesteps than inputs, or lies outside the noise schedule.
+
+    Example:
+        A `Training` draws its own; L_det is the mean of the losses, and measuring it twice gives the same.
+
+        >>> from trainables.methods.svdiff import SVDiff
+        >>> from trainables.miniature import concepts, miniature_folder
+        >>> from trainables.models.stable_diffusion import load
+        >>> from trainables.settings import BaseModelSettings, FixedBatchSettings
+        >>> from trainables.training.training import Training
+        >>> base = load(miniature_folder(), BaseModelSettings())
+        >>> (robot,) = concepts.load(["robot_1"])
+        >>> with Training(base, SVDiff(), robot, fixed_batch=FixedBatchSettings(size=4)) as training:
+        ...     row, batch = training.step(), training.fixed_batch
+        ...     losses = batch.losses(base, training.method)
+        >>> len(batch), sorted(batch.facts()[0])
+        (4, ['caption', 'image', 'timestep'])
+        >>> row.l_det == losses.mean().item()
+        True
     """
 
     def __init__(self, source: InputSource, settings: FixedBatchSettings) -> None:

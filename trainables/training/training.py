@@ -47,6 +47,22 @@ class Training:
 
     Raises:
         InvalidInput: concept, method and base model do not fit each other.
+
+    Example:
+        >>> from trainables.methods.textual_inversion import TextualInversion
+        >>> from trainables.miniature import concepts, miniature_folder
+        >>> from trainables.models.stable_diffusion import load
+        >>> from trainables.settings import BaseModelSettings
+        >>> from trainables.training.training import Training
+        >>> base = load(miniature_folder(), BaseModelSettings())
+        >>> (robot,) = concepts.load(["robot_1"])
+        >>> with Training(base, TextualInversion(), robot, seed=3) as training:
+        ...     before = sum(training.initial_losses) / len(training.initial_losses)
+        ...     rows = [training.step() for _ in range(5)]
+        >>> [row.step for row in rows]
+        [1, 2, 3, 4, 5]
+        >>> rows[-1].l_det < before
+        True
     """
 
     def __init__(
