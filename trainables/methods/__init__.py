@@ -1,4 +1,11 @@
-"""The personalization methods, one file each; see `trainables.methods.base.Method`."""
+"""The personalization methods, one file each.
+
+`base.Method` is the interface; `textual_inversion` is the shortest example of it. Modules whose names begin with an
+underscore are what several methods share: `_weights` (weights trained beside frozen ones), `_words` (the placeholder's
+embedding) and `_prior` (images of the class).
+
+Exported here is `MethodSpec`, which names a method with its settings and imports torch only when it makes one.
+"""
 
 import inspect
 from dataclasses import dataclass, field
@@ -10,6 +17,8 @@ from trainables.types import JsonObject
 
 if TYPE_CHECKING:
     from trainables.methods.base import Method
+
+__all__ = ["MethodSpec"]
 
 
 @dataclass(frozen=True)
