@@ -63,8 +63,8 @@ class TrainedWeights:
         return self._root.get_submodule(path), attribute
 
     def _move_frozen(self, name: str, device: torch.device) -> None:
-        path, _, attribute = name.rpartition(".")
-        frozen = self._root.get_parameter(f"{path}.parametrizations.{attribute}.original")
+        module, attribute = self._owner(name)
+        frozen = module.get_parameter(f"parametrizations.{attribute}.original")
         frozen.data = frozen.data.to(device)
 
     def remove(self) -> None:

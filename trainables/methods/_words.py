@@ -57,9 +57,7 @@ class ConceptWord:
             )
         tokenizer = copy.deepcopy(base.tokenizer)
         start_ids = tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
-        # diffusers' names for the tokens of one placeholder: its pipelines and `BaseModel.tokenize` write them out.
-        joint = "_" if is_spelled_out else "-"
-        tokens = [concept.placeholder, *(f"{concept.placeholder}{joint}{i}" for i in range(1, num_vectors))]
+        tokens = vector_tokens(concept.placeholder, num_vectors, is_spelled_out=is_spelled_out)
         _check_new(tokenizer, tokens, concept)
         tokenizer.add_tokens(tokens)
         self._base, self._placeholder = base, concept.placeholder
@@ -96,6 +94,19 @@ class ConceptWord:
             raise InvalidInput(f"learned vectors of shape {shapes}; was num_vectors another one?")
         with torch.no_grad():
             self.vectors.copy_(state["vectors"])
+
+
+def vector_tokens(placeholder: str, count: int, *, is_spelled_out: bool) -> list[str]:
+    """Return the tokens whose embeddings are a placeholder's vectors; the first is the placeholder itself.
+
+    Args:
+        placeholder: the word.
+        count: number of vectors.
+        is_spelled_out: whether a prompt that holds the placeholder holds all of them. diffusers' pipelines and
+            `BaseModel.tokenize` write out what is numbered after an underscore, and nothing else.
+    """
+    joint = "_" if is_spelled_out else "-"
+    return [placeholder, *(f"{placeholder}{joint}{index}" for index in range(1, count))]
 
 
 def _check_new(tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[str], concept: Concept) -> None:

@@ -158,13 +158,13 @@ class Method(ABC):
         """Return what trains, with its learning rate, in the form that `torch.optim` takes."""
         return [{"params": [*self.parameters()], "lr": self.learning_rate, "weight_decay": self.weight_decay}]
 
-    def denoise(self, base: BaseModel, inputs: Inputs) -> Tensor:
+    def predict(self, base: BaseModel, inputs: Inputs) -> Tensor:
         """Return the model's prediction for `inputs`, shape (batch, channels, height, width)."""
         return predict(base, inputs)
 
     def loss(self, base: BaseModel, inputs: Inputs) -> Tensor:
         """Return the method's own stochastic objective for a training batch, a scalar in float32."""
-        return denoising_loss(self.denoise(base, inputs), inputs, self.prior.weight if self.prior else 0.0)
+        return denoising_loss(self.predict(base, inputs), inputs, self.prior.weight if self.prior else 0.0)
 
     @abstractmethod
     def export(self, folder: Path) -> None:

@@ -11,10 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
 from trainables.data.concept import Concept
-from trainables.methods._words import ConceptWord
+from trainables.methods._words import ConceptWord, vector_tokens
 from trainables.methods.base import Method
-from trainables.models.base import BaseModel
-from trainables.models.stable_diffusion import cross_attention
+from trainables.models.base import BaseModel, cross_attention, denoiser_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -122,14 +121,14 @@ class PPlus(Method):
         It cannot be saved by `save_pretrained`, which knows nothing of it: load the export again.
         """
         ((placeholder, vectors),) = load_file(folder / VECTORS_FILE).items()
-        # Names that do not count as diffusers counts: it would write all of them out in a prompt.
-        tokens = [placeholder, *(f"{placeholder}-{i}" for i in range(1, len(vectors)))]
+        tokens = vector_tokens(placeholder, len(vectors), is_spelled_out=False)
         pipeline.load_textual_inversion([*vectors], token=tokens)
         first_id = pipeline.tokenizer.convert_tokens_to_ids(placeholder)
         if isinstance(pipeline.text_encoder, PerLayerText):  # of another concept, loaded before
             pipeline.text_encoder.token_ids.append(first_id)
         else:
-            pipeline.text_encoder = PerLayerText(pipeline.text_encoder, cross_attention(pipeline.unet), first_id)
+            layers = cross_attention(denoiser_of(pipeline))
+            pipeline.text_encoder = PerLayerText(pipeline.text_encoder, layers, first_id)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the vectors, shape (layers, width), float32."""

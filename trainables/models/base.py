@@ -86,9 +86,9 @@ class BaseModel(ABC):
         """Hash of the files that it was loaded from (see `trainables.models.files.fingerprint`)."""
         return fingerprint(self.folder)
 
+    @abstractmethod
     def draw_timesteps(self, count: int, generator: Generator) -> Tensor:
-        """Draw the timesteps of training inputs, shape (count,), int64: uniform and independent."""
-        return torch.randint(self.timesteps, (count,), generator=generator)
+        """Draw the timesteps of training inputs, independent of each other, shape (count,), int64, on the CPU."""
 
     @abstractmethod
     def tokenize(self, captions: Sequence[str]) -> Tensor:
@@ -142,6 +142,11 @@ class BaseModel(ABC):
     @abstractmethod
     def save_adapter(self, folder: Path, layers: Mapping[str, Tensor]) -> None:
         """Write low-rank layers of the denoiser into `folder`, for `load_lora_weights` of the model's pipelines."""
+
+
+def cross_attention(denoiser: nn.Module) -> list[nn.Module]:
+    """Return the cross-attention layers of a denoiser, by diffusers' own name for them, in the order of its modules."""
+    return [module for name, module in denoiser.named_modules() if name.endswith(".attn2")]
 
 
 def denoiser_of(pipeline: "DiffusionPipeline") -> "ModelMixin":

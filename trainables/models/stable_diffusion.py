@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from trainables.errors import InvalidInput
-from trainables.models.base import BaseModel, Conditioning
+from trainables.models.base import BaseModel, Conditioning, cross_attention
 from trainables.models.files import check_folder
 from trainables.models.quiet import quiet_libraries
 from trainables.settings import BaseModelSettings
@@ -64,6 +64,10 @@ class StableDiffusion(BaseModel):
     def timesteps(self) -> int:
         """Length T of the noise schedule; timesteps are 0..T-1."""
         return int(self.schedule.config.num_train_timesteps)
+
+    def draw_timesteps(self, count: int, generator: Generator) -> Tensor:
+        """Draw timesteps uniformly, shape (count,), int64, on the CPU."""
+        return torch.randint(self.timesteps, (count,), generator=generator)
 
     @torch.no_grad()
     def encode_images(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,7 +150,7 @@ class StableDiffusion(BaseModel):
         return [name for name in self.unet.state_dict() if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))]
 
     def text_readers(self) -> Sequence[nn.Module]:
-        """Return the cross-attention layers, in the order of their names."""
+        """Return the cross-attention layers, in the order in which the U-Net holds them."""
         return cross_attention(self.unet)
 
     def save_adapter(self, folder: Path, layers: Mapping[str, Tensor]) -> None:
@@ -154,11 +158,6 @@ class StableDiffusion(BaseModel):
         from diffusers import StableDiffusionPipeline
 
         StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=dict(layers))
-
-
-def cross_attention(unet: nn.Module) -> list[nn.Module]:
-    """Return a U-Net's cross-attention layers, in the order of their names."""
-    return [module for name, module in unet.named_modules() if name.endswith(".attn2")]
 
 
 def load(folder: Path, settings: BaseModelSettings, device: torch.device | str = "cpu") -> StableDiffusion:

@@ -58,7 +58,7 @@ class FixedBatch:
         Plain mean squared error in float32 (no mask, no prior term). It draws no random number and changes nothing.
         """
         inputs = self.inputs if rows is None else pick(self.inputs, rows)
-        prediction = method.denoise(base, inputs)
+        prediction = method.predict(base, inputs)
         errors = F.mse_loss(prediction.float(), inputs.target_bchw, reduction="none")
         return errors.mean(dim=(1, 2, 3)).cpu().double()
 
