@@ -1,6 +1,6 @@
 """What a method learns from: concepts, and the denoising problems that are drawn from them.
 
-Start with `Concept`: the images of one object, its class noun and its placeholder. `inputs.InputSource` draws batches
+Start with `Concept`: the images of an object, its class noun and its placeholder. `inputs.InputSource` draws batches
 of images, captions, latents, timesteps and noise from it; `framing` says which part of an image is shown, `prompts`
 holds the captions, and `randomness` the named streams from which everything is drawn.
 

@@ -85,7 +85,7 @@ def test_steps_after_the_checkpoint_are_repeated_not_doubled(run_training, memor
     assert l_det(parts) == l_det(whole)
 
 
-def test_a_session_that_is_told_to_end_leaves_a_checkpoint(run_training, memory_sink, models, toy_concepts):
+def test_an_interrupted_run_leaves_a_checkpoint(run_training, memory_sink, models, toy_concepts):
     whole = memory_sink()
     run_training(whole)
     method = MethodSpec("trainables.methods.textual_inversion")
@@ -99,7 +99,7 @@ def test_a_session_that_is_told_to_end_leaves_a_checkpoint(run_training, memory_
 
     sink = Sink()
     interrupted = TrainingRun(models, plan, toy_concepts[0], sink)
-    with pytest.raises(Preempted, match="was told to end, and goes on after step 7"):
+    with pytest.raises(Preempted, match="was interrupted; it continues after step 7"):
         interrupted.advance()
     interrupted.close()
     assert (sink.saved[0], sink.end) == (7, None)
