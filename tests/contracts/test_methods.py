@@ -162,7 +162,7 @@ def test_l_det_is_independent_of_the_training_stream(base, concept, variant):
 
 @pytest.fixture(scope="module")
 def exported(loaded_base, toy_concepts, tiny_path, tmp_path_factory):
-    """Samples of every variant after two numbers of steps: drawn in training, and by a fresh process from the exports."""
+    """Samples of every variant at two steps: drawn in training, and by a fresh process from the exports."""
     root = tmp_path_factory.mktemp("exports")
     concept, tasks, in_training = toy_concepts[0], {}, {}
     with pytest.MonkeyPatch.context() as patch:
@@ -184,10 +184,8 @@ def exported(loaded_base, toy_concepts, tiny_path, tmp_path_factory):
         [sys.executable, "-c", LOAD_ELSEWHERE, str(root / "tasks.json")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    elsewhere = {
-        name: torch.tensor(values) for name, values in json.loads(done.stdout.strip().splitlines()[-1]).items()
-    }
-    return in_training, elsewhere
+    drawn = json.loads(done.stdout.strip().splitlines()[-1])
+    return in_training, {name: torch.tensor(values) for name, values in drawn.items()}
 
 
 def test_an_export_loads_into_a_pipeline_elsewhere(exported, variant):

@@ -1,4 +1,4 @@
-"""Fixtures with torch: sessions and their sinks."""
+"""Fixtures with torch: runs and their sinks."""
 
 import shutil
 from uuid import uuid4
@@ -64,7 +64,7 @@ def memory_sink(tmp_path):
 
 @pytest.fixture(scope="session")
 def models(tiny_path):
-    """What a worker loads once: base model and scorer."""
+    """What a worker loads once: the base model and the scorer."""
     method, quality = (
         MethodSpec("trainables.methods.textual_inversion"),
         QualitySettings(scorer=str(tiny_path / "clip")),
@@ -74,7 +74,7 @@ def models(tiny_path):
 
 @pytest.fixture
 def run_training(models, toy_concepts):
-    """Run a session to its end, or for some reports; return its progress reports."""
+    """Run to the end, or for some reports; return the reports."""
 
     def run(sink, reports=None, concept=toy_concepts[0], **options):
         plan = make_plan(**options)

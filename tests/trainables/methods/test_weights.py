@@ -44,11 +44,11 @@ def test_a_module_that_holds_its_weights_itself():
 
 def test_a_state_goes_into_another_module():
     first, second = module(), module()
-    here, there = (TrainedWeights(root, ["0.weight", "1.bias"]) for root in (first, second))
+    source, target = (TrainedWeights(root, ["0.weight", "1.bias"]) for root in (first, second))
     with torch.no_grad():
-        here.parameters[0].add_(0.5)
-    there.load_state_dict(here.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(here.parameters, there.parameters, strict=True))
-    assert list(here.weights()) == ["0.weight", "1.bias"]
+        source.parameters[0].add_(0.5)
+    target.load_state_dict(source.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(source.parameters, target.parameters, strict=True))
+    assert list(source.weights()) == ["0.weight", "1.bias"]
     with pytest.raises(KeyError):
-        there.load_state_dict({})
+        target.load_state_dict({})
