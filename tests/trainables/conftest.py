@@ -77,8 +77,8 @@ def run_training(models, toy_concepts):
     """Run to the end, or for some reports; return the reports."""
 
     def run(sink, reports=None, concept=toy_concepts[0], **options):
-        plan = make_plan(**options)
-        training_run = TrainingRun(models, plan, concept, sink)
+        config = make_config(**options)
+        training_run = TrainingRun(models, config, concept, sink)
         try:
             done = []
             while (not done or done[-1].state == "running") and (reports is None or len(done) < reports):
@@ -90,7 +90,7 @@ def run_training(models, toy_concepts):
     return run
 
 
-def make_plan(**options):
+def make_config(**options):
     defaults = {"budget": 12, "report_steps": 5, "checkpoint_seconds": 0.0}
     method = options.pop("method", MethodSpec("trainables.methods.textual_inversion"))
     return RunConfig(BaseModelSettings(), method, **defaults | options)

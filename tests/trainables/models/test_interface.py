@@ -127,7 +127,7 @@ def pixels(image):
 
 
 def test_training_draws_the_timesteps_of_the_model(flow_model, toy_concepts):
-    """Stable Diffusion's are uniform; a quarter of them would lie outside the middle half, here are fewer."""
+    """Half of uniform timesteps would lie between a quarter and three quarters; of these, 73 % do."""
     drawn = []
 
     class Noting(SVDiff):

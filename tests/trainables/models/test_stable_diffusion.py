@@ -151,7 +151,7 @@ def test_velocity_models_get_a_velocity_target(base):
 
 @pytest.fixture
 def like_sd2(folder):
-    """A base model in the shape of Stable Diffusion 2: velocities, linear projections, and a number of heads per level."""
+    """A base model of the shape of Stable Diffusion 2: velocity, linear projections, heads per level."""
     config = folder / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"prediction_type": "v_prediction"}))
     config = UNet2DConditionModel.load_config(folder / "unet")
