@@ -1,4 +1,4 @@
-"""Checks of settings by their annotations: whoever misspells a number learns which one, and where."""
+"""Checks settings by their annotations, so that a misspelt number is reported with the setting's name."""
 
 import dataclasses
 import types
@@ -17,9 +17,9 @@ def check_types(settings: "DataclassInstance", prefix: str = "") -> None:
     """Compare the plain fields of a dataclass with their annotations; other kinds of fields are left alone.
 
     Args:
-        settings: of whose fields those annotated as int, float, bool, str, a sequence of str, or one of these or None
-            are checked.
-        prefix: of the fields' names in messages.
+        settings: an instance; checked are its fields annotated as int, float, bool, str or a sequence of str, each
+            with or without None.
+        prefix: what messages put before a field's name.
 
     Raises:
         InvalidInput: a value has another type; the message names it.

@@ -1,4 +1,4 @@
-"""The error that says: what was brought in cannot be used, and how to mend it."""
+"""The error that says what cannot be used, and how to fix it."""
 
 
 class InvalidInput(ValueError):

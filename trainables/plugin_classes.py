@@ -1,4 +1,4 @@
-"""The classes that a "module:Class" names, for plugins of every kind."""
+"""Finds the class that a "module:Class" names, for plugins of every kind."""
 
 import importlib
 import inspect
@@ -32,7 +32,7 @@ def load_class(label: str, spec: str, base_class: type) -> type[Any]:
     plugins: list[type[Any]] = [value for value in candidates if _is_plugin(value, base_class)]
     if len(plugins) != 1:
         needed = f"exactly one concrete subclass of {base_class.__module__}.{base_class.__qualname__}"
-        raise InvalidInput(f"{label}: {spec!r} must name {needed}, found {len(plugins)}")
+        raise InvalidInput(f"{label}: {spec!r} must name {needed}, but names {len(plugins)}")
     return plugins[0]
 
 

@@ -1,4 +1,4 @@
-"""Scratch: where a process puts files on their way; what a killed one leaves there, the next one removes."""
+"""Scratch folders for files on their way elsewhere; those of a killed process are removed by the next process."""
 
 import atexit
 import os
@@ -28,7 +28,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def make_folder() -> Path:
-    """Make an empty folder that is gone when the process ends, or, where it is killed, when the next one begins.
+    """Make an empty folder that is gone when the process ends, or, if it is killed, when the next process begins.
 
     It lies below a folder of the process's own, which is locked as long as the process lives: a state of several
     gigabytes may pass through it, and nobody else would ever remove it.

@@ -1,4 +1,4 @@
-"""Settings of a personalization: frozen, checked once, without torch, so that a driver reads them at once.
+"""Settings of a personalization: frozen, checked once, and free of torch, so that a driver loads them quickly.
 
 `__pydantic_config__` makes pydantic, by which the orchestrator reads them from YAML, refuse unknown keys.
 """
@@ -12,7 +12,7 @@ MINIATURE = "miniature"
 OF_THE_MINIATURE = "All of this is measured on the miniature, and says nothing about Stable Diffusion 1.5."
 DTYPES = ("float32", "bfloat16", "float16")
 TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT = "train_clip_image", "val_clip_image", "val_clip_text"
-#: The samples that each measure is taken of: those of the training prompt, or those of the validation prompts.
+#: Which samples each score is computed on: those of the training prompt, or those of the validation prompts.
 SAMPLES_OF = {TRAIN_IMAGE: "train", VALIDATION_IMAGE: "val", VALIDATION_TEXT: "val"}
 
 #: Part of every recording's key: raise it when a change of this program changes what a run computes.
@@ -38,6 +38,11 @@ class BaseModelSettings:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            InvalidInput: the precision is unknown, or the resolution is no positive multiple of 8.
+        """
         if self.dtype not in DTYPES:
             raise InvalidInput(f"unknown dtype {self.dtype!r}; available: {', '.join(DTYPES)}")
         if self.resolution < 8 or self.resolution % 8:
@@ -63,18 +68,23 @@ class FixedBatchSettings:
     last_timestep: int | None = None
 
     def __post_init__(self) -> None:
+        """Check the size; the timesteps are checked against the model's schedule when the batch is drawn.
+
+        Raises:
+            InvalidInput: the size is below 1.
+        """
         if self.size < 1:
             raise InvalidInput(f"the fixed batch needs at least one input, got size {self.size}")
 
 
 @dataclass(frozen=True)
 class LDetSchedule:
-    """How L_det is evaluated on the way: the less often and the fewer inputs, the cheaper.
+    """How L_det is evaluated during training: less often and on fewer inputs is cheaper.
 
     Attributes:
-        every: steps from one evaluation to the next.
-        inputs: how many inputs of the fixed batch an evaluation takes, the next ones each time, all in turn; L_det is
-            the mean of every input's last loss, of the one before the first step where there is none. None takes all.
+        every: steps between evaluations.
+        inputs: how many inputs of the fixed batch an evaluation takes, all of them in turn; L_det is the mean of every
+            input's latest loss, which is that before the first step until its turn comes. None takes all.
         relative: whether each input's loss counts as a multiple of its loss before the first step.
     """
 
@@ -85,6 +95,11 @@ class LDetSchedule:
     relative: bool = False
 
     def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            InvalidInput: `every` or `inputs` is below 1.
+        """
         for name in ("every", "inputs"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -96,8 +111,8 @@ class QualitySettings:
     """When and how samples are drawn and scored.
 
     Attributes:
-        every: steps between snapshots, counted from step 0; None takes one at the end alone.
-        samples: images of the training prompt (the paper draws 8), and as many of the validation prompts together.
+        every: steps between snapshots, counted from step 0; None takes a snapshot only at the end.
+        samples: images of the training prompt (the paper draws 8), and as many of all validation prompts together.
         inference_steps: DDIM steps of a sample.
         guidance_scale: of classifier-free guidance (the paper: 7.5 for Textual Inversion).
         seed: of the samples' starting noise, the same at every snapshot.
@@ -114,6 +129,11 @@ class QualitySettings:
     scorer: str = MINIATURE
 
     def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            InvalidInput: `every`, `samples` or `inference_steps` is below 1.
+        """
         for name in ("every", "samples", "inference_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:

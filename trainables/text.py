@@ -1,14 +1,14 @@
-"""Words for messages: a hint at what was meant, and the line of an error that says most."""
+"""Words for messages: a hint at what was meant, and the line of an error that says the most."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-#: More choices than these are not listed beside the one that was probably meant.
+#: If there are more choices than these, only the probable choice is named.
 FEW = 12
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return a hint at the choice that a mistyped name is near to, and the choices.
+    """Return a hint at the choice that resembles a mistyped name, and the list of choices.
 
     Example:
         >>> did_you_mean("dvr", ["dvar", "ema", "hall"])
@@ -25,6 +25,6 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message that is not empty, or the error's kind where there is none."""
+    """Return the first line of an error's message that is not empty, or the error's class name if all are."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Types that several packages share."""
+"""Names of the types of plain data, which several packages share."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every method: only what should train changes, a state is exact, an export is loaded, and L_det changes nothing."""
+"""Contracts of every method: only what should train changes, states are exact, exports load, L_det changes nothing."""
 
 import copy
 import json
@@ -8,12 +8,9 @@ import sys
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
-from transformers import CLIPTextModel
 
 from trainables import methods
 from trainables.methods import MethodSpec
-from trainables.methods import _weights as weights_module
 from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.settings import BaseModelSettings, FixedBatchSettings, QualitySettings
@@ -43,7 +40,7 @@ def make(name, settings):
 
 
 @pytest.fixture(autouse=True)
-def class_images_here(tmp_path, monkeypatch):
+def own_cache_of_class_images(tmp_path, monkeypatch):
     monkeypatch.setenv("DVAR_CACHE", str(tmp_path / "cache"))
 
 
@@ -81,7 +78,7 @@ def draw_with(pipeline, phrase):
     return torch.tensor(image[::8, ::8].flatten())
 
 
-def test_the_base_model_comes_back_bit_for_bit(base, concept, variant):
+def test_the_base_model_is_restored_bit_for_bit(base, concept, variant):
     before, parts = weights(base), (base.tokenizer, base.text_encoder, base.unet)
     with Training(base, make(*variant), concept) as training:
         for _ in range(2):
@@ -93,7 +90,7 @@ def test_the_base_model_comes_back_bit_for_bit(base, concept, variant):
 
 
 def test_only_what_trains_changes_while_it_trains(base, concept, variant):
-    """Frozen weights are the same objects with the same bits, wherever a method has put them."""
+    """Frozen weights are the same objects with the same bits, wherever a method keeps them."""
     frozen = [p for module in (base.text_encoder, base.vae, base.unet) for p in module.parameters()]
     before = [p.detach().clone() for p in frozen]
     with Training(base, make(*variant), concept) as training:
@@ -107,7 +104,7 @@ def test_every_trainable_parameter_gets_a_gradient_and_moves(base, concept, vari
     with Training(base, method, concept) as training:
         start = {name: value.clone() for name, value in method.state_dict().items()}
         training.step()
-        training.step()  # a product whose second factor is zero gives its first factor no gradient at once
+        training.step()  # while the second factor of a product is zero, the first gets no gradient
         for parameter in method.parameters():
             assert parameter.dtype == torch.float32
             assert parameter.grad is not None
@@ -165,9 +162,9 @@ def test_l_det_is_independent_of_the_training_stream(base, concept, variant):
 
 @pytest.fixture(scope="module")
 def exported(loaded_base, toy_concepts, tiny_path, tmp_path_factory):
-    """Exports of every variant at two steps: what was drawn in training, and in a fresh process that loaded them."""
+    """Samples of every variant at two steps: drawn in training, and by a fresh process from the exports."""
     root = tmp_path_factory.mktemp("exports")
-    concept, tasks, here = toy_concepts[0], {}, {}
+    concept, tasks, in_training = toy_concepts[0], {}, {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVAR_CACHE", str(root / "cache"))
         for index, (name, settings) in enumerate(VARIANTS):
@@ -180,24 +177,24 @@ def exported(loaded_base, toy_concepts, tiny_path, tmp_path_factory):
                     folder = root / f"{index}-{when}"
                     folder.mkdir()
                     method.export(folder)
-                    here[folder.name] = draw(base, phrase)
+                    in_training[folder.name] = draw(base, phrase)
                     tasks[folder.name] = (str(folder), type(method).__module__, type(method).__name__, phrase)
     (root / "tasks.json").write_text(json.dumps([str(tiny_path), tasks]))
     done = subprocess.run(
         [sys.executable, "-c", LOAD_ELSEWHERE, str(root / "tasks.json")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    there = {name: torch.tensor(values) for name, values in json.loads(done.stdout.strip().splitlines()[-1]).items()}
-    return here, there
+    drawn = json.loads(done.stdout.strip().splitlines()[-1])
+    return in_training, {name: torch.tensor(values) for name, values in drawn.items()}
 
 
 def test_an_export_loads_into_a_pipeline_elsewhere(exported, variant):
-    """In a fresh process, exported weights draw what the trained ones drew, and other weights draw otherwise."""
-    here, there = exported
+    """In a fresh process, exported weights draw what the trained ones drew, and other weights draw something else."""
+    in_training, elsewhere = exported
     early, late = (f"{VARIANTS.index(variant)}-{when}" for when in ("early", "late"))
-    assert (here[early] - here[late]).abs().max() > 1e-3
+    assert (in_training[early] - in_training[late]).abs().max() > 1e-3
     for name in (early, late):
-        assert torch.allclose(there[name], here[name], atol=1e-4)
+        assert torch.allclose(elsewhere[name], in_training[name], atol=1e-4)
 
 
 LOAD_ELSEWHERE = """
@@ -221,7 +218,7 @@ print(json.dumps(drawn))
 
 @pytest.mark.parametrize(("trained", "loaded"), [("bfloat16", "float32"), ("float32", "bfloat16")])
 def test_an_export_means_the_same_in_another_precision(tiny_path, concept, variant, trained, loaded, tmp_path):
-    """Up to rounding: the sample is much nearer to the one drawn in training than to the untrained one."""
+    """Up to rounding: the sample is much nearer to that drawn in training than to that of the untrained model."""
     method = make(variant[0], variant[1] | {"learning_rate": 0.05, "max_grad_norm": None})
     phrase, base = method.phrase_for(concept), load(tiny_path, BaseModelSettings(dtype=trained))
     with Training(base, method, concept) as training:
@@ -237,7 +234,7 @@ def test_an_export_means_the_same_in_another_precision(tiny_path, concept, varia
 
 
 def test_a_second_concept_in_one_pipeline(base, toy_concepts, variant, tmp_path):
-    """It is loaded, or refused with the reason; never ignored."""
+    """Whatever was loaded before, the second concept changes the samples."""
     name, settings = variant
     drawn = []
     for index, concept in enumerate(toy_concepts[:2]):
@@ -260,11 +257,11 @@ def test_a_second_concept_in_one_pipeline(base, toy_concepts, variant, tmp_path)
 
 
 class Failure(RuntimeError):
-    pass
+    """Raised by a test itself."""
 
 
 @pytest.mark.parametrize("part", ["trainables.data.inputs.InputSource.__init__", "torch.optim.AdamW.__init__"])
-def test_the_base_model_comes_back_when_a_training_cannot_start(base, concept, variant, part, monkeypatch):
+def test_the_base_model_is_restored_when_a_training_cannot_start(base, concept, variant, part, monkeypatch):
     def fail(*arguments, **options):
         raise Failure
 
@@ -274,67 +271,6 @@ def test_the_base_model_comes_back_when_a_training_cannot_start(base, concept, v
         Training(base, make(*variant), concept)
     assert same(before, weights(base))
     assert parts == (base.tokenizer, base.text_encoder, base.unet)
-
-
-def test_an_attachment_that_breaks_off_is_undone(base, concept, monkeypatch):
-    before, tokenizer = weights(base), base.tokenizer
-    count = iter(range(3))
-    float32 = weights_module.Float32
-
-    def breaks_off(weight):
-        if next(count) == 2:
-            raise Failure
-        return float32(weight)
-
-    monkeypatch.setattr(weights_module.TrainedWeights.__init__, "__defaults__", (breaks_off,))
-    with pytest.raises(Failure):
-        Training(base, make("custom_diffusion", {}), concept)
-    assert same(before, weights(base))
-    assert base.tokenizer is tokenizer
-
-
-def test_nobody_notices_what_lora_draws(base, concept):
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    starts = []
-    for seed in (0, 0, 1):
-        with Training(base, make("dreambooth_lora", {}), concept, seed=seed) as training:
-            starts.append(training.method.state_dict())
-    assert torch.equal(torch.rand(3), expected)
-    assert same(starts[0], starts[1])
-    assert not same(starts[0], starts[2])
-
-
-def test_svdiff_is_refused_by_a_unet_that_it_does_not_fit(base, concept, tmp_path):
-    for name in ("svdiff", "dreambooth_lora"):
-        (tmp_path / name).mkdir()
-        with Training(base, make(name, {}), concept) as training:
-            training.method.export(tmp_path / name)
-    pipeline = base.pipeline()
-    pipeline.load_lora_weights(tmp_path / "dreambooth_lora")
-    with pytest.raises(ValueError, match="another U-Net, or this one carries an adapter: they differ in"):
-        type(make("svdiff", {})).load_into(pipeline, tmp_path / "svdiff")
-
-
-def test_p_plus_refuses_what_it_cannot_serve(base, concept):
-    with (
-        Training(base, make("p_plus", {}), concept),
-        pytest.raises(ValueError, match="leave clip_skip out"),
-    ):
-        base.pipeline()("a toy", num_inference_steps=1, clip_skip=1)
-
-
-def test_dreambooths_export_is_read_by_the_libraries_own_loaders(base, concept, tmp_path):
-    with Training(base, make("dreambooth", {"trains_text_encoder": True, "learning_rate": 0.01}), concept) as training:
-        training.step()
-        training.method.export(tmp_path)
-        trained = training.method.state_dict()
-    unet = UNet2DConditionModel.from_pretrained(tmp_path / "unet")
-    text_encoder = CLIPTextModel.from_pretrained(tmp_path / "text_encoder")
-    loaded_weights = {f"unet.{name}/value": value for name, value in unet.state_dict().items()}
-    loaded_weights |= {f"text_encoder.{name}/value": value for name, value in text_encoder.state_dict().items()}
-    assert all(torch.equal(loaded_weights[name], value) for name, value in trained.items())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -370,5 +306,5 @@ def test_every_recipe_makes_a_method(name):
         assert method_class(**recipe)
 
 
-def test_all_six_are_here():
+def test_all_six_are_found():
     assert {"custom_diffusion", "dreambooth", "dreambooth_lora", "p_plus", "svdiff", "textual_inversion"} <= set(NAMES)

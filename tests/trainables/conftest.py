@@ -1,4 +1,4 @@
-"""Fixtures with torch: sessions and their sinks."""
+"""Fixtures with torch: runs and their sinks."""
 
 import shutil
 from uuid import uuid4
@@ -64,7 +64,7 @@ def memory_sink(tmp_path):
 
 @pytest.fixture(scope="session")
 def models(tiny_path):
-    """What a worker loads once: base model and scorer."""
+    """What a worker loads once: the base model and the scorer."""
     method, quality = (
         MethodSpec("trainables.methods.textual_inversion"),
         QualitySettings(scorer=str(tiny_path / "clip")),
@@ -74,11 +74,11 @@ def models(tiny_path):
 
 @pytest.fixture
 def run_training(models, toy_concepts):
-    """Run a session to its end, or for some reports; return its progress reports."""
+    """Run to the end, or for some reports; return the reports."""
 
     def run(sink, reports=None, concept=toy_concepts[0], **options):
-        plan = make_plan(**options)
-        training_run = TrainingRun(models, plan, concept, sink)
+        config = make_config(**options)
+        training_run = TrainingRun(models, config, concept, sink)
         try:
             done = []
             while (not done or done[-1].state == "running") and (reports is None or len(done) < reports):
@@ -90,7 +90,7 @@ def run_training(models, toy_concepts):
     return run
 
 
-def make_plan(**options):
+def make_config(**options):
     defaults = {"budget": 12, "report_steps": 5, "checkpoint_seconds": 0.0}
     method = options.pop("method", MethodSpec("trainables.methods.textual_inversion"))
     return RunConfig(BaseModelSettings(), method, **defaults | options)

@@ -1,4 +1,4 @@
-"""Concept: the few images of one object, its class noun and its placeholder."""
+"""Concept: the few images of an object, its class noun and its placeholder."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ VALIDATION_PROMPTS = ("a {} on the beach", "a {} in the snow", "a {} on a wooden
 
 @dataclass(frozen=True)
 class ConceptImage:
-    """One image file as it was brought: its name and its bytes, so that a worker needs no shared folder."""
+    """An image file as the user gave it: its name and its bytes, so that a worker needs no shared folder."""
 
     name: str
     data: bytes
@@ -77,14 +77,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class Concept:
-    """One object to learn.
+    """An object to learn.
 
     Attributes:
-        name: what it is called in tables and folders; no path separators.
+        name: what tables and folders call it; no path separators.
         class_noun: the common word for it ("dog"), which initialises or accompanies the placeholder.
         placeholder: the new word that comes to mean the concept ("<my-dog>").
-        images: at least one image.
-        validation_prompts: prompts of new contexts, each with one `{}` for the placeholder.
+        images: at least 1.
+        validation_prompts: prompts of new contexts, each with exactly 1 `{}` for the placeholder.
     """
 
     name: str
@@ -94,6 +94,11 @@ class Concept:
     validation_prompts: tuple[str, ...] = VALIDATION_PROMPTS
 
     def __post_init__(self) -> None:
+        """Check that the concept can be trained, and that its name can be used in paths.
+
+        Raises:
+            InvalidInput: a field is unusable; the message names it.
+        """
         _check_name(self.name)
         if not self.images:
             raise InvalidInput(f"concept {self.name!r} has no images; give it at least one")
@@ -142,7 +147,7 @@ def _as_png(index: int, image: Image.Image) -> ConceptImage:
 
 
 def placeholder_for(name: str) -> str:
-    """Return the placeholder of a concept without one of its own: `duck_toy` becomes `<duck-toy>`."""
+    """Return the placeholder of a concept that sets none: `duck_toy` becomes `<duck-toy>`."""
     word = re.sub(r"[^\w]+|_", "-", name.lower()).strip("-")
     return f"<{word or 'concept'}>"
 
@@ -154,10 +159,10 @@ def class_noun_for(name: str) -> str:
 
 
 def load_concept(folder: Path) -> Concept:
-    """Read one concept from a folder of images and an optional `concept.yaml`.
+    """Read a concept from a folder of images and an optional `concept.yaml`.
 
     `concept.yaml` may set `name`, `class_noun`, `placeholder` and `validation_prompts`; what it leaves out comes
-    from the folder's name. Every image is decoded once, so that a damaged one is found before anything trains.
+    from the folder's name. Every image is decoded once, so that a damaged file is reported before anything trains.
 
     Raises:
         InvalidInput: there is no image, an image is unusable, or `concept.yaml` is not understood.
@@ -180,7 +185,7 @@ def load_concept(folder: Path) -> Concept:
 
 
 def load_concepts(folder: Path) -> list[Concept]:
-    """Read a folder of concept folders, or one concept folder, sorted by name.
+    """Read a folder of concept folders, or a single concept folder, sorted by name.
 
     Raises:
         InvalidInput: the folder does not exist or is empty, two concepts share a name, or concepts are unusable;
@@ -205,7 +210,7 @@ def checked_unique(concepts: Sequence[Concept]) -> list[Concept]:
     seen: set[str] = set()
     for concept in concepts:
         if concept.name in seen:
-            raise InvalidInput(f"two concepts are called {concept.name!r}; rename one (folder name or concept.yaml)")
+            raise InvalidInput(f"two concepts are called {concept.name!r}; rename either (folder name or concept.yaml)")
         seen.add(concept.name)
     return list(concepts)
 
@@ -262,6 +267,6 @@ def _check_setting(path: Path, key: str, value: object) -> None:
         raise InvalidInput(f"{path}: unknown setting {key!r}; {did_you_mean(key, SETTINGS)}")
     if key == "validation_prompts":
         if not isinstance(value, list) or not all(isinstance(prompt, str) for prompt in value):
-            raise InvalidInput(f"{path}: validation_prompts must be a list of strings, got {value!r}")
+            raise InvalidInput(f"{path}: validation_prompts must be a list of texts, got {value!r}")
     elif not isinstance(value, str):
         raise InvalidInput(f"{path}: {key} must be text, got {value!r}")

@@ -1,4 +1,4 @@
-"""Framing: which part of an image an input shows, and how large (Ruiz et al., 2023; Kumari et al., 2023)."""
+"""Framing: which part of an image an input shows, and at what size (Ruiz et al., 2023; Kumari et al., 2023)."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,20 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-#: What a caption begins with: as it is; small, two ways; magnified, two ways (Kumari et al., 2023).
+#: What a caption begins with: nothing; two ways of saying "small"; two of saying "magnified" (Kumari et al., 2023).
 PREFIXES = ("", "a far away ", "very small ", "zoomed in ", "close up ")
 SMALL, MAGNIFIED = (1, 2), (3, 4)
 
 
 @dataclass(frozen=True)
 class Framing:
-    """A square of an image, scaled, and placed on a grey ground or cut to its size.
+    """A square of an image, scaled, then placed on a grey background or cropped to the resolution.
 
     Attributes:
         left, top: where the square begins, as shares 0..1 of the room that the image leaves it.
-        side: to how many pixels the square is scaled.
-        x, y: where a square smaller than the resolution lies on the ground, or which part of a larger one is shown.
+        side: of the scaled square in pixels.
+        x, y: where a square smaller than the resolution lies on the background, or where the visible part of a larger
+            square begins, in pixels.
         prefix: index into `PREFIXES` of what the caption begins with.
     """
 
@@ -31,7 +32,7 @@ class Framing:
     prefix: int = 0
 
     def apply(self, image: Image.Image, resolution: int, *, is_mirrored: bool = False) -> Tensor:
-        """Return the pixels, -1..1 and 0 on the ground, shape (3, resolution, resolution), float32."""
+        """Return the pixels, -1..1 and 0 on the background, shape (3, resolution, resolution), float32."""
         image = ImageOps.mirror(image) if is_mirrored else image
         width = min(image.size)
         left, top = self.left * (image.width - width), self.top * (image.height - width)
@@ -40,12 +41,12 @@ class Framing:
         pixels = torch.from_numpy(np.asarray(square, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
         if self.side > resolution:
             return pixels[:, self.y : self.y + resolution, self.x : self.x + resolution]
-        ground = torch.zeros(3, resolution, resolution)
-        ground[:, self.y : self.y + self.side, self.x : self.x + self.side] = pixels
-        return ground
+        background = torch.zeros(3, resolution, resolution)
+        background[:, self.y : self.y + self.side, self.x : self.x + self.side] = pixels
+        return background
 
     def mask(self, resolution: int, latent_side: int) -> Tensor:
-        """Return where the image is among the latents, without its border: of 0 and 1, shape (side, side)."""
+        """Return which latents show the image, without its border: 0 or 1, shape (latent_side, latent_side)."""
         if self.side > resolution:
             return torch.ones(latent_side, latent_side)
         factor = resolution // latent_side
@@ -57,7 +58,7 @@ class Framing:
 
 
 def central_square(image: Image.Image, resolution: int) -> Tensor:
-    """Cut the central square and scale it: pixels -1..1, shape (3, resolution, resolution), float32."""
+    """Crop the central square and scale it: pixels -1..1, shape (3, resolution, resolution), float32."""
     return Framing(0.5, 0.5, resolution).apply(image, resolution)
 
 
@@ -69,10 +70,10 @@ def draw_framing(
     Args:
         size: width and height of the image.
         resolution: side of the training images in pixels.
-        crop: whether the square lies anywhere, rather than in the middle; to whole pixels of the scaled image.
-        scale: two times in three, the square is scaled to a third of the resolution or more; else to 1.2 to 1.4
-            times the resolution, as diffusers' example of Custom Diffusion does.
-        generator: where the random numbers come from.
+        crop: whether the square lies anywhere, in steps of a pixel of the scaled image, rather than in the middle.
+        scale: whether the square is scaled at random, as in diffusers' example of Custom Diffusion: in two of three
+            cases to between a third of the resolution and the resolution, else to 1.2 to 1.4 times the resolution.
+        generator: source of the random numbers.
     """
 
     def whole(low: int, high: int) -> int:

@@ -21,15 +21,15 @@ class Inputs:
     """A batch of denoising problems (paper, equation 2).
 
     Attributes:
-        images: which of the images each input shows.
+        images: index of the image that each input shows.
         captions: what the text encoder reads.
         input_ids_bl: the captions as tokens, shape (batch, tokens), on the model's device.
-        text: what the model reads of the captions where that never changes, else None.
+        text: the captions' conditioning where it never changes, else None.
         timesteps_b: diffusion timesteps t, shape (batch,), int64, on the model's device.
         noisy_latents_bchw: z_t, in the model's precision, on its device.
-        target_bchw: what the model should predict (the noise, or the velocity), float32, on its device.
-        mask_b1hw: where the image is, of 0 and 1, float32, on the device; None where it is everywhere.
-        prior_count: how many of the inputs, the last ones, show the class rather than the concept.
+        target_bchw: what the model should predict (such as the noise, or the velocity), float32, on its device.
+        mask_b1hw: where the image is, 0 or 1, float32, on the device; None if it is everywhere.
+        prior_count: how many of the inputs, which come last, show the class rather than the concept.
     """
 
     images: tuple[int, ...]
@@ -44,7 +44,7 @@ class Inputs:
 
 
 def split(inputs: Inputs, size: int) -> list[Inputs]:
-    """Return parts with `size` of the concept's inputs each, and an equal share of the class's.
+    """Split a batch into parts with `size` of the concept's inputs each, and an equal share of the class's.
 
     Raises:
         ValueError: the parts would not be equal.
@@ -61,7 +61,7 @@ def split(inputs: Inputs, size: int) -> list[Inputs]:
 
 
 def pick(inputs: Inputs, rows: list[int], prior_count: int = 0) -> Inputs:
-    """Return some of the inputs, the last `prior_count` of which show the class."""
+    """Return the inputs at `rows`, the last `prior_count` of which show the class."""
     own = rows[: len(rows) - prior_count]
     return Inputs(
         images=tuple(inputs.images[row] for row in rows),
@@ -77,7 +77,7 @@ def pick(inputs: Inputs, rows: list[int], prior_count: int = 0) -> Inputs:
 
 
 def join(concept: Inputs, prior: Inputs) -> Inputs:
-    """Return one batch of a concept's inputs and, after them, a class's; the mask stays the concept's alone."""
+    """Join a concept's inputs and, after them, a class's, in a batch whose mask is the concept's alone."""
 
     def both(a: Tensor, b: Tensor) -> Tensor:
         return torch.cat([a, b])
@@ -99,7 +99,7 @@ def join(concept: Inputs, prior: Inputs) -> Inputs:
 
 
 def predict(base: BaseModel, inputs: Inputs) -> Tensor:
-    """Encode the captions, unless that is kept, and return the model's prediction, shape of the latents."""
+    """Return the model's prediction, shape of the latents; the captions are encoded unless `inputs.text` is there."""
     text = base.encode_text(inputs.input_ids_bl) if inputs.text is None else inputs.text
     return base.predict(inputs.noisy_latents_bchw, inputs.timesteps_b, text)
 
@@ -107,8 +107,8 @@ def predict(base: BaseModel, inputs: Inputs) -> Tensor:
 def denoising_loss(prediction_bchw: Tensor, inputs: Inputs, prior_weight: float = 0.0) -> Tensor:
     """Return the mean squared error (paper, equation 2) in float32, and the class's with its weight added.
 
-    With a mask, errors are summed over channels and averaged over the masked places of each input, as the original
-    code and diffusers' example of Custom Diffusion do: that is the channels' number times a plain mean.
+    With a mask, errors are summed over channels and averaged over the masked places of each input, as in the original
+    code and diffusers' example of Custom Diffusion: that is the number of channels times a plain mean.
     """
     prediction, target = prediction_bchw.float(), inputs.target_bchw
     count = len(prediction) - inputs.prior_count
@@ -128,8 +128,8 @@ class Augmentation:
 
     Attributes:
         flip_probability: chance that it is mirrored, 0..1.
-        random_crop: whether a random square is cut out, rather than the central one.
-        random_scale: whether it is shrunk on a grey ground or magnified (Kumari et al., 2023).
+        random_crop: whether a random square is cropped, rather than the central square.
+        random_scale: whether it is shrunk on a grey background or magnified (Kumari et al., 2023).
     """
 
     flip_probability: float = 0.0
@@ -137,18 +137,18 @@ class Augmentation:
     random_scale: bool = False
 
     def is_discrete(self, images: Sequence[Image.Image]) -> bool:
-        """Whether an image has no more than its two sides, so that each can be encoded once."""
+        """Whether an image has only two views, plain and mirrored, so that each can be encoded once."""
         are_square = all(image.width == image.height for image in images)
         return not self.random_scale and (are_square or not self.random_crop)
 
 
 @dataclass(frozen=True)
 class Views:
-    """Latents of drawn images, with what is known of each.
+    """Latents of images, with the place and the caption's beginning of each.
 
     Attributes:
         latents_bchw: a sample of the VAE's posterior, scaled, float32 on the CPU.
-        mask_b1hw: where the image is; None where it is everywhere.
+        mask_b1hw: where the image is, 0 or 1; None if it is everywhere.
         prefixes: index into `framing.PREFIXES` of what its caption begins with.
     """
 
@@ -158,10 +158,10 @@ class Views:
 
 
 class LatentSource(Protocol):
-    """Draws views of a set of images."""
+    """Draws views of a fixed set of images."""
 
     def sample(self, images: Tensor, flips: Tensor, streams: Streams) -> Views:
-        """Draw one view for each pair of image and flip (0 or 1)."""
+        """Draw a view for each pair of image and flip (0 or 1)."""
 
 
 class LatentDistributions:
@@ -172,36 +172,38 @@ class LatentDistributions:
 
     Args:
         base: model whose VAE encodes.
-        images: cut to their central square and scaled to `base.resolution`.
+        images: cropped to their central square and scaled to `base.resolution`.
     """
 
     def __init__(self, base: BaseModel, images: Sequence[Image.Image]) -> None:
+        """Encode every image twice, plain and mirrored."""
         pixels = torch.stack([central_square(image, base.resolution) for image in images])
         moments = [base.encode_images(side) for side in (pixels, pixels.flip(-1))]
         self.mean_nfchw = torch.stack([mean for mean, _ in moments], dim=1)
         self.std_nfchw = torch.stack([std for _, std in moments], dim=1)
 
     def sample(self, images: Tensor, flips: Tensor, streams: Streams) -> Views:
-        """Draw one latent for each pair of image and flip (0 or 1)."""
+        """Draw a latent for each pair of image and flip (0 or 1)."""
         mean, std = self.mean_nfchw[images, flips], self.std_nfchw[images, flips]
         latents = mean + std * torch.randn(mean.shape, generator=streams["latents"])
         return Views(latents, None, (0,) * len(images))
 
 
 class FramedImages:
-    """Images that are framed anew and encoded for every input, for augmentations that never repeat.
+    """Images that are framed anew and encoded for every input, for augmentations whose views do not repeat.
 
     Args:
         base: model whose VAE encodes.
-        images: decoded once.
+        images: of any size.
         augmentation: how each is framed.
     """
 
     def __init__(self, base: BaseModel, images: Sequence[Image.Image], augmentation: Augmentation) -> None:
+        """Keep the images; nothing is encoded before `sample`."""
         self._base, self._images, self._augmentation = base, images, augmentation
 
     def sample(self, images: Tensor, flips: Tensor, streams: Streams) -> Views:
-        """Frame, encode and draw one latent for each pair of image and flip (0 or 1)."""
+        """Frame, encode and draw a latent for each pair of image and flip (0 or 1)."""
         framings = [self._framing(index, streams) for index in images.tolist()]
         pixels = [
             framing.apply(self._images[index], self._base.resolution, is_mirrored=bool(flip))
@@ -230,10 +232,10 @@ class InputSource:
 
     Args:
         base: the base model, with the placeholder already among its words.
-        images: what is shown.
+        images: drawn uniformly.
         captions: drawn uniformly.
         augmentation: how images are varied.
-        keeps_text: whether the captions' text states never change, so that each is encoded once.
+        keeps_text: whether the captions' conditioning never changes, so that each caption is encoded once.
     """
 
     def __init__(
@@ -245,6 +247,11 @@ class InputSource:
         *,
         keeps_text: bool,
     ) -> None:
+        """Tokenize the captions, and encode what does not change from step to step.
+
+        Raises:
+            InvalidInput: a caption is longer than what the text encoder reads.
+        """
         self.base = base
         self._captions, self._count = tuple(captions), len(images)
         prefixes = PREFIXES if augmentation.random_scale else PREFIXES[:1]
@@ -261,7 +268,7 @@ class InputSource:
         )
 
     def draw(self, size: int, streams: Streams, timesteps_b: Tensor) -> Inputs:
-        """Draw `size` inputs at the given timesteps; every other source comes from its stream."""
+        """Draw `size` inputs at the given timesteps; everything else is drawn from its stream."""
         images = torch.randint(self._count, (size,), generator=streams["images"])
         flips = (torch.rand(size, generator=streams["flips"]) < self._flip_probability).long()
         drawn = torch.randint(len(self._captions), (size,), generator=streams["captions"])

@@ -1,11 +1,11 @@
-"""Captions for the images of an object, from which a personalization draws."""
+"""Captions of an object's images, from which a personalization draws."""
 
 _KINDS = ("photo", "rendition", "picture")
 _QUALITIES = ("", "good ", "cropped ", "close-up ", "bright ", "dark ", "clean ")
 _ARTICLES = ("a", "the", "my")
 
-#: Neutral captions of one object, `{}` stands for the placeholder: combinations of quality, kind and article, in our
-#: own words and as many as the paper's authors used, 57. diffusers' example has fewer: `OBJECT_TEMPLATES[:27]`.
+#: Neutral captions of an object, where `{}` stands for the placeholder: combinations of quality, kind and article, in
+#: our own words, and as many as the paper's authors used: 57. diffusers' example has 27: `OBJECT_TEMPLATES[:27]`.
 OBJECT_TEMPLATES = tuple(
     f"a {quality}{kind} of {article} {{}}" for quality in _QUALITIES for kind in _KINDS for article in _ARTICLES
 )[:57]

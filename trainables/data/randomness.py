@@ -1,4 +1,4 @@
-"""Named random streams: one generator a source of randomness, all derived from one seed."""
+"""Named random streams: a generator for every source of randomness, all derived from the same seed."""
 
 import hashlib
 from collections.abc import Iterable
@@ -14,22 +14,24 @@ def derived_seed(seed: int, *names: str) -> int:
 
 
 class Streams:
-    """Independent generators, one a source of randomness.
+    """Independent generators, one for each source of randomness.
 
-    They live on the CPU whatever the device of the model, so the same seed draws the same inputs everywhere.
+    They live on the CPU whatever the model's device, so that the same seed draws the same inputs everywhere.
 
     Args:
         seed: any integer.
-        purpose: what the streams serve ("training", "fixed batch"); streams of two purposes share nothing.
+        purpose: what the streams are for ("training", "fixed batch"); streams of two purposes share nothing.
         names: the sources of randomness.
     """
 
     def __init__(self, seed: int, purpose: str, names: Iterable[str]) -> None:
+        """Seed every generator by the seed, the purpose and its name, so that adding a source changes no other."""
         self._generators = {
             name: torch.Generator().manual_seed(derived_seed(seed, purpose, name)) for name in sorted(names)
         }
 
     def __getitem__(self, name: str) -> torch.Generator:
+        """Return the generator of a source; drawing from it advances that source alone."""
         return self._generators[name]
 
     def state_dict(self) -> dict[str, Tensor]:

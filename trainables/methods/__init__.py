@@ -1,4 +1,11 @@
-"""The personalization methods, one file each; see `trainables.methods.base.Method`."""
+"""The personalization methods, one file each.
+
+`base.Method` is the interface; `textual_inversion` is the shortest example of it. Modules whose names begin with an
+underscore are what several methods share: `_weights` (weights trained beside frozen ones), `_words` (the placeholder's
+embedding) and `_prior` (images of the class).
+
+Exported here is `MethodSpec`, which names a method with its settings and imports torch only when it makes the method.
+"""
 
 import inspect
 from dataclasses import dataclass, field
@@ -11,15 +18,17 @@ from trainables.types import JsonObject
 if TYPE_CHECKING:
     from trainables.methods.base import Method
 
+__all__ = ["MethodSpec"]
+
 
 @dataclass(frozen=True)
 class MethodSpec:
     """A method and its settings, by name: small, picklable, and free of torch until it is called.
 
     Attributes:
-        spec: "module:Class", or "module" for the one method that a module defines.
+        spec: "module:Class", or "module" for the only method that a module defines.
         settings: arguments of the method's constructor that differ from its defaults, and from the recipe.
-        recipe: one of the method's named recipes; None takes its defaults.
+        recipe: name of a recipe of the method; None takes the method's defaults.
     """
 
     spec: str
@@ -27,10 +36,10 @@ class MethodSpec:
     recipe: str | None = None
 
     def __call__(self) -> "Method":
-        """Make the method.
+        """Import the method and make it: the recipe's settings under those given here.
 
         Raises:
-            InvalidInput: the spec names no method, or a setting or the recipe is unknown or of no use.
+            InvalidInput: the spec names no method, the recipe or a setting is unknown, or a value is unusable.
         """
         from trainables.methods.base import Method  # it brings torch
 
@@ -39,9 +48,9 @@ class MethodSpec:
             recipes = ", ".join(method.recipes) or "none"
             raise InvalidInput(f"{method.__name__} has no recipe {self.recipe!r}; available: {recipes}")
         recipe = method.recipes[self.recipe] if self.recipe else {}
-        known = inspect.signature(method).parameters
+        available = inspect.signature(method).parameters
         for name in self.settings:
-            if name not in known:
-                raise InvalidInput(f"{method.__name__} has no setting {name!r}; available: {', '.join(known)}")
+            if name not in available:
+                raise InvalidInput(f"{method.__name__} has no setting {name!r}; available: {', '.join(available)}")
         instance: Method = method(**{**recipe, **self.settings})
         return instance

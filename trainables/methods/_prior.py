@@ -1,4 +1,4 @@
-"""Images of the class, drawn once by the base model itself and kept: prior preservation (Ruiz et al., 2023)."""
+"""Images of the class, drawn by the base model itself and cached: prior preservation (Ruiz et al., 2023)."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ class PriorSettings:
     """How images of the class are drawn, and how much they count.
 
     Attributes:
-        weight: of their loss beside the concept's.
+        weight: of their loss, relative to the concept's.
         images: how many are drawn.
         inference_steps: DDIM steps of an image.
         guidance_scale: of classifier-free guidance.
@@ -40,6 +40,11 @@ class PriorSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            InvalidInput: a value has the wrong type, or is out of its range.
+        """
         check_types(self, "prior.")
         if not self.weight > 0:
             raise InvalidInput(f"prior.weight must be positive, got {self.weight}; without prior: null")
@@ -54,10 +59,10 @@ class PriorSettings:
         Raises:
             InvalidInput: a key is unknown, or a value out of its range.
         """
-        known = [field.name for field in fields(cls)]
+        available = [field.name for field in fields(cls)]
         for name in values:
-            if name not in known:
-                raise InvalidInput(f"prior has no setting {name!r}; available: {', '.join(known)}")
+            if name not in available:
+                raise InvalidInput(f"prior has no setting {name!r}; available: {', '.join(available)}")
         return cls(**values)
 
     def as_mapping(self) -> JsonDict:
@@ -66,20 +71,20 @@ class PriorSettings:
 
 
 def caption(class_noun: str) -> str:
-    """Return the caption by which the class is drawn and trained."""
+    """Return the caption with which the class is drawn and trained."""
     return TEMPLATE.format(class_noun)
 
 
 def class_images(base: BaseModel, class_noun: str, settings: PriorSettings) -> list[Image.Image]:
-    """Return images of the class, drawn by the base model as it is; drawn once, then read from the cache.
+    """Return images of the class, drawn by the base model the first time, then read from the cache.
 
-    The cache is the folder `DVAR_CACHE`, or `~/.cache/dvar-tune`. What it holds is found by everything that
-    determines it, and several processes may ask at once: one draws, the others wait.
+    The cache is the folder `DVAR_CACHE`, or `~/.cache/dvar-tune`. Its key is a hash of everything that determines the
+    images. Several processes may ask at the same time: the first draws, and the others wait.
 
     Args:
         base: model to which no method is attached.
         class_noun: what to draw.
-        settings: how many, and how.
+        settings: how many images, and how they are drawn.
     """
     key = _key(base, class_noun, settings)
     root = Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/dvar-tune").expanduser() / "class-images"
@@ -96,7 +101,7 @@ def class_images(base: BaseModel, class_noun: str, settings: PriorSettings) -> l
 
 
 def _read(folder: Path, count: int) -> list[Image.Image] | None:
-    """Return the images, or None where some are missing or damaged: whoever tidies a cache knows no folders."""
+    """Return the images, or None if any is missing or damaged: what tidies a cache deletes single files."""
     try:
         return [Image.open(folder / _file(number)).convert("RGB") for number in range(count)]
     except (OSError, SyntaxError, ValueError):  # what Pillow raises of a file that is missing or damaged
@@ -108,23 +113,23 @@ def _file(number: int) -> str:
 
 
 def _key(base: BaseModel, class_noun: str, settings: PriorSettings) -> str:
-    what = {
+    determinants = {
         "base_model": base.fingerprint,
         "dtype": str(base.dtype),
         "resolution": base.resolution,
         "caption": caption(class_noun),
         **settings.as_mapping(),
     }
-    del what["weight"]  # it changes no image
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:20]
+    del determinants["weight"]  # it changes no image
+    return hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _fill(folder: Path, base: BaseModel, class_noun: str, settings: PriorSettings) -> None:
-    """Draw the images into a folder beside, and give it its name once it is whole."""
+    """Draw the images into a temporary folder beside `folder`, and rename it once it is complete."""
     from trainables.quality.clip import draw_samples
     from trainables.settings import QualitySettings
 
-    how = QualitySettings(inference_steps=settings.inference_steps, guidance_scale=settings.guidance_scale)
+    sampling = QualitySettings(inference_steps=settings.inference_steps, guidance_scale=settings.guidance_scale)
     pipeline = base.pipeline()
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         whole = Path(name) / "images"
@@ -132,7 +137,7 @@ def _fill(folder: Path, base: BaseModel, class_noun: str, settings: PriorSetting
         for start in range(0, settings.images, 8):
             numbers = range(start, min(start + 8, settings.images))
             seeds = [derived_seed(settings.seed, "class image", str(number)) for number in numbers]
-            drawn = draw_samples(pipeline, [caption(class_noun)] * len(seeds), seeds, base.resolution, how)
+            drawn = draw_samples(pipeline, [caption(class_noun)] * len(seeds), seeds, base.resolution, sampling)
             for number, image in zip(numbers, drawn, strict=True):
                 image.save(whole / _file(number))
         whole.rename(folder)

@@ -1,4 +1,4 @@
-"""Trains weights of a frozen module beside it: what is frozen stays as it is, and comes back untouched."""
+"""Trains substitutes for weights of a frozen module; the frozen weights are kept, and come back untouched."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,6 +13,7 @@ class Float32(nn.Module):
     reads_frozen = False
 
     def __init__(self, weight: Tensor) -> None:
+        """Copy the weight, on its device."""
         super().__init__()
         self.value = nn.Parameter(weight.detach().float().clone())
 
@@ -22,14 +23,14 @@ class Float32(nn.Module):
 
 
 class TrainedWeights:
-    """Puts trainable substitutes in the place of some of a module's weights, until `remove`.
+    """Replaces some of a module's weights by trainable substitutes, until `remove`.
 
     Args:
         root: module whose weights are replaced.
         names: of the weights, as in `root.state_dict()`.
-        substitute: makes the substitute of a weight: a module whose `forward(frozen)` returns what stands in for it,
-            and whose parameters train. One with `reads_frozen = False` looks at no more than the frozen weight's
-            precision; that weight then waits on the CPU.
+        substitute: makes the substitute of a weight: a module whose `forward(frozen)` returns the weight to compute
+            with, and whose parameters train. If it says `reads_frozen = False`, it reads only the precision of the
+            frozen weight, which then waits on the CPU.
 
     Attributes:
         parameters: every parameter of every substitute, in order.
@@ -38,9 +39,10 @@ class TrainedWeights:
     def __init__(
         self, root: nn.Module, names: Sequence[str], substitute: Callable[[Tensor], nn.Module] = Float32
     ) -> None:
+        """Replace every weight; if a substitute cannot be made, those already in place are removed again."""
         self._root = root
         self._substitutes: dict[str, nn.Module] = {}
-        # Each weight is replaced as soon as its substitute is made, so that one large weight at a time is doubled.
+        # Each weight is replaced as soon as its substitute is made, so that only a single weight is on the GPU twice.
         try:
             for name in names:
                 self._replace(name, substitute)
@@ -63,23 +65,23 @@ class TrainedWeights:
         return self._root.get_submodule(path), attribute
 
     def _move_frozen(self, name: str, device: torch.device) -> None:
-        path, _, attribute = name.rpartition(".")
-        frozen = self._root.get_parameter(f"{path}.parametrizations.{attribute}.original")
+        module, attribute = self._owner(name)
+        frozen = module.get_parameter(f"parametrizations.{attribute}.original")
         frozen.data = frozen.data.to(device)
 
     def remove(self) -> None:
-        """Put the frozen weights back."""
+        """Put the frozen weights back, the same objects on the same device."""
         for name in self._substitutes:
             self._move_frozen(name, self._device)
             parametrize.remove_parametrizations(*self._owner(name), leave_parametrized=False)
 
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:
-        """Return what the module computes with, by the names of the weights, on the CPU."""
+        """Return copies of the weights with which the module computes, by name, on the CPU."""
         return {name: getattr(*self._owner(name)).detach().cpu().contiguous().clone() for name in self._substitutes}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return every parameter, exactly."""
+        """Return every parameter, not copied; the parameter `key` of the weight `name` is called "name/key"."""
         return {
             f"{name}/{key}": p.detach()
             for name, stand_in in self._substitutes.items()
@@ -88,10 +90,10 @@ class TrainedWeights:
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set every parameter.
+        """Copy every parameter from a state that `state_dict` returned.
 
         Raises:
-            KeyError: one is missing.
+            KeyError: a parameter is missing.
         """
         for name, stand_in in self._substitutes.items():
             for key, parameter in stand_in.named_parameters():

@@ -1,4 +1,4 @@
-"""ConceptWord: the placeholder among a base model's words, with vectors of its own that train."""
+"""ConceptWord: the placeholder as a word of a base model, with vectors that train."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -23,22 +23,22 @@ class ConceptWord:
     """Adds a concept's placeholder to a base model: to a copy of its tokenizer, and beside its table of embeddings.
 
     The vectors are a parameter of their own beside the frozen table, so weight decay cannot move any row of it. They
-    start from the class noun.
+    start from the class noun's embedding.
 
     Args:
         base: model that gets the word; `remove` takes it away again.
         concept: whose placeholder and class noun are used.
         phrase: what stands for the concept in captions.
         num_vectors: embeddings that stand for the placeholder.
-        is_spelled_out: whether a caption holds all of them, one after the other; otherwise it holds the first one, and
-            the others have the ids that follow, for a method that knows when to read which.
+        is_spelled_out: whether a caption holds all vectors in sequence; otherwise it holds the first, and the others
+            have the ids that follow, for a method that knows when to read which.
 
     Attributes:
         vectors: what trains, shape (num_vectors, width), float32.
-        first_id: the id of the first one's token.
+        first_id: token id of the first vector; those of the others follow.
 
     Raises:
-        InvalidInput: the placeholder is a word already, or the phrase does not hold it.
+        InvalidInput: the placeholder is already a word, or the phrase does not hold it.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class ConceptWord:
         *,
         is_spelled_out: bool = True,
     ) -> None:
+        """Add the word; from here on, `base` has another tokenizer, and its text encoder another table."""
         if concept.placeholder not in phrase:
             raise InvalidInput(
                 f"the phrase {phrase!r} lacks the placeholder {concept.placeholder!r}, whose embedding would not "
@@ -57,22 +58,20 @@ class ConceptWord:
             )
         tokenizer = copy.deepcopy(base.tokenizer)
         start_ids = tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
-        # diffusers' names for the tokens of one placeholder: its pipelines and `BaseModel.tokenize` write them out.
-        joint = "_" if is_spelled_out else "-"
-        tokens = [concept.placeholder, *(f"{concept.placeholder}{joint}{i}" for i in range(1, num_vectors))]
+        tokens = vector_tokens(concept.placeholder, num_vectors, is_spelled_out=is_spelled_out)
         _check_new(tokenizer, tokens, concept)
         tokenizer.add_tokens(tokens)
         self._base, self._placeholder = base, concept.placeholder
         self._original = (base.tokenizer, base.text_encoder.get_input_embeddings())
         table = self._original[1].weight
-        # A noun of several tokens starts from their mean: no single row stands for it.
+        # For a noun of several tokens, that is their mean: no single row stands for it.
         self.vectors = nn.Parameter(table[start_ids].float().mean(dim=0).repeat(num_vectors, 1))
         base.tokenizer = tokenizer
         self.first_id = tokenizer.convert_tokens_to_ids(concept.placeholder)
         base.text_encoder.set_input_embeddings(_EmbeddingWithConcept(self._original[1], self.vectors, self.first_id))
 
     def remove(self) -> None:
-        """Give the base model its own tokenizer and table of embeddings back."""
+        """Give the base model back its own tokenizer and table of embeddings."""
         tokenizer, embedding = self._original
         self._base.tokenizer = tokenizer
         self._base.text_encoder.set_input_embeddings(embedding)
@@ -82,42 +81,55 @@ class ConceptWord:
         save_file({self._placeholder: self.vectors.detach().cpu().clone()}, folder / EMBEDDING_FILE)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the vectors, shape (vectors, width), float32."""
+        """Return the vectors as "vectors", shape (num_vectors, width), float32, not copied."""
         return {"vectors": self.vectors.detach()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set the vectors.
+        """Copy the vectors from a state that `state_dict` returned.
 
         Raises:
-            InvalidInput: the state has another number of vectors, or of another width.
+            InvalidInput: the number or the width of the state's vectors differs.
         """
         if state["vectors"].shape != self.vectors.shape:
             shapes = f"{tuple(state['vectors'].shape)}, expected {tuple(self.vectors.shape)}"
-            raise InvalidInput(f"learned vectors of shape {shapes}; was num_vectors another one?")
+            raise InvalidInput(f"learned vectors of shape {shapes}; was num_vectors different?")
         with torch.no_grad():
             self.vectors.copy_(state["vectors"])
+
+
+def vector_tokens(placeholder: str, count: int, *, is_spelled_out: bool) -> list[str]:
+    """Return the tokens whose embeddings are a placeholder's vectors; the first is the placeholder itself.
+
+    Args:
+        placeholder: the word.
+        count: number of vectors.
+        is_spelled_out: whether a prompt that holds the placeholder holds all of them. diffusers' pipelines and
+            `BaseModel.tokenize` write out what is numbered after an underscore, and nothing else.
+    """
+    joint = "_" if is_spelled_out else "-"
+    return [placeholder, *(f"{placeholder}{joint}{index}" for index in range(1, count))]
 
 
 def _check_new(tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[str], concept: Concept) -> None:
     """Refuse a placeholder that means something already."""
     is_word = len(tokenizer(concept.placeholder, add_special_tokens=False)["input_ids"]) == 1
     vocabulary = tokenizer.get_vocab()
-    # One name more: pipelines would take a token that goes on counting for one more vector.
-    known = [token for token in (*tokens, f"{concept.placeholder}_{len(tokens)}") if token in vocabulary]
-    if is_word or known:
+    # Also the next number: pipelines would take a token of that name for a further vector.
+    in_use = [token for token in (*tokens, f"{concept.placeholder}_{len(tokens)}") if token in vocabulary]
+    if is_word or in_use:
         raise InvalidInput(
             f"placeholder {concept.placeholder!r} of concept {concept.name!r} is a word of the tokenizer already"
-            f"{f' ({known[0]})' if known else ''}; choose another one in concept.yaml"
+            f"{f' ({in_use[0]})' if in_use else ''}; choose another one in concept.yaml"
         )
 
 
 class _EmbeddingWithConcept(nn.Module):
-    """The frozen table of embeddings with a few more tokens, from `first_id` on, whose vectors are trained."""
+    """The frozen table of embeddings with a few more tokens, from `first_id` on, whose vectors train."""
 
     def __init__(self, table: nn.Embedding, vectors: nn.Parameter, first_id: int) -> None:
         super().__init__()
         self.table, self.first_id = table, first_id
-        self._vectors = (vectors,)  # in a tuple: torch must not register it, for the encoder's dtype is the table's
+        self._vectors = (vectors,)  # in a tuple, so that torch does not register it: the encoder's dtype is the table's
 
     @property
     def weight(self) -> Tensor:

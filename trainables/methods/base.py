@@ -1,4 +1,4 @@
-"""Method: the interface of a personalization method, one file a method."""
+"""Method: the interface of a personalization method; every method is a file of its own."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -27,38 +27,38 @@ if TYPE_CHECKING:
 class Method(ABC):
     """Makes some parameters of a base model trainable, and knows their loss and their export.
 
-    A method is made with its settings alone, which are the fields of its dataclass; it is attached to a base model for
-    one concept, and leaves the base model as it found it when it is detached. Every method has the settings below;
-    its own come beside them.
+    A method is constructed from its settings alone, the fields of its dataclass. It is attached to a base model for a
+    single concept, and leaves the base model unchanged when it is detached. Every method has the settings below;
+    a subclass adds its own.
 
     Attributes:
         learning_rate: of AdamW, positive.
         weight_decay: of AdamW, not negative.
-        batch_size: inputs a step.
-        micro_batch: inputs that go through the model at once; gradients are accumulated over them, and are those of the
-            whole batch. It divides the batch size; None takes the whole batch.
-        templates: captions of training images, one `{}` each, where the phrase goes.
+        batch_size: inputs per step.
+        micro_batch: inputs that go through the model at once. Gradients are accumulated over the batch, and are those
+            of the whole batch. It divides the batch size; None takes the whole batch.
+        templates: captions of training images, each with a single `{}`, where the phrase goes.
         phrase: what stands for the concept in captions and prompts, made of `{placeholder}` and `{class_noun}`.
         flip_probability: chance that an image is mirrored, 0..1.
-        random_crop: whether a random square is cut out of an image; otherwise the central one is.
+        random_crop: whether a random square is cropped from an image, rather than the central square.
         random_scale: whether images are shrunk and magnified, with captions that say so, and the loss is confined to
             them (Kumari et al., 2023).
-        max_grad_norm: to which the norm of the gradient is clipped; None does not clip.
-        prior: generated images of the class, whose loss is added (Ruiz et al., 2023); None does without.
+        max_grad_norm: limit to which the norm of the gradient is clipped; None does not clip.
+        prior: generated images of the class, whose loss is added (Ruiz et al., 2023); None leaves them out.
     """
 
     trains: ClassVar[str]
     """What trains, in a few words, for tables."""
     budget: ClassVar[int] = 1000
-    """Optimizer steps that are usual."""
+    """The usual number of optimizer steps."""
     window: ClassVar[int] = 100
     """DVAR's N for that budget."""
     threshold: ClassVar[float] = 0.15
     """DVAR's alpha."""
     recipes: ClassVar[Mapping[str, JsonObject]] = {}
-    """Named settings; what a recipe does not name has its default."""
+    """Named settings; what a recipe leaves out keeps its default."""
     has_small_export: ClassVar[bool] = True
-    """Whether the export is kept with every snapshot rather than at the end alone."""
+    """Whether the export is kept with every snapshot, rather than only at the end."""
 
     learning_rate: float
     weight_decay: float = 1e-2
@@ -73,12 +73,12 @@ class Method(ABC):
     prior: PriorSettings | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings.
+        """Check the settings, and make `PriorSettings` of a mapping.
 
         Raises:
-            InvalidInput: one is out of its range.
+            InvalidInput: a setting has the wrong type, or is out of its range.
         """
-        if isinstance(self.prior, Mapping):  # as an experiment's file brings it
+        if isinstance(self.prior, Mapping):  # from an experiment's file
             self.prior = PriorSettings.from_mapping(self.prior)
         if self.prior is not None and not isinstance(self.prior, PriorSettings):
             raise InvalidInput(f"prior must be its settings, {{}} for the usual ones, or null, got {self.prior!r}")
@@ -100,11 +100,11 @@ class Method(ABC):
         try:
             self.phrase.format(placeholder="", class_noun="")
         except (KeyError, IndexError, ValueError) as error:
-            known = "{placeholder} and {class_noun}"
-            raise InvalidInput(f"phrase {self.phrase!r} is not understood; it may hold {known}") from error
+            allowed = "{placeholder} and {class_noun}"
+            raise InvalidInput(f"phrase {self.phrase!r} is not understood; it may hold {allowed}") from error
 
     def settings(self) -> JsonObject:
-        """Return every setting, as plain JSON."""
+        """Return every setting as plain JSON, from which `MethodSpec` makes the same method again."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         prior = self.prior.as_mapping() if self.prior else None
         return values | {"templates": list(self.templates), "prior": prior}
@@ -121,13 +121,13 @@ class Method(ABC):
     @property
     @abstractmethod
     def trains_text(self) -> bool:
-        """Whether the text encoder's states change in training; otherwise each caption is encoded once."""
+        """Whether the captions' conditioning changes in training; otherwise each caption is encoded once."""
 
     @abstractmethod
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Make the trainable parameters in `base`, and leave everything else frozen.
 
-        Each change is followed by `self.undo_with(...)`, so that `detach` undoes it, also when a later one fails.
+        Each change is followed by `self.undo_with(...)`, so that `detach` undoes it, even when a later change fails.
 
         Args:
             base: to change.
@@ -135,15 +135,15 @@ class Method(ABC):
             generator: of initial values that are random.
 
         Raises:
-            InvalidInput: the concept does not fit the base model (such as a placeholder that is a word already).
+            InvalidInput: the concept does not fit the base model (such as a placeholder that is already a word).
         """
 
     def undo_with(self, undo: Callable[[], object]) -> None:
-        """Have `detach` call a function; the last one given is called first."""
+        """Have `detach` call a function; functions are called in reverse order."""
         self._changes.callback(undo)
 
     def detach(self) -> None:
-        """Undo `attach`, whole or broken off: the base model is bit for bit what it was before."""
+        """Undo `attach`, whether complete or broken off: the base model is bit for bit what it was before."""
         self._changes.close()
 
     @cached_property
@@ -152,23 +152,23 @@ class Method(ABC):
 
     @abstractmethod
     def parameters(self) -> Sequence[Tensor]:
-        """Return what trains, float32."""
+        """Return the tensors that train, float32, on the model's device."""
 
     def parameter_groups(self) -> list[JsonDict]:
-        """Return what trains, with its learning rate, in the form that `torch.optim` takes."""
+        """Return what trains, with its learning rate and weight decay, in the form that `torch.optim` takes."""
         return [{"params": [*self.parameters()], "lr": self.learning_rate, "weight_decay": self.weight_decay}]
 
-    def denoise(self, base: BaseModel, inputs: Inputs) -> Tensor:
-        """Return the model's prediction for `inputs`, shape (batch, channels, height, width)."""
+    def predict(self, base: BaseModel, inputs: Inputs) -> Tensor:
+        """Return the prediction for `inputs`, shape (batch, channels, height, width); L_det and the loss rest on it."""
         return predict(base, inputs)
 
     def loss(self, base: BaseModel, inputs: Inputs) -> Tensor:
         """Return the method's own stochastic objective for a training batch, a scalar in float32."""
-        return denoising_loss(self.denoise(base, inputs), inputs, self.prior.weight if self.prior else 0.0)
+        return denoising_loss(self.predict(base, inputs), inputs, self.prior.weight if self.prior else 0.0)
 
     @abstractmethod
     def export(self, folder: Path) -> None:
-        """Write what was learned into `folder`, which exists, for `load_into` and wherever possible for others."""
+        """Write what was learned into `folder`, which exists, for `load_into` and, where possible, other programs."""
 
     @classmethod
     @abstractmethod
@@ -177,8 +177,8 @@ class Method(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what trains, exactly."""
+        """Return the exact values of what trains, not copied."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set what trains to what `state_dict` returned."""
+        """Copy the values of what trains from a state that `state_dict` returned."""

@@ -27,8 +27,8 @@ WEIGHTS_FILE = "custom_diffusion.safetensors"
 class CustomDiffusion(Method):
     """Trains the matrices by which the U-Net reads text, and the placeholder's embedding.
 
-    The defaults are the recipe that the paper's authors ran, but for the class images: the retrieval service that
-    they used is gone, so the base model draws them. L_det knows neither mask nor class images.
+    The defaults are the recipe that the paper's authors ran, except for the class images: the retrieval service that
+    they used is gone, so the base model draws them. L_det knows neither the mask nor the class images.
     """
 
     trains: ClassVar[str] = "cross-attention K and V, a word"
@@ -52,7 +52,7 @@ class CustomDiffusion(Method):
         return True
 
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
-        """Put trainable keys and values beside the frozen ones, and add the placeholder."""
+        """Replace keys and values by trainable copies, and add the placeholder."""
         self._word = ConceptWord(base, concept, self.phrase_for(concept))
         self.undo_with(self._word.remove)
         self._weights = TrainedWeights(base.denoiser, base.text_projections())
@@ -72,6 +72,9 @@ class CustomDiffusion(Method):
         """Put the weights into the pipeline's U-Net, and the word into its text encoder.
 
         diffusers' own loader for this method loads nothing into a U-Net.
+
+        Raises:
+            ValueError: the U-Net lacks some of the weights.
         """
         loaded = denoiser_of(pipeline).load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
         if loaded.unexpected_keys:
@@ -79,10 +82,10 @@ class CustomDiffusion(Method):
         pipeline.load_textual_inversion(folder / EMBEDDING_FILE)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return keys, values and vectors, float32."""
+        """Return keys and values under "unet", and the vectors under "word", float32."""
         return grouped(unet=self._weights.state_dict(), word=self._word.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set keys, values and vectors."""
+        """Copy keys, values and vectors from a state that `state_dict` returned."""
         self._weights.load_state_dict(part(state, "unet"))
         self._word.load_state_dict(part(state, "word"))

@@ -1,4 +1,4 @@
-"""DreamBooth: the whole U-Net, and the text encoder if wished (Ruiz et al., 2023)."""
+"""DreamBooth: the whole U-Net, and optionally the text encoder (Ruiz et al., 2023)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ FILES = {
 
 @dataclass(eq=False, kw_only=True)
 class DreamBooth(Method):
-    """Trains every weight of the U-Net in float32 beside the frozen ones; a rare word and the class noun name it.
+    """Trains a float32 copy of every weight of the U-Net; a rare word and the class noun name the concept.
 
-    The defaults are those of diffusers' example. The example does without class images unless told otherwise, and so
-    does this; the paper of the method uses 200 with weight 1: `prior: {}`.
+    The defaults are those of diffusers' example, which uses no class images unless asked for; the paper of the method
+    uses 200 with weight 1: `prior: {}`.
 
     Attributes:
         trains_text_encoder: whether the text encoder trains too.
@@ -52,11 +52,11 @@ class DreamBooth(Method):
 
     @property
     def trains_text(self) -> bool:
-        """Whether the text encoder trains."""
+        """Whether the text encoder trains, which changes what every caption means."""
         return self.trains_text_encoder
 
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
-        """Put trainable weights beside the frozen ones."""
+        """Replace every weight by a trainable copy in float32; on a GPU, the frozen weights move to the CPU."""
         self._modules = {base.denoiser_name: base.denoiser}
         if self.trains_text_encoder:
             self._modules["text_encoder"] = base.text_encoder
@@ -66,7 +66,7 @@ class DreamBooth(Method):
             self.undo_with(self._weights[name].remove)
 
     def parameters(self) -> Sequence[Tensor]:
-        """Return every weight that trains."""
+        """Return the float32 copies, the U-Net's first."""
         return [parameter for weights in self._weights.values() for parameter in weights.parameters]
 
     def export(self, folder: Path) -> None:
@@ -82,16 +82,16 @@ class DreamBooth(Method):
 
     @classmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
-        """Put the weights into the pipeline; `UNet2DConditionModel.from_pretrained(folder / "unet")` reads them too."""
+        """Put the weights into the pipeline; `UNet2DConditionModel.from_pretrained(folder / "unet")` can, too."""
         for name, (file, _) in FILES.items():
             if (folder / name).is_dir():
                 getattr(pipeline, name).load_state_dict(load_file(folder / name / file))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return every weight that trains, float32."""
+        """Return the copies under "unet" and "text_encoder", float32."""
         return grouped(**{name: weights.state_dict() for name, weights in self._weights.items()})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set every weight that trains."""
+        """Copy every weight that trains from a state that `state_dict` returned."""
         for name, weights in self._weights.items():
             weights.load_state_dict(part(state, name))

@@ -62,7 +62,7 @@ class DreamBoothLoRA(Method):
         """Check the settings.
 
         Raises:
-            InvalidInput: one is out of its range.
+            InvalidInput: a setting is out of its range.
         """
         super().__post_init__()
         if self.rank < 1:
@@ -76,7 +76,7 @@ class DreamBoothLoRA(Method):
         return self.learns_word
 
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
-        """Add the products, the first factor Gaussian and the second zero, and the placeholder."""
+        """Add the products, whose first factor is Gaussian and whose second is zero, and the placeholder."""
         from peft import LoraConfig
 
         self._base = base
@@ -89,7 +89,7 @@ class DreamBoothLoRA(Method):
             init_lora_weights="gaussian",
             target_modules=[*base.attention_projections()],
         )
-        # peft draws from torch's global generators, and nobody else may notice.
+        # peft draws from torch's global generators, whose state must not change.
         with torch.random.fork_rng(devices=[base.device] if base.device.type == "cuda" else []):
             base.denoiser.add_adapter(config, adapter_name=ADAPTER)
         self.undo_with(base.denoiser.unload_lora)
@@ -110,7 +110,7 @@ class DreamBoothLoRA(Method):
         from peft.utils import get_peft_model_state_dict
 
         factors = get_peft_model_state_dict(self._base.denoiser, adapter_name=ADAPTER)
-        # Readers take alpha for the rank: the scale goes into the second factor.
+        # Readers assume that alpha equals the rank: the scale goes into the second factor.
         scale = (self.alpha or self.rank) / self.rank
         factors = {name: value * scale if "lora_B" in name else value for name, value in factors.items()}
         layers = convert_state_dict_to_diffusers(factors)
@@ -120,19 +120,19 @@ class DreamBoothLoRA(Method):
 
     @classmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
-        """Load both by the pipeline's own loaders."""
+        """Load the factors, and the word if it was exported, by the pipeline's own loaders."""
         pipeline.load_lora_weights(folder)
         if (folder / EMBEDDING_FILE).is_file():
             pipeline.load_textual_inversion(folder / EMBEDDING_FILE)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the factors and the vectors, float32."""
+        """Return the factors under "lora", and the vectors under "word", float32."""
         factors = {name: factor.detach() for name, factor in self._factors.items()}
         return grouped(lora=factors, word=self._word.state_dict() if self._word else {})
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set the factors and the vectors."""
+        """Copy the factors and the vectors from a state that `state_dict` returned."""
         factors = part(state, "lora")
         for name, factor in self._factors.items():
             factor.copy_(factors[name])

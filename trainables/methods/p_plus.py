@@ -1,7 +1,7 @@
-"""P+: a vector for the placeholder in each cross-attention layer of the U-Net (Voynov et al., 2023)."""
+"""P+: a vector of the placeholder for each cross-attention layer of the U-Net (Voynov et al., 2023)."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,30 +11,35 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
 from trainables.data.concept import Concept
-from trainables.methods._words import ConceptWord
+from trainables.methods._words import ConceptWord, vector_tokens
 from trainables.methods.base import Method
-from trainables.models.base import BaseModel
-from trainables.models.stable_diffusion import cross_attention
+from trainables.models.base import BaseModel, cross_attention, denoiser_of
+from trainables.types import JsonObject
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
+    from transformers import PreTrainedModel
 
 VECTORS_FILE = "learned_embeds_per_layer.safetensors"
 
+#: Changes a layer's arguments: (layer, positional, by name) -> (positional, by name).
+Hook = Callable[[nn.Module, tuple[object, ...], dict[str, Tensor]], tuple[tuple[object, ...], dict[str, Tensor]]]
+
 
 class PerLayerText(nn.Module):
-    """A text encoder that reads each caption once a cross-attention layer, each time with that layer's vector.
+    """A text encoder that reads each caption once per cross-attention layer, each time with that layer's vector.
 
-    The states of all layers lie side by side in the width, so that whoever calls text encoder and U-Net needs to know
-    nothing of it; before each layer, its part is cut out.
+    The states of all layers are concatenated along the width, so that callers of the text encoder and the U-Net need
+    no change; each layer's part is cut out just before the layer.
 
     Args:
         text_encoder: has the placeholder among its words, with as many vectors as there are layers.
-        layers: those that read text, which are served until `remove`.
-        token_id: of the placeholder; further ones go into `token_ids`.
+        layers: those that read text; they are served until `remove`.
+        token_id: of the placeholder; those of further placeholders are appended to `token_ids`.
     """
 
-    def __init__(self, text_encoder: Any, layers: Sequence[nn.Module], token_id: int) -> None:
+    def __init__(self, text_encoder: "PreTrainedModel", layers: Sequence[nn.Module], token_id: int) -> None:
+        """Hook into the layers, which from here on expect the states of all layers."""
         super().__init__()
         self.text_encoder, self.token_ids = text_encoder, [token_id]
         self.layers = len(layers)
@@ -43,25 +48,28 @@ class PerLayerText(nn.Module):
         ]
 
     def __getattr__(self, name: str) -> Any:
+        """Return what this module lacks from the text encoder that it wraps."""
         try:
             return super().__getattr__(name)
         except AttributeError:  # pipelines ask the text encoder for its dtype, device and config
-            if name == "text_encoder":  # not there yet: a copy is being made
+            if name == "text_encoder":  # not set yet: this is a copy in the making
                 raise
             return getattr(self.text_encoder, name)
 
-    def _cut(self, index: int) -> Any:
-        def hook(module: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def _cut(self, index: int) -> Hook:
+        def hook(
+            module: nn.Module, arguments: tuple[object, ...], options: dict[str, Tensor]
+        ) -> tuple[tuple[object, ...], dict[str, Tensor]]:
             states = options["encoder_hidden_states"]
             return arguments, options | {"encoder_hidden_states": states.chunk(self.layers, dim=-1)[index]}
 
         return hook
 
-    def forward(self, input_ids: Tensor, **options: Any) -> tuple[Tensor]:
-        """Return the states of all layers, shape (batch, tokens, layers * width), first of a tuple.
+    def forward(self, input_ids: Tensor, **options: object) -> tuple[Tensor]:
+        """Return the states of all layers, shape (batch, tokens, layers * width), as the first item of a tuple.
 
         Raises:
-            ValueError: the states of an inner layer are asked for.
+            ValueError: the states of an inner layer are requested.
         """
         if options.get("output_hidden_states"):
             raise ValueError("a pipeline with P+ reads the text encoder's last layer; leave clip_skip out")
@@ -70,14 +78,14 @@ class PerLayerText(nn.Module):
         return (torch.cat(states, dim=-1),)
 
     def remove(self) -> None:
-        """Leave the layers as they were."""
+        """Remove the hooks: the layers read the states that they are given."""
         for hook in self._hooks:
             hook.remove()
 
 
 @dataclass(eq=False, kw_only=True)
 class PPlus(Method):
-    """Optimises the placeholder's embedding for every cross-attention layer on its own.
+    """Optimizes an embedding of the placeholder for every cross-attention layer.
 
     The defaults are the original's: batch 8, AdamW at 5e-3, 500 steps.
     """
@@ -86,7 +94,7 @@ class PPlus(Method):
     budget: ClassVar[int] = 500
     window: ClassVar[int] = 50
     threshold: ClassVar[float] = 0.15
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"original": {}}
+    recipes: ClassVar[Mapping[str, JsonObject]] = {"original": {}}
 
     learning_rate: float = 5e-3
     batch_size: int = 8
@@ -97,7 +105,7 @@ class PPlus(Method):
         return True
 
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
-        """Add the placeholder with a vector a layer, and hand each layer its own text states."""
+        """Add the placeholder with one vector per layer, and give each layer its own text states."""
         layers = base.text_readers()
         self._word = ConceptWord(base, concept, self.phrase_for(concept), len(layers), is_spelled_out=False)
         self.undo_with(self._word.remove)
@@ -108,33 +116,33 @@ class PPlus(Method):
         self._placeholder = concept.placeholder
 
     def parameters(self) -> Sequence[Tensor]:
-        """Return the vectors."""
+        """Return the vectors of all layers as a single tensor, shape (layers, width)."""
         return [self._word.vectors]
 
     def export(self, folder: Path) -> None:
-        """Write the vectors under the placeholder's name, shape (layers, width)."""
+        """Write `learned_embeds_per_layer.safetensors`: the vectors under the placeholder, shape (layers, width)."""
         save_file({self._placeholder: self._word.vectors.detach().cpu().clone()}, folder / VECTORS_FILE)
 
     @classmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Give the pipeline a text encoder that serves each layer of its U-Net.
 
-        It cannot be saved by `save_pretrained`, which knows nothing of it: load the export again.
+        `save_pretrained` cannot save such a pipeline: load the export again instead.
         """
         ((placeholder, vectors),) = load_file(folder / VECTORS_FILE).items()
-        # Names that do not count as diffusers counts: it would write all of them out in a prompt.
-        tokens = [placeholder, *(f"{placeholder}-{i}" for i in range(1, len(vectors)))]
+        tokens = vector_tokens(placeholder, len(vectors), is_spelled_out=False)
         pipeline.load_textual_inversion([*vectors], token=tokens)
         first_id = pipeline.tokenizer.convert_tokens_to_ids(placeholder)
         if isinstance(pipeline.text_encoder, PerLayerText):  # of another concept, loaded before
             pipeline.text_encoder.token_ids.append(first_id)
         else:
-            pipeline.text_encoder = PerLayerText(pipeline.text_encoder, cross_attention(pipeline.unet), first_id)
+            layers = cross_attention(denoiser_of(pipeline))
+            pipeline.text_encoder = PerLayerText(pipeline.text_encoder, layers, first_id)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the vectors, shape (layers, width), float32."""
         return self._word.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set the vectors."""
+        """Copy the vectors from a state that `state_dict` returned."""
         self._word.load_state_dict(state)

@@ -32,9 +32,10 @@ class SpectralShift(nn.Module):
     """
 
     def __init__(self, weight: Tensor) -> None:
+        """Decompose the weight, and start from a shift of zero."""
         super().__init__()
-        # In double precision: the Jacobi method of CUDA leaves errors of 4e-4 in single, which would mix neighbouring
-        # singular vectors differently on every device, and an export holds no more than shifts by their number.
+        # In double precision: in single precision, CUDA's Jacobi method leaves errors of 4e-4, which would mix
+        # neighbouring singular vectors differently on every device, and an export holds shifts by their index alone.
         matrix = weight.detach().flatten(1).double()
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)
         self.shift = nn.Parameter(torch.zeros_like(values, dtype=torch.float32))
@@ -43,7 +44,7 @@ class SpectralShift(nn.Module):
         self.register_buffer("right", right.to(weight.dtype))
 
     def change(self) -> Tensor:
-        """Return what is added to the weight, as a matrix; no singular value falls below zero (equation 3)."""
+        """Return the change of the weight, as a matrix; no singular value falls below zero (equation 3)."""
         assert isinstance(self.left, Tensor)
         assert isinstance(self.values, Tensor)
         assert isinstance(self.right, Tensor)
@@ -56,7 +57,7 @@ class SpectralShift(nn.Module):
 
 
 def _matrices(denoiser: nn.Module) -> list[str]:
-    """Return the names of every linear and convolutional weight."""
+    """Return the names of all linear and convolutional weights."""
     return [name for name, parameter in denoiser.named_parameters() if name.endswith(".weight") and parameter.dim() > 1]
 
 
@@ -64,8 +65,8 @@ def _matrices(denoiser: nn.Module) -> list[str]:
 class SVDiff(Method):
     """Shifts the singular values of every linear and convolutional weight of the U-Net.
 
-    Vectors of the normalizations, which the original treats as matrices of one column, stay as they are, and so does
-    the text encoder. The recipe `prior` adds images of the class, as the original does.
+    The normalizations' vectors, which the original treats as matrices of a single column, stay frozen, like the text
+    encoder. The recipe `prior` adds images of the class, as the original does.
     """
 
     trains: ClassVar[str] = "singular values of the U-Net"
@@ -87,27 +88,27 @@ class SVDiff(Method):
         return False
 
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
-        """Decompose every matrix, and put shifts of zero in front."""
+        """Decompose every matrix, and give it a shift of zero."""
         self._dtype = base.dtype
         self._weights = TrainedWeights(base.denoiser, _matrices(base.denoiser), SpectralShift)
         self.undo_with(self._weights.remove)
 
     def parameters(self) -> Sequence[Tensor]:
-        """Return the shifts."""
+        """Return the shifts, one vector per matrix."""
         return self._weights.parameters
 
     def export(self, folder: Path) -> None:
-        """Write the shifts, a vector for every matrix, and the precision in which the matrices were decomposed."""
+        """Write the shifts, one vector per matrix, and the precision in which the matrices were decomposed."""
         shifts = {name.removesuffix(SHIFT): value.cpu().clone() for name, value in self._weights.state_dict().items()}
         save_file(shifts, folder / SHIFTS_FILE, metadata={"dtype": str(self._dtype).removeprefix("torch.")})
 
     @classmethod
     @torch.no_grad()
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
-        """Change the pipeline's weights; they are decomposed in the precision of the training, whatever their own.
+        """Change the pipeline's weights, which are decomposed in the training's precision rather than in their own.
 
         Raises:
-            ValueError: the U-Net has other weights than the one that was trained, or carries an adapter already.
+            ValueError: the U-Net's weights are not those that were trained, or it already carries an adapter.
         """
         with safe_open(folder / SHIFTS_FILE, "pt") as file:
             dtype = getattr(torch, file.metadata()["dtype"])
@@ -125,9 +126,9 @@ class SVDiff(Method):
             weight.add_(shifted.change().view_as(weight))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the shifts, float32."""
+        """Return the shifts by the names of their weights, float32."""
         return self._weights.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set the shifts."""
+        """Copy the shifts from a state that `state_dict` returned."""
         self._weights.load_state_dict(state)

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, kw_only=True)
 class TextualInversion(Method):
-    """Optimises the embedding of the placeholder, starting from that of the class noun.
+    """Optimizes the embedding of the placeholder, starting from that of the class noun.
 
     The defaults are the recipe that the paper's authors ran: batch 2, AdamW at 1e-2 (5e-3 scaled by the batch). The
-    captions are our own; published ones are given as `templates`.
+    captions are our own; published captions can be given as `templates`.
 
     Attributes:
-        num_vectors: embeddings that stand for the placeholder, one after the other (Gal et al., section 5.3): more of
-            them describe more, and are harder to combine with other words.
+        num_vectors: embeddings that stand for the placeholder, in sequence (Gal et al., section 5.3): more vectors
+            describe more, and are harder to combine with other words.
     """
 
     trains: ClassVar[str] = "a word"
@@ -37,7 +37,7 @@ class TextualInversion(Method):
     threshold: ClassVar[float] = 0.15
     recipes: ClassVar[Mapping[str, JsonObject]] = {
         "paper": {},
-        # One image at once, accumulated over four; 5e-4, scaled by these.
+        # Single images, accumulated over four; 5e-4, scaled by these.
         "diffusers": {
             "batch_size": 4,
             "micro_batch": 1,
@@ -54,7 +54,7 @@ class TextualInversion(Method):
         """Check the settings.
 
         Raises:
-            InvalidInput: one is out of its range.
+            InvalidInput: a setting is out of its range.
         """
         super().__post_init__()
         if self.num_vectors < 1:
@@ -71,7 +71,7 @@ class TextualInversion(Method):
         self.undo_with(self._word.remove)
 
     def parameters(self) -> Sequence[Tensor]:
-        """Return the vectors."""
+        """Return the vectors as a single tensor, shape (num_vectors, width)."""
         return [self._word.vectors]
 
     def export(self, folder: Path) -> None:
@@ -80,17 +80,17 @@ class TextualInversion(Method):
 
     @classmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
-        """Load it by the pipeline's own loader."""
+        """Load the vectors by the pipeline's own loader."""
         pipeline.load_textual_inversion(folder / EMBEDDING_FILE)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the vectors, shape (vectors, width), float32."""
+        """Return the vectors, shape (num_vectors, width), float32."""
         return self._word.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Set the vectors.
+        """Copy the vectors from a state that `state_dict` returned.
 
         Raises:
-            InvalidInput: the state has another number of vectors, or of another width.
+            InvalidInput: the number or the width of the state's vectors differs.
         """
         self._word.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""BaseModel: what training, methods, L_det and samples need of a text-to-image model, whatever its architecture."""
+"""BaseModel: what training, methods, L_det and samples need from a text-to-image model, whatever its architecture."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What a denoiser reads of captions: opaque to everything but the model that made it.
+    """Encoded captions as a denoiser reads them: opaque to everything but the model that made them.
 
     Attributes:
-        tensors: by name, the first dimension of each being the batch; a Stable Diffusion has "states" alone, shape
-            (batch, tokens, width), others add pooled states or sizes.
+        tensors: by name; the first dimension of each is the batch. Stable Diffusion has only "states", shape
+            (batch, tokens, width); other architectures add pooled states or sizes.
     """
 
     tensors: Mapping[str, Tensor]
 
     def rows(self, index: Tensor | list[int]) -> "Conditioning":
-        """Return that of some of the captions."""
+        """Return the conditioning of the captions at `index`, in its order."""
         return Conditioning({name: tensor[index] for name, tensor in self.tensors.items()})
 
     @staticmethod
     def cat(parts: Sequence["Conditioning"]) -> "Conditioning":
-        """Return that of several batches, at least one, as one batch."""
+        """Concatenate the conditionings of several batches, at least 1, whose tensors have the same names."""
         return Conditioning({name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors})
 
 
 class BaseModel(ABC):
-    """A frozen text-to-image diffusion model on one device.
+    """A frozen text-to-image diffusion model on a single device.
 
     A method changes it in place while it is attached: it may replace `tokenizer` and `text_encoder`, and put trainable
-    weights into the modules. Methods name modules and weights by their role, so that one method serves every
+    weights into the modules. Methods name modules and weights by their role, so that a method serves every
     architecture that has the role.
 
     Attributes:
@@ -51,7 +51,7 @@ class BaseModel(ABC):
         denoiser: module that predicts; a U-Net or a transformer.
         resolution: side of training images and samples in pixels.
         folder: where the model was loaded from.
-        denoiser_name: what the model's pipelines call the denoiser, and so its folder in an export.
+        denoiser_name: what the model's pipelines call the denoiser, which is also its folder in an export.
     """
 
     denoiser_name: ClassVar[str]
@@ -64,43 +64,43 @@ class BaseModel(ABC):
     @property
     @abstractmethod
     def denoiser(self) -> "ModelMixin":
-        """The module that predicts, with diffusers' own mixins."""
+        """The module that predicts: a U-Net or a transformer, with diffusers' own mixins."""
 
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the modules, and of everything that `predict` takes."""
 
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype:
-        """Precision of the frozen weights."""
+        """Precision of the frozen weights and of noisy latents; what trains is float32."""
 
     @property
     @abstractmethod
     def timesteps(self) -> int:
-        """Number T of timesteps, which are 0..T-1."""
+        """Number T of timesteps; they are 0..T-1."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the files that it was loaded from (see `trainables.models.files.fingerprint`)."""
+        """Hash of the files from which the model was loaded (see `trainables.models.files.fingerprint`)."""
         return fingerprint(self.folder)
 
+    @abstractmethod
     def draw_timesteps(self, count: int, generator: Generator) -> Tensor:
-        """Draw the timesteps of training inputs, shape (count,), int64: uniform and independent."""
-        return torch.randint(self.timesteps, (count,), generator=generator)
+        """Draw the timesteps of training inputs, independent of each other, shape (count,), int64, on the CPU."""
 
     @abstractmethod
     def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """Return the captions as tokens, shape (batch, tokens), on the device.
+        """Return the captions' token ids, shape (batch, tokens), on the device.
 
         Raises:
-            InvalidInput: a caption is longer than what the text encoder reads.
+            InvalidInput: a caption has more tokens than the text encoder reads.
         """
 
     @abstractmethod
     def encode_text(self, input_ids_bl: Tensor) -> Conditioning:
-        """Return what the denoiser reads of captions, in the model's precision."""
+        """Encode token ids into what the denoiser reads, in the model's precision; gradients flow back to the words."""
 
     @abstractmethod
     def encode_images(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,9 +112,9 @@ class BaseModel(ABC):
 
     @abstractmethod
     def corrupt(self, latents_bchw: Tensor, noise_bchw: Tensor, timesteps_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return noisy latents in the model's precision, and what it should predict of them in float32.
+        """Return noisy latents in the model's precision, and what it should predict from them in float32.
 
-        Both lie on the device; the arguments on the CPU.
+        Both are on the device; the arguments are on the CPU.
         """
 
     @abstractmethod
@@ -123,7 +123,7 @@ class BaseModel(ABC):
 
     @abstractmethod
     def pipeline(self) -> "DiffusionPipeline":
-        """Return a diffusers pipeline around these very modules, deterministic and without a safety checker."""
+        """Return a diffusers pipeline around these same modules, deterministic and without a safety checker."""
 
     # Roles of modules and weights. Names are those of the denoiser's own parameters and modules.
 
@@ -137,14 +137,24 @@ class BaseModel(ABC):
 
     @abstractmethod
     def text_readers(self) -> Sequence[nn.Module]:
-        """Return the modules that read the text's states, in order; each takes them as `encoder_hidden_states`."""
+        """Return the modules that read the text's states, in a fixed order; each takes `encoder_hidden_states`."""
 
     @abstractmethod
     def save_adapter(self, folder: Path, layers: Mapping[str, Tensor]) -> None:
-        """Write low-rank layers of the denoiser into `folder`, for `load_lora_weights` of the model's pipelines."""
+        """Write low-rank layers of the denoiser into `folder`, for `load_lora_weights` of the model's pipelines.
+
+        Args:
+            folder: which exists.
+            layers: factors by diffusers' names for them, on the CPU.
+        """
+
+
+def cross_attention(denoiser: nn.Module) -> list[nn.Module]:
+    """Return the cross-attention layers of a denoiser, by diffusers' own name for them, in the order of its modules."""
+    return [module for name, module in denoiser.named_modules() if name.endswith(".attn2")]
 
 
 def denoiser_of(pipeline: "DiffusionPipeline") -> "ModelMixin":
-    """Return the denoiser of a diffusers pipeline."""
+    """Return the denoiser of a diffusers pipeline: its U-Net, or its transformer if it has no U-Net."""
     unet = getattr(pipeline, "unet", None)
     return pipeline.transformer if unet is None else unet

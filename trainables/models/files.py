@@ -1,4 +1,4 @@
-"""The files of a base model: where they come from, whether they are complete, and their fingerprint; no torch."""
+"""The files of a base model: where they come from, whether they are complete, and their hash; without torch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ COMPONENTS = {
     "unet": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"),
     "scheduler": (),
 }
-# What a hub repository is asked for: not its single-file checkpoints, pickles or half-precision duplicates.
+# What is downloaded of a hub repository: not its single-file checkpoints, pickles or half-precision duplicates.
 DOWNLOADED = [
     "model_index.json",
     "tokenizer/*",
@@ -26,12 +26,12 @@ DOWNLOADED = [
 
 
 def resolve(settings: BaseModelSettings) -> Path:
-    """Return the local folder of a base model; a hub id is downloaded or found in the hub's cache.
+    """Return the local folder of a base model; a hub id is looked up in the hub's cache, or downloaded.
 
     `HF_HOME`, `HF_HUB_OFFLINE` and the hub's other variables are honoured.
 
     Raises:
-        InvalidInput: it is neither a complete diffusers folder nor a hub id that can be had.
+        InvalidInput: it is neither a complete diffusers folder nor a hub id that can be downloaded.
     """
     if settings.id == MINIATURE:
         from trainables.miniature import miniature_folder
@@ -45,7 +45,7 @@ def resolve(settings: BaseModelSettings) -> Path:
 
 
 def commit(folder: Path) -> str | None:
-    """Return the commit of a folder in the hub's cache, whatever branch or tag asked for it; None of other folders."""
+    """Return the commit of a folder in the hub's cache, whatever branch or tag was given; None for other folders."""
     return folder.name if folder.parent.name == "snapshots" else None
 
 
@@ -79,13 +79,13 @@ def _no_weights(folder: Path, name: str, weights: Sequence[str]) -> str:
     if pickles:
         return (
             f"base model {folder} has the weights of {name!r} only as pickle ({pickles[0]}), which is never read since "
-            "it can run any code; convert it with pipeline.save_pretrained(folder, safe_serialization=True)"
+            "a pickle can run any code; convert it with pipeline.save_pretrained(folder, safe_serialization=True)"
         )
     return f"base model {folder} lacks {name}/{weights[0]}; copy the whole pipeline"
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash the weights and settings of a pipeline's components, 20 hexadecimal digits; the folder's name is no part."""
+    """Hash the weights and settings of a pipeline's components, not the folder's name: 20 hexadecimal digits."""
     digest = hashlib.sha256()
     for name in COMPONENTS:
         for path in sorted((folder / name).rglob("*")):

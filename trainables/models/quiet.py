@@ -1,8 +1,8 @@
-"""Keeps the model libraries' remarks and bars, which are for interactive use, out of a program's output."""
+"""Keeps the model libraries' remarks and progress bars, meant for interactive use, out of the program's output."""
 
 
 def quiet_libraries() -> None:
-    """Let transformers and diffusers report errors alone; they tell of every optional package and file otherwise."""
+    """Let transformers and diffusers report only errors; otherwise they remark on every optional package and file."""
     import diffusers.utils.logging as diffusers_logging
     import transformers.utils.logging as transformers_logging
 

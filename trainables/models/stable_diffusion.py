@@ -1,4 +1,4 @@
-"""StableDiffusion: the base models 1.x and 2.x, of diffusers' own classes, on one device, frozen."""
+"""StableDiffusion: the base models 1.x and 2.x, made of diffusers' own classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from trainables.errors import InvalidInput
-from trainables.models.base import BaseModel, Conditioning
+from trainables.models.base import BaseModel, Conditioning, cross_attention
 from trainables.models.files import check_folder
 from trainables.models.quiet import quiet_libraries
 from trainables.settings import BaseModelSettings
@@ -23,14 +23,14 @@ STATES = "states"
 
 @dataclass(eq=False)
 class StableDiffusion(BaseModel):
-    """The parts of a Stable Diffusion 1.x or 2.x, frozen, on one device.
+    """The parts of a Stable Diffusion 1.x or 2.x, frozen, on a single device.
 
     Attributes:
-        tokenizer: CLIP's; a method may replace it while it is attached.
+        tokenizer: CLIP's; an attached method may replace it.
         text_encoder, vae, unet: transformers' and diffusers' modules, in evaluation mode, without gradients.
         schedule: the noise schedule of training (DDPM).
         resolution: side of training images and samples in pixels.
-        folder: where it was loaded from.
+        folder: where the model was loaded from.
     """
 
     denoiser_name: ClassVar[str] = "unet"
@@ -45,17 +45,17 @@ class StableDiffusion(BaseModel):
 
     @property
     def denoiser(self) -> "UNet2DConditionModel":
-        """The U-Net."""
+        """The U-Net, which predicts noise or velocity."""
         return self.unet
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
-        return torch.device(self.vae.device)  # no method trains the VAE: of the U-Net, parts may wait elsewhere
+        """Device of the modules, read off the VAE."""
+        return torch.device(self.vae.device)  # no method trains the VAE, while parts of the U-Net may wait on the CPU
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the frozen weights."""
+        """Precision of the frozen weights, read off the VAE, which no method trains."""
         dtype = self.vae.dtype
         assert isinstance(dtype, torch.dtype)
         return dtype
@@ -65,11 +65,15 @@ class StableDiffusion(BaseModel):
         """Length T of the noise schedule; timesteps are 0..T-1."""
         return int(self.schedule.config.num_train_timesteps)
 
+    def draw_timesteps(self, count: int, generator: Generator) -> Tensor:
+        """Draw timesteps uniformly, shape (count,), int64, on the CPU."""
+        return torch.randint(self.timesteps, (count,), generator=generator)
+
     @torch.no_grad()
     def encode_images(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of the VAE's scaled latents, float32 on the CPU, one image at a time."""
+        """Return mean and standard deviation of the VAE's scaled latents, float32 on the CPU."""
         means, stds = [], []
-        for pixels in pixels_bchw[:, None]:  # one at a time: at 512 px the encoder's activations are the peak memory
+        for pixels in pixels_bchw[:, None]:  # singly: at 512 px, the encoder's activations are the peak of memory
             posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
             means.append(posterior.mean.float().cpu())
             stds.append(posterior.std.float().cpu())
@@ -89,12 +93,12 @@ class StableDiffusion(BaseModel):
         return noisy.to(self.device, self.dtype), target.to(self.device)
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """Return the captions as tokens, padded to the tokenizer's length: shape (batch, tokens), on the device.
+        """Return the captions' token ids, padded to the tokenizer's length: shape (batch, tokens), on the device.
 
-        A word that has several vectors, as `load_textual_inversion` names them, is written out as in any pipeline.
+        A word with several vectors, named as `load_textual_inversion` names them, is written out as in any pipeline.
 
         Raises:
-            InvalidInput: a caption is longer than what the text encoder reads.
+            InvalidInput: a caption has more tokens than the text encoder reads.
         """
         from diffusers.loaders import TextualInversionLoaderMixin
 
@@ -110,7 +114,7 @@ class StableDiffusion(BaseModel):
         return torch.tensor(rows, device=self.device)
 
     def encode_text(self, input_ids_bl: Tensor) -> Conditioning:
-        """Return the states of captions, shape (batch, tokens, width), in the model's precision."""
+        """Return the text encoder's last states, shape (batch, tokens, width), in the model's precision."""
         return Conditioning({STATES: self.text_encoder(input_ids_bl)[0]})
 
     def predict(self, noisy_latents_bchw: Tensor, timesteps_b: Tensor, conditioning: Conditioning) -> Tensor:
@@ -121,7 +125,7 @@ class StableDiffusion(BaseModel):
         return prediction
 
     def pipeline(self) -> "StableDiffusionPipeline":
-        """Return a diffusers pipeline around these very parts, with a DDIM sampler and without a safety checker."""
+        """Return a diffusers pipeline around these same parts, with a DDIM sampler and without a safety checker."""
         from diffusers import DDIMScheduler, StableDiffusionPipeline
 
         pipeline = StableDiffusionPipeline(
@@ -138,31 +142,31 @@ class StableDiffusion(BaseModel):
         return pipeline
 
     def attention_projections(self) -> Sequence[str]:
-        """Return the endings of the layers of self- and cross-attention."""
+        """Return the endings of the names of self- and cross-attention's linear layers."""
         return ("to_q", "to_k", "to_v", "to_out.0")
 
     def text_projections(self) -> Sequence[str]:
-        """Return the names of keys and values of the cross-attention."""
+        """Return the names of the cross-attention's key and value weights."""
         return [name for name in self.unet.state_dict() if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))]
 
     def text_readers(self) -> Sequence[nn.Module]:
-        """Return the cross-attention layers, in the order of their names."""
+        """Return the cross-attention layers, in the order in which the U-Net holds them."""
         return cross_attention(self.unet)
 
     def save_adapter(self, folder: Path, layers: Mapping[str, Tensor]) -> None:
-        """Write `pytorch_lora_weights.safetensors`."""
+        """Write `pytorch_lora_weights.safetensors`, under the names of a Stable Diffusion pipeline's U-Net."""
         from diffusers import StableDiffusionPipeline
 
         StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=dict(layers))
 
 
-def cross_attention(unet: nn.Module) -> list[nn.Module]:
-    """Return a U-Net's cross-attention layers, in the order of their names."""
-    return [module for name, module in unet.named_modules() if name.endswith(".attn2")]
-
-
 def load(folder: Path, settings: BaseModelSettings, device: torch.device | str = "cpu") -> StableDiffusion:
     """Load a pipeline's folder by diffusers' and transformers' own loaders; only safetensors are read.
+
+    Args:
+        folder: in diffusers' format.
+        settings: precision and resolution; `id` and `revision` are not looked at.
+        device: where the modules go.
 
     Raises:
         InvalidInput: a component is missing, damaged, or of a class that is not Stable Diffusion 1.x or 2.x.
@@ -184,7 +188,7 @@ def load(folder: Path, settings: BaseModelSettings, device: torch.device | str =
             resolution=settings.resolution,
             folder=folder,
         )
-    except Exception as error:  # the loaders raise many kinds; every one of them means that the folder is unusable
+    except Exception as error:  # the loaders raise many kinds, all of which mean that the folder is unusable
         raise InvalidInput(f"base model {folder} cannot be loaded: {error}") from error
     for module in (base.text_encoder, base.vae, base.unet):
         module.to(device).eval().requires_grad_(False)

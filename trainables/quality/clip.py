@@ -38,10 +38,11 @@ class ClipScorer:
         device: where it runs, in the precision of its files.
 
     Raises:
-        InvalidInput: the model cannot be had.
+        InvalidInput: the model cannot be found, downloaded or read.
     """
 
     def __init__(self, model: str, device: torch.device) -> None:
+        """Load the model; a hub id is looked up in the hub's cache, or downloaded."""
         quiet_libraries()
         from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
@@ -59,26 +60,26 @@ class ClipScorer:
 
     @torch.no_grad()
     def embed_images(self, images: list[Image.Image]) -> Tensor:
-        """Return unit vectors, shape (images, dimensions)."""
+        """Return the images' embeddings as unit vectors, shape (images, dimensions), float32, on the device."""
         pixels = self._processor(images=images, return_tensors="pt")["pixel_values"].to(self._model.device)
         return F.normalize(self._model.get_image_features(pixel_values=pixels).pooler_output.float(), dim=-1)
 
     @torch.no_grad()
     def embed_texts(self, texts: list[str]) -> Tensor:
-        """Return unit vectors, shape (texts, dimensions)."""
+        """Return the texts' embeddings as unit vectors, shape (texts, dimensions), float32; long texts are cut off."""
         tokens = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self._model.device)
         return F.normalize(self._model.get_text_features(**tokens).pooler_output.float(), dim=-1)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Quality at one moment.
+    """Quality at a step of training.
 
     Attributes:
-        scores: higher is better: `train_clip_image` (samples of the training prompt against the concept's images),
-            `val_clip_image` and `val_clip_text` (samples of validation prompts against the images and against their
-            prompts).
-        seconds: that drawing and scoring took, by the samples (see `settings.SAMPLES_OF`).
+        scores: mean cosines, higher is better: `train_clip_image` (samples of the training prompt against the concept's
+            images), `val_clip_image` and `val_clip_text` (samples of validation prompts against the images, and each
+            against its own prompt with the class noun).
+        seconds: that drawing and scoring took, by kind of samples, "train" and "val" (see `settings.SAMPLES_OF`).
         images: the samples, those of the training prompt first.
     """
 
@@ -88,7 +89,7 @@ class Measured:
 
 
 class QualityProbe:
-    """Draws and scores samples of one concept; the same prompts and starting noise at every snapshot.
+    """Draws and scores samples of a concept, with the same prompts and starting noise at every snapshot.
 
     Args:
         base: the model that is personalized.
@@ -96,6 +97,9 @@ class QualityProbe:
         settings: how many samples, and how they are drawn.
         scorer: the CLIP that scores.
         phrase: what stands for the concept in prompts; None takes its placeholder.
+
+    Raises:
+        InvalidInput: a prompt has more tokens than the text encoder reads.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class QualityProbe:
         scorer: ClipScorer,
         phrase: str | None = None,
     ) -> None:
+        """Embed the concept's images and the texts of its validation prompts; nothing is drawn yet."""
         phrase = phrase or concept.placeholder
         self._base, self._settings, self._scorer = base, settings, scorer
         self._references = scorer.embed_images(concept.decode())
@@ -118,7 +123,7 @@ class QualityProbe:
         self._validation_texts = scorer.embed_texts([t.format(concept.class_noun) for t in chosen]) if chosen else None
 
     def measure(self) -> Measured:
-        """Sample and score what is trained so far."""
+        """Draw and score samples of what is trained so far; no random stream of the training is touched."""
         start = time.perf_counter()
         pipeline = self._base.pipeline()
         train = self._sample(pipeline, [self._train_prompt] * self._settings.samples, "train")
@@ -149,12 +154,12 @@ def draw_samples(
     resolution: int,
     settings: QualitySettings,
 ) -> list[Image.Image]:
-    """Draw one sample a prompt in one batch.
+    """Draw one sample per prompt, all in a single batch.
 
     Args:
         pipeline: of a base model.
         prompts: what to draw.
-        seeds: of each sample's starting noise.
+        seeds: of the samples' starting noise, as many as prompts.
         resolution: side of the samples in pixels.
         settings: inference steps and guidance.
     """

@@ -1,4 +1,4 @@
-"""Pictures made of pictures: samples side by side, and a figure that compares them with their concepts."""
+"""Pictures of samples: side by side in a sheet, and beside their concepts in a figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ PAPER, INK, FAINT = (255, 255, 255), (30, 30, 36), (110, 110, 120)
 
 
 def contact_sheet(images: Sequence[Image.Image]) -> Image.Image:
-    """Paste images of one size side by side."""
+    """Paste images of equal size side by side, into a sheet that `split_sheet` takes apart."""
     width, height = images[0].size
     sheet = Image.new("RGB", (width * len(images), height))
     for index, image in enumerate(images):
@@ -19,19 +19,19 @@ def contact_sheet(images: Sequence[Image.Image]) -> Image.Image:
 
 
 def split_sheet(sheet: Image.Image) -> list[Image.Image]:
-    """Return the square images of a contact sheet."""
+    """Return the images of a contact sheet, which must be square."""
     side = sheet.height
     return [sheet.crop((left, 0, left + side, side)) for left in range(0, sheet.width - side + 1, side)]
 
 
 @dataclass(frozen=True)
 class PictureRow:
-    """One concept in a figure.
+    """A concept's row in a figure.
 
     Attributes:
-        name: what stands at its left; lines are separated by newlines.
-        groups: images below each heading of the figure.
-        notes: a line below each group, by heading, where there is one.
+        name: text at the left; lines are separated by newlines.
+        groups: images by the heading below which they stand.
+        notes: text below a group, by its heading; a group may have none.
     """
 
     name: str
@@ -43,9 +43,9 @@ def figure(rows: Sequence[PictureRow], columns: Mapping[str, int], cell: int = 9
     """Draw concepts in rows and groups of images in columns.
 
     Args:
-        rows: at least one.
-        columns: headings, and the most images that each group shows.
-        cell: side of one image in pixels.
+        rows: not empty.
+        columns: headings, and the largest number of images that a group below each shows.
+        cell: side of an image in pixels.
     """
     name_width = 8 + max(int(_font(15).getlength(line)) for row in rows for line in row.name.split("\n"))
     widths = {heading: count * (cell + GAP) - GAP for heading, count in columns.items()}

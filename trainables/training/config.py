@@ -1,4 +1,4 @@
-"""RunConfig: what the runs of one experiment have in common, and what a run needs of a stopping criterion."""
+"""RunConfig: what the runs of an experiment have in common, and what a run needs from a stopping criterion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class OnlineCriterion(Protocol):
-    """A stopping criterion at work on one run."""
+    """A stopping criterion at work on a single run."""
 
     def update(self, value: float) -> bool:
-        """Take the next L_det, NaN where it was not evaluated; return whether to stop now."""
+        """Take the next step's L_det, NaN if it was not evaluated; return whether to stop now."""
 
 
 class StoppingCriterion(Protocol):
-    """What a run needs of a criterion."""
+    """What a run needs from a criterion."""
 
     @property
     def l_det_schedule(self) -> LDetSchedule:
@@ -30,25 +30,25 @@ class StoppingCriterion(Protocol):
         """Whether it looks at L_det at all."""
 
     def online(self) -> OnlineCriterion:
-        """Return a fresh criterion at work."""
+        """Return a criterion at work that has seen no value yet."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What the runs of one experiment have in common; it travels to the workers.
+    """What the runs of an experiment have in common; it travels to the workers.
 
     Attributes:
-        base_model: what is personalized.
+        base_model: the model that is personalized.
         method: makes a method with its settings.
         budget: optimizer steps at most.
         seed: of training.
         fixed_batch: how L_det's inputs are drawn; None never evaluates it.
         l_det_schedule: how often L_det is evaluated, and on how many inputs.
         quality: how samples are scored; None takes no samples.
-        criterion: makes a fresh criterion; None runs the whole budget.
+        criterion: makes a criterion at work; None runs the whole budget.
         report_steps: optimizer steps per report at most; None leaves it to `report_seconds`.
         report_seconds: time after which a report is due.
-        checkpoint_seconds: time after which a checkpoint is due, longer where writing one takes long; 0 writes one
+        checkpoint_seconds: time after which a checkpoint is due, longer if writing takes long; 0 writes a checkpoint
             with every report.
     """
 
@@ -65,13 +65,18 @@ class RunConfig:
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
+        """Check the numbers of steps.
+
+        Raises:
+            InvalidInput: `budget` or `report_steps` is below 1.
+        """
         if self.budget < 1:
             raise InvalidInput(f"budget must be at least 1 step, got {self.budget}")
         if self.report_steps is not None and self.report_steps < 1:
             raise InvalidInput(f"report_steps must be at least 1, got {self.report_steps}")
 
     def under(self, criterion: StoppingCriterion | None) -> "RunConfig":
-        """Return the config of a run that a criterion may stop, and that evaluates no more of L_det than it needs."""
+        """Return the config of a run that a criterion may stop, and that evaluates L_det only as far as it needs it."""
         if criterion is None:
             return self
         fixed_batch = self.fixed_batch if criterion.needs_l_det else None

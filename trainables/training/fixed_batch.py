@@ -1,4 +1,4 @@
-"""FixedBatch: inputs that are drawn once, whose loss L_det shows what training achieves (paper, section 3.2)."""
+"""FixedBatch: inputs that are drawn once, whose loss L_det shows how training converges (paper, section 3.2)."""
 
 import math
 
@@ -16,31 +16,52 @@ from trainables.types import JsonDict
 
 
 class FixedBatch:
-    """Inputs of which images, captions, latents, timesteps and noise were drawn once, timesteps without replacement.
+    """Inputs whose images, captions, latents, timesteps and noise are drawn once, timesteps without replacement.
 
     Args:
-        source: where inputs come from.
+        source: draws the inputs.
         settings: size, seed and range of timesteps.
 
     Raises:
         InvalidInput: the range holds fewer timesteps than inputs, or lies outside the noise schedule.
+
+    Example:
+        A `Training` draws its own; L_det is the mean of the losses, and measuring it twice gives the same.
+
+        >>> from trainables.methods.svdiff import SVDiff
+        >>> from trainables.miniature import concepts, miniature_folder
+        >>> from trainables.models.stable_diffusion import load
+        >>> from trainables.settings import BaseModelSettings, FixedBatchSettings
+        >>> from trainables.training.training import Training
+        >>> base = load(miniature_folder(), BaseModelSettings())
+        >>> (robot,) = concepts.load(["robot_1"])
+        >>> with Training(base, SVDiff(), robot, fixed_batch=FixedBatchSettings(size=4)) as training:
+        ...     row, batch = training.step(), training.fixed_batch
+        ...     losses = batch.losses(base, training.method)
+        >>> len(batch), sorted(batch.facts()[0])
+        (4, ['caption', 'image', 'timestep'])
+        >>> row.l_det == losses.mean().item()
+        True
     """
 
     def __init__(self, source: InputSource, settings: FixedBatchSettings) -> None:
+        """Draw the inputs, each source of randomness from its own stream, none of which training shares."""
         streams = Streams(settings.seed, "fixed batch", SOURCES)
         self.inputs: Inputs = source.draw(settings.size, streams, _timesteps(source, settings, streams))
 
     def __len__(self) -> int:
+        """Return the number of inputs."""
         return len(self.inputs.images)
 
     @torch.no_grad()
     def losses(self, base: BaseModel, method: Method, rows: list[int] | None = None) -> Tensor:
-        """Return the loss of every input, or of some, shape (inputs,), float64 on the CPU.
+        """Return the loss of every input, or of those at `rows`, shape (inputs,), float64 on the CPU.
 
-        Plain mean squared error in float32 (no mask, no prior term). It draws no random number and changes nothing.
+        The plain mean squared error in float32 (no mask, no prior term). Measuring draws no random number and changes
+        nothing.
         """
         inputs = self.inputs if rows is None else pick(self.inputs, rows)
-        prediction = method.denoise(base, inputs)
+        prediction = method.predict(base, inputs)
         errors = F.mse_loss(prediction.float(), inputs.target_bchw, reduction="none")
         return errors.mean(dim=(1, 2, 3)).cpu().double()
 
@@ -51,18 +72,22 @@ class FixedBatch:
 
 
 class LDetEvaluator:
-    """L_det along a training: evaluates what is due, and remembers each input's last loss.
+    """Evaluates L_det during training when it is due, and remembers each input's latest loss.
 
     Args:
-        fixed_batch: whose inputs are evaluated.
-        settings: how often, and how many at a time.
+        fixed_batch: the inputs.
+        settings: how often, and on how many inputs at a time.
         initial: loss of every input before the first step, shape (inputs,), float64.
+
+    Attributes:
+        latest: the latest loss of every input, shape (inputs,), float64.
 
     Raises:
         InvalidInput: the fixed batch has fewer inputs than an evaluation takes.
     """
 
     def __init__(self, fixed_batch: FixedBatch, settings: LDetSchedule, initial: Tensor) -> None:
+        """Start from the losses before the first step, which count until an input's turn comes."""
         if settings.inputs is not None and settings.inputs > len(fixed_batch):
             raise InvalidInput(
                 f"L_det of {settings.inputs} inputs at a time needs as many; the fixed batch has {len(fixed_batch)}"
@@ -71,14 +96,14 @@ class LDetEvaluator:
 
     @property
     def remembers(self) -> bool:
-        """Whether earlier evaluations are part of the next one's value."""
+        """Whether earlier evaluations count in the next value, so that a checkpoint must hold `latest`."""
         return self._settings.inputs is not None
 
     def measure(self, base: BaseModel, method: Method, step: int) -> tuple[float | None, tuple[float, ...]]:
         """Evaluate what is due after a step.
 
         Returns:
-            L_det, or None where no evaluation is due; and the loss of every input, NaN where it was not evaluated.
+            L_det, or None if no evaluation is due; and the loss of every input, NaN if it was not evaluated.
         """
         losses = torch.full_like(self.latest, math.nan)
         if step % self._settings.every:

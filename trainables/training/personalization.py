@@ -17,26 +17,26 @@ from trainables.training.sinks import Sink
 
 
 class RunSpec(Protocol):
-    """What a trial's config says of a run."""
+    """What a trial's config says about a run."""
 
     @property
     def concept(self) -> str:
-        """Name of one of the concepts."""
+        """Name of the concept to learn."""
 
     @property
     def criterion(self) -> StoppingCriterion | None:
-        """Ends the run; None trains for the whole budget."""
+        """What may end the run; None trains for the whole budget."""
 
 
 class Personalization(tune.Trainable):  # type: ignore[misc]
-    """Personalizes one concept per trial and reports every L_det; hand it what it needs by `tune.with_parameters`.
+    """Personalizes one concept per trial and reports every L_det; `tune.with_parameters` gives `setup` its arguments.
 
-    The trial's config holds `runs`, the specs of its runs: one today. With `reuse_actors` the models are loaded once
-    per actor. Each result holds `reports`, the `Report` of every run in the same order, and is `done` once all have
-    ended: a run whose criterion fires does no further step.
+    The trial's config holds `runs`, the specs of its runs; today there must be exactly one. With `reuse_actors` the
+    models are loaded once per actor. Each result holds `reports`, the `Report` of every run in the same order, and is
+    `done` once all runs have ended: a run whose criterion fires takes no further step.
 
-    On SIGTERM, by which a node that is about to go away announces it, a checkpoint is written and the trial fails: with
-    `max_failures` Ray starts it again elsewhere, where it goes on from there.
+    On SIGTERM, by which a node announces that it will go away, a checkpoint is written and the trial fails. With
+    `max_failures`, Ray restarts the trial elsewhere, and it continues from the checkpoint.
     """
 
     def setup(
@@ -46,7 +46,14 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
         concepts: Mapping[str, Concept],
         sink: Callable[[RunSpec], Sink],
     ) -> None:
-        """Load the models and begin, or go on from what the sink holds."""
+        """Load the models, and set up the first run.
+
+        Args:
+            config: the trial's; see the class.
+            run_config: what all runs have in common.
+            concepts: by name.
+            sink: makes the sink of a run; a checkpoint that it holds is continued.
+        """
         self._run_config, self._concepts, self._sink = run_config, concepts, sink
         # Ray sets one thread per CPU of the trial; torch must agree, or sums are split differently and bits change.
         torch.set_num_threads(max(1, int(self._cpus())))
@@ -65,10 +72,10 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
         return float(resources.required_resources.get("CPU", 1)) if resources else 1.0
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Turn to another run with the models that are loaded.
+        """Set up another run with the models that are already loaded; return True, which tells Ray that this worked.
 
         Raises:
-            ValueError: the config holds several runs, which a trial does not train together yet.
+            ValueError: the config holds no run, or several, which a trial cannot train together yet.
         """
         self.cleanup()
         specs: tuple[RunSpec, ...] = new_config["runs"]
@@ -80,13 +87,13 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train until the next report is due."""
+        """Train until a report is due; return it, and whether the trial is done."""
         assert self._run is not None
         report = self._run.advance()
         return {"reports": (report,), "done": report.has_ended}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write the exact state."""
+        """Write the run's exact state as a file into the folder."""
         assert self._run is not None
         self._run.save(Path(checkpoint_dir))
 
@@ -96,7 +103,7 @@ class Personalization(tune.Trainable):  # type: ignore[misc]
         self._run.load(Path(checkpoint))
 
     def cleanup(self) -> None:
-        """Leave the base model as it was."""
+        """Close the run, so that the base model is what it was before."""
         if self._run is not None:
             self._run.close()
             self._run = None

@@ -1,4 +1,4 @@
-"""Report: what a run tells whoever follows it while it trains; free of torch, so that a driver reads it as well."""
+"""Report: what a run says about itself while it trains; free of torch, so that a driver can read it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ RunState = Literal["running", "complete", "stopped"]
 
 @dataclass(frozen=True)
 class Report:
-    """What one run did since its last report; stopper, tracker and progress display read the same one.
+    """What a run did since its last report; the stopper, the tracker and the progress display all read it.
 
     Attributes:
         step: optimizer steps done so far.
-        first_step: number of the first step of `l_det`; 1 in the first report of a run that went on from a checkpoint,
-            which repeats what the checkpoint held, so that whoever listens never misses a value.
+        first_step: 1-based number of the first step in `l_det`. It is 1 in the first report after a checkpoint, which
+            repeats what the checkpoint held, so that no listener misses a value.
         l_det: the values from `first_step` on; NaN where L_det was not evaluated.
         state: "running", "complete" (the budget is used up) or "stopped" (by the criterion).
-        metrics: the latest values by name: "l_det" where it was evaluated, "train_loss" and "grad_norm" of the last
-            step, and the scores of a snapshot that was taken since the last report.
+        metrics: the latest values by name: "l_det" if it was evaluated, "train_loss" and "grad_norm" of the last step,
+            and the scores if a snapshot was recorded since the last report.
     """
 
     step: int
@@ -29,5 +29,5 @@ class Report:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the run does no further step."""
+        """Whether the run is complete or stopped, so that no further report follows."""
         return self.state != "running"

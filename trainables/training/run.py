@@ -1,4 +1,4 @@
-"""TrainingRun: one concept's personalization from its start or its checkpoint to its end; no Ray inside."""
+"""TrainingRun: a concept's personalization from its start or a checkpoint to its end; without Ray."""
 
 import math
 import time
@@ -29,40 +29,49 @@ from trainables.types import JsonDict
 STATE_FILE = "training.safetensors"
 SAMPLES_FILE = "samples.png"
 MAX_BATCH_OF_ROWS = 1000
-# The state of a whole U-Net is 10 GB: the next checkpoint waits this many times as long as the last one took.
+# The state of a whole U-Net is 10 GB: the next checkpoint waits this many times as long as writing the last took.
 CHECKPOINT_PATIENCE = 20
 
 
 class Preempted(RuntimeError):
-    """The process was told to end; the training goes on elsewhere from the checkpoint that was just written."""
+    """The process must end; the training can continue elsewhere from the checkpoint that was just written."""
 
 
 @dataclass(frozen=True)
 class Models:
-    """What is loaded once per process and serves every concept: the base model and the scorer."""
+    """What is loaded once per process and serves every concept.
+
+    Attributes:
+        base: the base model, to which one method at a time is attached.
+        scorer: the CLIP that scores samples; None if none are drawn.
+    """
 
     base: BaseModel
     scorer: ClipScorer | None
 
     @classmethod
     def load(cls, config: RunConfig) -> "Models":
-        """Load what the config names, on the GPU where one is visible."""
+        """Load what the config names, on the GPU if any is visible, else on the CPU."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         base = load(resolve(config.base_model), config.base_model, device)
         return cls(base, ClipScorer(config.quality.scorer, device) if config.quality else None)
 
 
 class TrainingRun:
-    """Runs a `Training` against its budget and criterion, and tells a sink all that happens.
+    """Runs a `Training` against its budget and criterion, and reports everything that happens to a sink.
 
     Args:
-        models: loaded once, used by one run at a time.
-        config: what to do.
+        models: loaded once, used by a single run at a time.
+        config: method, budget, criterion, and what to measure how often.
         concept: what to learn.
-        sink: where facts go; a checkpoint that it holds is continued.
+        sink: receives the facts; a checkpoint that it holds is continued.
+
+    Attributes:
+        training: the loop, whose base model is changed until `close`.
     """
 
     def __init__(self, models: Models, config: RunConfig, concept: Concept, sink: Sink) -> None:
+        """Attach the method and prepare the scores; the sink hears nothing before `advance` or `load`."""
         self._config, self._sink = config, sink
         self.training = Training(
             models.base,
@@ -85,7 +94,7 @@ class TrainingRun:
         self._has_begun = self._is_interrupted = False
 
     def _begin(self) -> None:
-        """Go on from the sink's checkpoint, or start; put off until training goes on, since `load` may come first."""
+        """Continue from the sink's checkpoint, or start; put off until `advance`, since `load` may come first."""
         self._has_begun = True
         self._sink.started(self._facts())
         if folder := self._sink.checkpoint_folder():
@@ -111,7 +120,7 @@ class TrainingRun:
         }
 
     def _restart(self, values: list[float]) -> None:
-        """Take `values` as the whole series so far; the criterion is fed with them anew."""
+        """Take `values` as the whole series so far, and feed them to a new criterion."""
         self._values, self._reported = values, 0
         self._online = self._config.criterion() if self._config.criterion else None
         self._fired = False
@@ -124,24 +133,24 @@ class TrainingRun:
 
     @property
     def state(self) -> RunState:
-        """Whether it runs, used its budget up, or was stopped by its criterion."""
+        """Whether the run is "running", "complete" (the budget is used up) or "stopped" (by its criterion)."""
         if self._fired:
             return "stopped"
         return "complete" if self.training.steps_done >= self._config.budget else "running"
 
     def interrupt(self) -> None:
-        """Let `advance` end after the step that is being done; safe to call from a signal handler."""
+        """Let `advance` end after the current step; safe to call from a signal handler."""
         self._is_interrupted = True
 
     def advance(self) -> Report:
-        """Train until a report is due or the end is reached; no step is done beyond the stop.
+        """Train until a report is due or the end is reached; no step follows the stop.
 
         Raises:
-            NonFiniteLossError: a loss became NaN; what was recorded is kept, and the sink is told of the failure.
+            NonFiniteLossError: a loss became NaN or infinite; what was recorded is kept, and the sink hears of it.
             Preempted: `interrupt` was called; a checkpoint of the last step is written.
         """
         if not self._has_begun:
-            self._begin()  # what fails before it is recorded must not end another's recording
+            self._begin()  # outside the try block: a failure here must not end a recording that belongs to another
         try:
             rows, scores = self._train()
         except Preempted:
@@ -152,7 +161,7 @@ class TrainingRun:
         return self._report(rows, scores)
 
     def _train(self) -> tuple[list[StepRow], dict[str, float]]:
-        """Train until a report is due or the end is reached; return the steps done, and the scores of a snapshot."""
+        """Train until a report is due or the end is reached; return the new steps, and the scores of a snapshot."""
         rows: list[StepRow] = []
         scores: dict[str, float] = {}
         due = time.monotonic() + self._config.report_seconds
@@ -164,7 +173,7 @@ class TrainingRun:
             if self._is_interrupted:
                 self._checkpoint()
                 done = self.training.steps_done
-                raise Preempted(f"{self.training.concept.name!r} was told to end, and goes on after step {done}")
+                raise Preempted(f"{self.training.concept.name!r} was interrupted; it continues after step {done}")
             self._checkpoint_when_due()
         elif rows:
             self._end()
@@ -211,7 +220,7 @@ class TrainingRun:
         return self.state != "running" or (every is not None and self.training.steps_done % every == 0)
 
     def _snapshot(self) -> dict[str, float]:
-        """Score samples of what is trained so far, and keep them with the adapter."""
+        """Score samples of what is trained so far, and hand them to the sink with the adapter."""
         assert self._probe is not None
         measured = self._probe.measure()
         with scratch_folder() as folder:
@@ -246,12 +255,12 @@ class TrainingRun:
             self._sink.checkpoint(self.training.steps_done, folder)
 
     def save(self, folder: Path) -> None:
-        """Write the exact state into `folder`, which exists."""
+        """Write the exact state, and all values of L_det so far, into `folder`, which exists."""
         values = torch.tensor(self._values, dtype=torch.float64)
         save_file(self.training.state_dict() | {"l_det": values}, folder / STATE_FILE)
 
     def load(self, folder: Path) -> None:
-        """Go on from a state that `save` wrote; the sink forgets what came later.
+        """Continue from a state that `save` wrote; the sink forgets what came later.
 
         Raises:
             InvalidInput: the file is missing or damaged.
@@ -269,7 +278,7 @@ class TrainingRun:
         self._restart(values)
 
     def close(self) -> None:
-        """Leave the base model as it was, ready for the next run."""
+        """Detach the method: the base model is what it was before, ready for the next run."""
         self.training.close()
 
 

@@ -1,4 +1,4 @@
-"""Training: one concept, one optimizer step at a time, with L_det after each; no Ray inside."""
+"""Training: personalizes a base model to a concept, step by step, with L_det after each step; without Ray."""
 
 import math
 import time
@@ -24,7 +24,7 @@ EVERY_STEP = LDetSchedule()
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss became NaN or infinite; the message names the concept, the step and the remedy."""
+    """A loss became NaN or infinite; the message names the concept, the step and a remedy."""
 
 
 class Training:
@@ -35,18 +35,36 @@ class Training:
 
     Args:
         base: model to personalize; it is changed in place and restored by `close`.
-        method: what trains, and by which loss; it is attached here.
+        method: what trains, and by which loss; the constructor attaches it.
         concept: whose images are learned.
         seed: of the streams from which training batches are drawn.
         fixed_batch: how the inputs of L_det are drawn; None trains without L_det.
-        l_det_schedule: how often L_det is evaluated, and on how many of them at a time.
+        l_det_schedule: how often L_det is evaluated, and on how many inputs at a time.
 
     Attributes:
-        initial_losses: of every fixed input before the first step, NaN where the base model's is; empty without a fixed
-            batch.
+        steps_done: optimizer steps so far.
+        fixed_batch: the inputs of L_det; None without L_det.
+        initial_losses: of every fixed input before the first step, NaN if the base model's loss is; empty without a
+            fixed batch.
 
     Raises:
         InvalidInput: concept, method and base model do not fit each other.
+
+    Example:
+        >>> from trainables.methods.textual_inversion import TextualInversion
+        >>> from trainables.miniature import concepts, miniature_folder
+        >>> from trainables.models.stable_diffusion import load
+        >>> from trainables.settings import BaseModelSettings
+        >>> from trainables.training.training import Training
+        >>> base = load(miniature_folder(), BaseModelSettings())
+        >>> (robot,) = concepts.load(["robot_1"])
+        >>> with Training(base, TextualInversion(), robot, seed=3) as training:
+        ...     before = sum(training.initial_losses) / len(training.initial_losses)
+        ...     rows = [training.step() for _ in range(5)]
+        >>> [row.step for row in rows]
+        [1, 2, 3, 4, 5]
+        >>> rows[-1].l_det < before
+        True
     """
 
     def __init__(
@@ -59,6 +77,7 @@ class Training:
         fixed_batch: FixedBatchSettings | None = PAPER_BATCH,
         l_det_schedule: LDetSchedule = EVERY_STEP,
     ) -> None:
+        """Attach the method, encode the images, and measure the base model's L_det; a failure detaches it again."""
         self.base, self.method, self.concept = base, method, concept
         self.steps_done = 0
         self._streams = Streams(seed, "training", SOURCES)
@@ -89,14 +108,14 @@ class Training:
         return InputSource(self.base, images, captions, augmentation, keeps_text=keeps_text)
 
     def _begin_evaluation(self, settings: LDetSchedule) -> tuple[tuple[float, ...], LDetEvaluator | None]:
-        """Return the loss of every fixed input before the first step, which is the base model's, and what goes on."""
+        """Return the loss of every fixed input before the first step, the base model's, and what evaluates L_det."""
         if self.fixed_batch is None:
             return (), None
         losses = self.fixed_batch.losses(self.base, self.method)
         return tuple(losses.tolist()), LDetEvaluator(self.fixed_batch, settings, losses)
 
     def step(self) -> StepRow:
-        """Do one optimizer step, then measure L_det.
+        """Take an optimizer step, then measure L_det if it is due.
 
         Raises:
             NonFiniteLossError: a loss is NaN or infinite.
@@ -123,7 +142,7 @@ class Training:
         return row
 
     def _update(self) -> tuple[float, float]:
-        self._optimizer.zero_grad(set_to_none=True)  # first: gradients need not wait beside the activations
+        self._optimizer.zero_grad(set_to_none=True)  # first, so that gradients do not lie beside the activations
         parts = self._draw()
         loss = sum(self._backward(part, len(parts)) for part in parts)
         self._scaler.unscale_(self._optimizer)
@@ -136,13 +155,13 @@ class Training:
         return loss, grad_norm.item()
 
     def _backward(self, inputs: Inputs, parts: int) -> float:
-        """Add a part's share of the gradient, and return its share of the loss."""
+        """Accumulate a part's share of the gradient, and return its share of the loss."""
         loss = self.method.loss(self.base, inputs) / parts
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
     def _draw(self) -> list[Inputs]:
-        """Draw a batch, in the parts that go through the model at once."""
+        """Draw a batch, in the parts that each go through the model at once."""
         size = self.method.batch_size
         inputs = self._source.draw_training(size, self._streams)
         if self._prior_source is not None:
@@ -157,7 +176,7 @@ class Training:
             )
 
     def _clock(self) -> float:
-        if self.base.device.type == "cuda":  # kernels run asynchronously: without this, time lands on the next part
+        if self.base.device.type == "cuda":  # kernels run asynchronously: their time would count for the next part
             torch.cuda.synchronize(self.base.device)
         return time.perf_counter()
 
@@ -181,7 +200,7 @@ class Training:
         """Go back to a state that `state_dict` returned, of a training with the same arguments.
 
         Raises:
-            KeyError: something is missing.
+            KeyError: the state lacks a tensor.
         """
         self.steps_done = int(state["steps_done"])
         self.method.load_state_dict(part(state, "method"))
@@ -198,11 +217,13 @@ class Training:
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def __enter__(self) -> "Training":
+        """Return the training itself, which is closed at the end of the block."""
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """Close the training, whether or not an error ended the block."""
         self.close()
 
     def close(self) -> None:
-        """Leave the base model as it was before this training."""
+        """Detach the method: the base model is bit for bit what it was before this training."""
         self.method.detach()

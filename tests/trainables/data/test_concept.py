@@ -1,4 +1,4 @@
-"""Concepts from folders: what is read, what is guessed, and what is refused with which words."""
+"""Concepts from folders: what is read, what is guessed, and what is refused."""
 
 import struct
 import zlib
@@ -103,7 +103,7 @@ def test_unusable_files_are_named(folder, file, content, message):
         load_concept(folder)
 
 
-def test_a_truncated_jpeg_is_found(folder):
+def test_a_truncated_jpeg_is_refused(folder):
     whole = (folder / "a.jpg").read_bytes()
     (folder / "a.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InvalidInput, match=r"a\.jpg is damaged or cut off"):

@@ -75,7 +75,7 @@ def test_what_a_tidied_cache_lacks_is_drawn_again(base, calls, tmp_path, damage)
     assert [image.tobytes() for image in again] == [image.tobytes() for image in before]
 
 
-def test_two_that_ask_at_once_draw_once(base, calls):
+def test_two_requests_at_once_draw_once(base, calls):
     with ThreadPoolExecutor(2) as pool:
         drawn = [*pool.map(lambda _: class_images(base, "robot", FEW), range(2))]
     assert len(calls) == 1

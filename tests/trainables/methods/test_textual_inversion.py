@@ -61,7 +61,7 @@ def test_starts_from_the_class_noun(base, toy_concepts):
 
 
 @pytest.mark.parametrize("word", ["photo", "<|endoftext|>"])
-def test_a_known_word_as_placeholder_is_refused(base, toy_concepts, word):
+def test_a_placeholder_that_is_already_a_word_is_refused(base, toy_concepts, word):
     concept = dataclasses.replace(toy_concepts[0], placeholder=word)
     with pytest.raises(InvalidInput, match="is a word of the tokenizer already"):
         TextualInversion().attach(base, concept, torch.Generator())
@@ -118,7 +118,7 @@ def test_every_vector_trains(base, toy_concepts):
     training.step()
     (group,) = training.method.parameter_groups()
     assert group["params"][0].grad.abs().sum(dim=1).min() > 0
-    assert len(training.state_dict()["method.vectors"].unique(dim=0)) == 3  # they started alike
+    assert len(training.state_dict()["method.vectors"].unique(dim=0)) == 3  # they started from the same vector
 
 
 def test_a_state_with_another_number_of_vectors_is_refused(base, toy_concepts):
@@ -214,8 +214,8 @@ def test_half_precision_models_are_sampled_and_train_in_float32(tiny_path, toy_c
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_two_images_or_one(base, toy_concepts, count):
-    """Every image is shown and no other, and L_det is the mean squared error on what the fixed inputs show."""
+def test_concepts_of_few_images(base, toy_concepts, count):
+    """Every image is shown, and no other; L_det is the mean squared error on what the fixed inputs show."""
     concept = dataclasses.replace(toy_concepts[0], images=toy_concepts[0].images[:count])
     with Training(base, TextualInversion(), concept) as training:
         inputs = training.fixed_batch.inputs

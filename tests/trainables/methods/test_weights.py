@@ -32,13 +32,23 @@ def test_the_module_sees_the_copy_and_gets_its_own_weight_back(device):
     assert frozen.device.type == device
 
 
+def test_a_module_that_holds_its_weights_itself():
+    """A weight whose name has no dot, as that of a text encoder that is a table alone."""
+    root = nn.Embedding(5, 3).requires_grad_(False)
+    frozen = root.weight
+    trained = TrainedWeights(root, ["weight"])
+    assert list(trained.state_dict()) == ["weight/value"]
+    trained.remove()
+    assert root.weight is frozen
+
+
 def test_a_state_goes_into_another_module():
     first, second = module(), module()
-    here, there = (TrainedWeights(root, ["0.weight", "1.bias"]) for root in (first, second))
+    source, target = (TrainedWeights(root, ["0.weight", "1.bias"]) for root in (first, second))
     with torch.no_grad():
-        here.parameters[0].add_(0.5)
-    there.load_state_dict(here.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(here.parameters, there.parameters, strict=True))
-    assert list(here.weights()) == ["0.weight", "1.bias"]
+        source.parameters[0].add_(0.5)
+    target.load_state_dict(source.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(source.parameters, target.parameters, strict=True))
+    assert list(source.weights()) == ["0.weight", "1.bias"]
     with pytest.raises(KeyError):
-        there.load_state_dict({})
+        target.load_state_dict({})

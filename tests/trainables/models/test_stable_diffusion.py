@@ -1,4 +1,4 @@
-"""Base models from folders: what is missing, what is never read, and one path for all."""
+"""Base models from folders: what is missing, what is never read, and how every prediction type trains."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_a_hub_id_without_a_hub():
         resolve(BaseModelSettings(id="nobody/nothing"))
 
 
-ASK_THE_CACHE = """
+RESOLVE_FROM_CACHE = """
 import json, sys
 from trainables.errors import InvalidInput
 from trainables.models.files import commit, resolve
@@ -89,7 +89,7 @@ except InvalidInput as error:
 
 
 @pytest.fixture
-def ask_the_cache(tiny_path, tmp_path):
+def resolve_from_cache(tiny_path, tmp_path):
     """Resolve a hub id in a fresh process without a network, whose `HF_HOME` holds two commits of a model."""
     model = tmp_path / "home" / "hub" / "models--someone--toys"
     (model / "refs").mkdir(parents=True)
@@ -98,19 +98,19 @@ def ask_the_cache(tiny_path, tmp_path):
         shutil.copytree(tiny_path, model / "snapshots" / name)
     environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
 
-    def ask(revision):
-        command = [sys.executable, "-c", ASK_THE_CACHE, revision]
+    def run(revision):
+        command = [sys.executable, "-c", RESOLVE_FROM_CACHE, revision]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
 
-    return ask
+    return run
 
 
-def test_a_hub_id_is_found_in_the_hubs_cache_without_a_network(ask_the_cache):
-    folder, commit_hash = ask_the_cache("")
+def test_a_hub_id_is_found_in_the_hubs_cache_without_a_network(resolve_from_cache):
+    folder, commit_hash = resolve_from_cache("")
     assert (Path(folder).name, commit_hash) == ("b" * 40, "b" * 40)
-    assert ask_the_cache("a" * 40)[1] == "a" * 40
-    assert "cannot be downloaded" in ask_the_cache("c" * 40)
+    assert resolve_from_cache("a" * 40)[1] == "a" * 40
+    assert "cannot be downloaded" in resolve_from_cache("c" * 40)
 
 
 def test_the_fingerprint_is_of_contents_alone(folder, tiny_path):
@@ -151,7 +151,7 @@ def test_velocity_models_get_a_velocity_target(base):
 
 @pytest.fixture
 def like_sd2(folder):
-    """A base model in the shape of Stable Diffusion 2: velocities, linear projections, a number of heads a level."""
+    """A base model of the shape of Stable Diffusion 2: velocity, linear projections, heads per level."""
     config = folder / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"prediction_type": "v_prediction"}))
     config = UNet2DConditionModel.load_config(folder / "unet")

@@ -56,7 +56,7 @@ def test_l_det_is_the_mean_of_the_inputs_losses(base, toy_concepts):
     training = Training(base, TextualInversion(), toy_concepts[0])
     row = training.step()
     assert row.l_det == np.mean(row.input_losses)
-    prediction = training.method.denoise(base, training.fixed_batch.inputs).double()
+    prediction = training.method.predict(base, training.fixed_batch.inputs).double()
     by_hand = ((prediction - training.fixed_batch.inputs.target_bchw) ** 2).mean(dim=(1, 2, 3))
     assert row.input_losses == pytest.approx(by_hand.tolist(), rel=1e-5)
 

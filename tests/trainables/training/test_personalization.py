@@ -20,13 +20,13 @@ def trainable(toy_concepts, tiny_path, memory_sink):
         return sinks.setdefault(spec.concept, memory_sink())
 
     method = MethodSpec("trainables.methods.textual_inversion")
-    plan = RunConfig(BaseModelSettings(str(tiny_path)), method, budget=9, report_steps=3, checkpoint_seconds=1e9)
+    run_config = RunConfig(BaseModelSettings(str(tiny_path)), method, budget=9, report_steps=3, checkpoint_seconds=1e9)
     concepts = {concept.name: concept for concept in toy_concepts}
     actors = []
 
     class WithParameters(Personalization):
         def setup(self, config):
-            super().setup(config, run_config=plan, concepts=concepts, sink=sink)
+            super().setup(config, run_config=run_config, concepts=concepts, sink=sink)
 
     def make(index, criterion=None):
         actors.append(WithParameters(config={"runs": (Spec(toy_concepts[index].name, criterion),)}))
@@ -72,7 +72,7 @@ def test_reports_every_value_and_ends_at_the_budget(trainable, toy_concepts):
 
 
 def test_the_worker_ends_the_trial_at_the_stop(trainable):
-    """Five steps, though a report is due after three, and the trial is done without anybody else's word."""
+    """At step 5, though a report is due every 3 steps, and with nothing else deciding so."""
     results = finish(trainable(0, FewIterations(5)))
     assert [only(result).step for result in results] == [3, 5]
     assert only(results[-1]).state == "stopped"

@@ -1,4 +1,4 @@
-"""Sessions: reports, exact stops, resume, snapshots and failures, against a sink in memory."""
+"""Runs: reports, exact stops, resume, snapshots and failures, against a sink in memory."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_no_step_is_trained_beyond_the_stop(run_training, memory_sink, report_st
 
 
 @pytest.mark.parametrize("interrupted_after", [1, 2])
-def test_an_interrupted_session_goes_on_exactly(run_training, memory_sink, interrupted_after):
+def test_an_interrupted_run_continues_exactly(run_training, memory_sink, interrupted_after):
     whole, parts = memory_sink(), memory_sink()
     run_training(whole)
     run_training(parts, reports=interrupted_after)
@@ -85,11 +85,11 @@ def test_steps_after_the_checkpoint_are_repeated_not_doubled(run_training, memor
     assert l_det(parts) == l_det(whole)
 
 
-def test_a_session_that_is_told_to_end_leaves_a_checkpoint(run_training, memory_sink, models, toy_concepts):
+def test_an_interrupted_run_leaves_a_checkpoint(run_training, memory_sink, models, toy_concepts):
     whole = memory_sink()
     run_training(whole)
     method = MethodSpec("trainables.methods.textual_inversion")
-    plan = RunConfig(BaseModelSettings(), method, budget=12, report_steps=100, checkpoint_seconds=1000.0)
+    config = RunConfig(BaseModelSettings(), method, budget=12, report_steps=100, checkpoint_seconds=1000.0)
 
     class Sink(memory_sink):
         def steps(self, rows):
@@ -98,8 +98,8 @@ def test_a_session_that_is_told_to_end_leaves_a_checkpoint(run_training, memory_
                 interrupted.interrupt()
 
     sink = Sink()
-    interrupted = TrainingRun(models, plan, toy_concepts[0], sink)
-    with pytest.raises(Preempted, match="was told to end, and goes on after step 7"):
+    interrupted = TrainingRun(models, config, toy_concepts[0], sink)
+    with pytest.raises(Preempted, match="was interrupted; it continues after step 7"):
         interrupted.advance()
     interrupted.close()
     assert (sink.saved[0], sink.end) == (7, None)
@@ -197,7 +197,7 @@ def test_a_checkpoint_that_takes_long_is_written_less_often(run_training, memory
     assert SlowSink.saves == 1  # at step 1; the next would be due 2,000 seconds later
 
 
-def test_facts_hold_the_methods_own_setting_of_dvar(run_training, memory_sink):
+def test_facts_hold_the_methods_setting_of_dvar(run_training, memory_sink):
     sink = memory_sink()
     run_training(sink, budget=2)
     assert sink.facts["usual"] == {"budget": 6100, "window": 310, "threshold": 0.15}
