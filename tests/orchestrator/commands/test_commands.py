@@ -236,7 +236,7 @@ def test_a_cheaper_l_det_is_tuned_and_run(commands, folder, small):
     assert "live and replayed stop at the same step: 2 of 2 concepts" in printed
     code, printed = dvar(folder, "run", *flags, "--set", "fixed_batch.size=1")
     assert code == 2
-    assert "evaluates 2 inputs at a time, and fixed_batch.size is 1" in " ".join(printed.split())
+    assert "evaluates 2 inputs at a time, but fixed_batch.size is 1" in " ".join(printed.split())
 
 
 def test_a_live_search(commands, folder, small):
