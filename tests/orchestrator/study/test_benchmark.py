@@ -119,7 +119,7 @@ def test_the_values_that_mlflow_gets():
 
 def test_what_would_prove_nothing_is_refused(sides):
     tuning, test = sides()
-    with pytest.raises(InvalidInput, match="svdiff: every concept serves to tune"):
+    with pytest.raises(InvalidInput, match="svdiff: every concept is a tuning concept"):
         Benchmark("svdiff", tuning, [], SEARCH)
     with pytest.raises(InvalidInput, match="c1 would both tune and test"):
         Benchmark("svdiff", tuning, [*test, tuning[1]], SEARCH)

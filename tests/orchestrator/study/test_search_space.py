@@ -65,7 +65,7 @@ def test_a_trial_that_died_while_its_setting_was_chosen_has_none():
 
 
 def test_settings_that_cannot_be_fixed(recordings):
-    with pytest.raises(InvalidInput, match="settings of 'hall' are fixed, which is not searched; that is: dvar"):
+    with pytest.raises(InvalidInput, match="'hall' has fixed settings but is not searched; searched are: dvar"):
         SearchSpace(["dvar"], 200, fixed={"hall": {"window": 3}})
     with pytest.raises(InvalidInput, match=r"DVAR has no parameter 'strid'; did you mean 'stride'"):
         Study(recordings, fixed={"dvar": {"strid": 3}}).search(1)
