@@ -1,4 +1,4 @@
-"""The files of a recording: their names, how they are encoded, and how damage is detected.
+"""The files of a recording: their names, what they hold, and how it is encoded; `decoding` reads it back.
 
     <concept>-<key>/
         manifest.json     format version, key and identity; written once
@@ -18,9 +18,9 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar, cast, get_args
+from typing import TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, Quality, Recording, State, Steps
-from orchestrator.storage.files import Files, check_name
+from orchestrator.storage.files import Files
 from trainables.errors import InvalidInput
 from trainables.types import JsonDict, JsonObject
 
@@ -179,7 +179,7 @@ def encode_record(record: Status | Checkpoint) -> bytes:
 
 def encode_steps(values: Floats) -> bytes:
     """Encode the steps table; `values` has the shape (steps, 5 + inputs), and its row k-1 holds step k."""
-    schema = _steps_schema(values.shape[1] - len(VALUES))
+    schema = steps_schema(values.shape[1] - len(VALUES))
     numbers = pa.array(np.arange(1, len(values) + 1, dtype=np.int64))
     columns = [pa.array(np.ascontiguousarray(column)) for column in values.T]
     return _encode_table(pa.Table.from_arrays([numbers, *columns], schema=schema))
@@ -187,7 +187,7 @@ def encode_steps(values: Floats) -> bytes:
 
 def encode_quality(rows: Sequence[QualityRow]) -> bytes:
     """Encode the quality table; all rows must have the same metrics."""
-    return _encode_table(pa.Table.from_pylist(list(rows), schema=_quality_schema(list(rows[0]) if rows else [])))
+    return _encode_table(pa.Table.from_pylist(list(rows), schema=quality_schema(list(rows[0]) if rows else [])))
 
 
 def quality_row(
@@ -222,12 +222,14 @@ def _encode_table(table: pa.Table) -> bytes:
     return cast(bytes, sink.getvalue().to_pybytes())
 
 
-def _steps_schema(inputs: int) -> pa.Schema:
+def steps_schema(inputs: int) -> pa.Schema:
+    """Return the columns of the steps table of a run with a number of fixed inputs."""
     names = [*VALUES, *(f"input_{index}" for index in range(inputs))]
     return pa.schema([_column("step", pa.int64()), *(_column(name, pa.float64()) for name in names)])
 
 
-def _quality_schema(columns: Sequence[str]) -> pa.Schema:
+def quality_schema(columns: Sequence[str]) -> pa.Schema:
+    """Return the columns of a quality table; of `columns`, those of scores and their seconds are its own."""
     fixed = [_column("step", pa.int64()), _column("seconds", pa.float64()), _column("files", pa.string())]
     further = [name for name in columns if name.startswith((_SCORE, _SECONDS))]
     return pa.schema([*fixed, *(_column(name, pa.float64()) for name in further)])
@@ -235,150 +237,3 @@ def _quality_schema(columns: Sequence[str]) -> pa.Schema:
 
 def _column(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
-
-
-# -- decoding: each raises ValueError, which `decode` turns into the message with folder, file and remedy --------------
-
-
-def decode(files: Files, name: str, decoder: Callable[[bytes], T], data: bytes) -> T:
-    """Decode the bytes of the file `name` with `decoder`.
-
-    Raises:
-        InvalidInput: the file is damaged; the message names it and the remedy.
-    """
-    try:
-        return decoder(data)
-    except (ValueError, RecursionError) as error:
-        raise damaged(files, name, str(error)) from error
-
-
-def decode_json(data: bytes) -> JsonDict:
-    """Decode a JSON object, strictly: NaN and Infinity are refused.
-
-    Raises:
-        ValueError: it is not JSON, or not an object.
-    """
-    fields = json.loads(data, parse_constant=_refuse_constant)
-    if not isinstance(fields, dict):
-        raise ValueError("it holds no JSON object")
-    return fields
-
-
-def decode_identity(data: bytes) -> RunIdentity:
-    """Decode a manifest and return its identity, from which its key must follow.
-
-    Raises:
-        ValueError: it is not a manifest, of another format, or its key belongs to another identity.
-    """
-    fields = decode_json(data)
-    if fields.get("format") != FORMAT:
-        raise ValueError(f"its format is {fields.get('format')!r}, but this version of the program reads {FORMAT}")
-    identity = RunIdentity(_field(fields, "identity", dict))
-    if fields.get("key") != identity.key:
-        raise ValueError(f"its key is {fields.get('key')!r}, but its identity has the key {identity.key!r}")
-    return identity
-
-
-def decode_status(data: bytes) -> Status:
-    """Decode status.json and check the type of every field.
-
-    Raises:
-        ValueError: a field is missing or has another type, or the state is unknown.
-    """
-    fields = decode_json(data)
-    if fields.get("state") not in get_args(State):
-        raise ValueError(f"its state is {fields.get('state')!r}, but should be in: {', '.join(get_args(State))}")
-    return Status(
-        state=fields["state"],
-        reason=_field(fields, "reason", str),
-        steps=_field(fields, "steps", int),
-        snapshots=_field(fields, "snapshots", int),
-        writer=_field(fields, "writer", str),
-        sha256=_field(fields, "sha256", dict),
-    )
-
-
-def decode_checkpoint(data: bytes) -> Checkpoint:
-    """Decode the place of the newest checkpoint.
-
-    Raises:
-        ValueError: a field is missing or has another type, or a name is unsafe.
-    """
-    fields = decode_json(data)
-    folder = _field(fields, "folder", str)
-    check_name(folder)
-    return Checkpoint(_field(fields, "step", int), folder, decode_sizes(_field(fields, "files", dict)))
-
-
-def decode_sizes(fields: JsonObject) -> dict[str, int]:
-    """Check and return a mapping of relative file names to sizes in bytes.
-
-    Raises:
-        ValueError: a name is unsafe, or a size is not a whole number.
-    """
-    for name in fields:
-        check_name(name)
-    return {name: _field(fields, name, int) for name in fields}
-
-
-def decode_steps(data: bytes) -> Floats:
-    """Decode the steps table into an array of shape (steps, 5 + inputs).
-
-    Raises:
-        ValueError: the table is damaged, has other columns, or its steps are not numbered from 1.
-    """
-    table = _decode_table(data)
-    _check_schema(table, _steps_schema(max(0, table.num_columns - 1 - len(VALUES))))
-    steps, *columns = (column.to_numpy() for column in table.columns)
-    if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
-        raise ValueError(f"its {len(steps)} steps are not numbered 1 to {len(steps)}")
-    return np.column_stack(columns)
-
-
-def decode_quality(data: bytes) -> list[QualityRow]:
-    """Decode the quality table into its rows.
-
-    Raises:
-        ValueError: the table is damaged, has other columns, or its steps do not ascend.
-    """
-    table = _decode_table(data)
-    _check_schema(table, _quality_schema(table.column_names))
-    rows = cast(list[QualityRow], table.to_pylist())
-    steps = [row["step"] for row in rows]
-    if steps != sorted(set(steps)) or any(step < 0 for step in steps):
-        raise ValueError(f"its steps do not ascend: {steps}")
-    for row in rows:
-        decode_sizes(decode_json(row["files"].encode()))
-    return rows
-
-
-def snapshot_files(row: QualityRow) -> dict[str, int]:
-    """Return the relative names of a snapshot's files, with their sizes in bytes."""
-    return decode_sizes(decode_json(row["files"].encode()))
-
-
-def _decode_table(data: bytes) -> pa.Table:
-    try:
-        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"it is not a whole Parquet file ({error})") from error
-
-
-def _check_schema(table: pa.Table, expected: pa.Schema) -> None:
-    if not table.schema.equals(expected, check_metadata=False):
-        raise ValueError(f"its columns are {_describe(table.schema)}; expected {_describe(expected)}")
-
-
-def _describe(schema: pa.Schema) -> str:
-    return ", ".join(f"{column.name} ({column.type})" for column in schema)
-
-
-def _field(fields: JsonObject, name: str, kind: type) -> Any:
-    value = fields.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{name!r} should be of the type {kind.__name__}, but is {value!r}")
-    return value
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"it holds {constant}, which is not JSON")

@@ -5,6 +5,15 @@ from typing import TypeVar, cast
 
 import numpy as np
 
+from orchestrator.recordings.decoding import (
+    decode,
+    decode_checkpoint,
+    decode_identity,
+    decode_json,
+    decode_quality,
+    decode_status,
+    decode_steps,
+)
 from orchestrator.recordings.format import (
     CHECKPOINT,
     FACTS,
@@ -17,13 +26,6 @@ from orchestrator.recordings.format import (
     Contents,
     Status,
     damaged,
-    decode,
-    decode_checkpoint,
-    decode_identity,
-    decode_json,
-    decode_quality,
-    decode_status,
-    decode_steps,
     sha256,
 )
 from orchestrator.recordings.identity import RunIdentity

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from orchestrator.recordings import format as layout
 from orchestrator.recordings import reading
+from orchestrator.recordings.decoding import snapshot_files
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recorder import FLUSH_SECONDS, Recorder
 from orchestrator.recordings.recording import Recording, State
@@ -149,7 +150,7 @@ class RecordingStore:
         contents = reading.read_contents(files)
         for row in contents.quality if contents else ():
             if row["step"] == step:
-                return files.fetch(layout.snapshot_name(step), layout.snapshot_files(row))
+                return files.fetch(layout.snapshot_name(step), snapshot_files(row))
         raise InvalidInput(f"recording {key!r} in {self.url} has no snapshot of step {step}")
 
     def _files(self) -> Files:

@@ -1,0 +1,173 @@
+"""Decodes the files of a recording, and detects damage.
+
+Each decoder raises ValueError, which `decode` turns into the message with folder, file and remedy.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar, cast, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.recordings.format import (
+    FORMAT,
+    VALUES,
+    Checkpoint,
+    QualityRow,
+    Status,
+    damaged,
+    quality_schema,
+    steps_schema,
+)
+from orchestrator.recordings.identity import RunIdentity
+from orchestrator.recordings.recording import Floats, State
+from orchestrator.storage.files import Files, check_name
+from trainables.types import JsonDict, JsonObject
+
+T = TypeVar("T")
+
+
+def decode(files: Files, name: str, decoder: Callable[[bytes], T], data: bytes) -> T:
+    """Decode the bytes of the file `name` with `decoder`.
+
+    Raises:
+        InvalidInput: the file is damaged; the message names it and the remedy.
+    """
+    try:
+        return decoder(data)
+    except (ValueError, RecursionError) as error:
+        raise damaged(files, name, str(error)) from error
+
+
+def decode_json(data: bytes) -> JsonDict:
+    """Decode a JSON object, strictly: NaN and Infinity are refused.
+
+    Raises:
+        ValueError: it is not JSON, or not an object.
+    """
+    fields = json.loads(data, parse_constant=_refuse_constant)
+    if not isinstance(fields, dict):
+        raise ValueError("it holds no JSON object")
+    return fields
+
+
+def decode_identity(data: bytes) -> RunIdentity:
+    """Decode a manifest and return its identity, from which its key must follow.
+
+    Raises:
+        ValueError: it is not a manifest, of another format, or its key belongs to another identity.
+    """
+    fields = decode_json(data)
+    if fields.get("format") != FORMAT:
+        raise ValueError(f"its format is {fields.get('format')!r}, but this version of the program reads {FORMAT}")
+    identity = RunIdentity(_field(fields, "identity", dict))
+    if fields.get("key") != identity.key:
+        raise ValueError(f"its key is {fields.get('key')!r}, but its identity has the key {identity.key!r}")
+    return identity
+
+
+def decode_status(data: bytes) -> Status:
+    """Decode status.json and check the type of every field.
+
+    Raises:
+        ValueError: a field is missing or has another type, or the state is unknown.
+    """
+    fields = decode_json(data)
+    if fields.get("state") not in get_args(State):
+        raise ValueError(f"its state is {fields.get('state')!r}, but should be in: {', '.join(get_args(State))}")
+    return Status(
+        state=fields["state"],
+        reason=_field(fields, "reason", str),
+        steps=_field(fields, "steps", int),
+        snapshots=_field(fields, "snapshots", int),
+        writer=_field(fields, "writer", str),
+        sha256=_field(fields, "sha256", dict),
+    )
+
+
+def decode_checkpoint(data: bytes) -> Checkpoint:
+    """Decode the place of the newest checkpoint.
+
+    Raises:
+        ValueError: a field is missing or has another type, or a name is unsafe.
+    """
+    fields = decode_json(data)
+    folder = _field(fields, "folder", str)
+    check_name(folder)
+    return Checkpoint(_field(fields, "step", int), folder, decode_sizes(_field(fields, "files", dict)))
+
+
+def decode_sizes(fields: JsonObject) -> dict[str, int]:
+    """Check and return a mapping of relative file names to sizes in bytes.
+
+    Raises:
+        ValueError: a name is unsafe, or a size is not a whole number.
+    """
+    for name in fields:
+        check_name(name)
+    return {name: _field(fields, name, int) for name in fields}
+
+
+def decode_steps(data: bytes) -> Floats:
+    """Decode the steps table into an array of shape (steps, 5 + inputs).
+
+    Raises:
+        ValueError: the table is damaged, has other columns, or its steps are not numbered from 1.
+    """
+    table = _decode_table(data)
+    _check_schema(table, steps_schema(max(0, table.num_columns - 1 - len(VALUES))))
+    steps, *columns = (column.to_numpy() for column in table.columns)
+    if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
+        raise ValueError(f"its {len(steps)} steps are not numbered 1 to {len(steps)}")
+    return np.column_stack(columns)
+
+
+def decode_quality(data: bytes) -> list[QualityRow]:
+    """Decode the quality table into its rows.
+
+    Raises:
+        ValueError: the table is damaged, has other columns, or its steps do not ascend.
+    """
+    table = _decode_table(data)
+    _check_schema(table, quality_schema(table.column_names))
+    rows = cast(list[QualityRow], table.to_pylist())
+    steps = [row["step"] for row in rows]
+    if steps != sorted(set(steps)) or any(step < 0 for step in steps):
+        raise ValueError(f"its steps do not ascend: {steps}")
+    for row in rows:
+        snapshot_files(row)
+    return rows
+
+
+def snapshot_files(row: QualityRow) -> dict[str, int]:
+    """Return the relative names of a snapshot's files, with their sizes in bytes."""
+    return decode_sizes(decode_json(row["files"].encode()))
+
+
+def _decode_table(data: bytes) -> pa.Table:
+    try:
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"it is not a whole Parquet file ({error})") from error
+
+
+def _check_schema(table: pa.Table, expected: pa.Schema) -> None:
+    if not table.schema.equals(expected, check_metadata=False):
+        raise ValueError(f"its columns are {_describe(table.schema)}; expected {_describe(expected)}")
+
+
+def _describe(schema: pa.Schema) -> str:
+    return ", ".join(f"{column.name} ({column.type})" for column in schema)
+
+
+def _field(fields: JsonObject, name: str, kind: type) -> Any:
+    value = fields.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name!r} should be of the type {kind.__name__}, but is {value!r}")
+    return value
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"it holds {constant}, which is not JSON")
