@@ -45,7 +45,7 @@ def test_weights_only_as_pickle_are_never_read(folder):
 
 def test_a_pickle_beside_safetensors_is_left_alone(folder):
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"not even a pickle")
-    load(folder, BaseModelSettings())
+    assert load(folder, BaseModelSettings()).folder == folder
 
 
 def test_missing_weights_and_index(folder):
