@@ -5,7 +5,7 @@ from optuna.distributions import IntDistribution
 from search_spaces.base import NOTHING_FIXED, Fixed, Ranges
 from search_spaces.defaults import MethodDefaults
 from search_spaces.paper import PAPER
-from search_spaces.windows import MIN_BUDGET
+from search_spaces.windows import MIN_BUDGET, scaled_steps
 
 
 def space(budget: int, fixed: Fixed = NOTHING_FIXED) -> Ranges:
@@ -28,4 +28,4 @@ def default_params(
     if method not in PAPER:
         return {"steps": max(1, budget // 2)}
     paper = PAPER[method]
-    return {"steps": min(max(1, round(paper.mean_steps * budget / paper.dvar.budget)), budget)}
+    return {"steps": scaled_steps(paper.mean_steps, paper.dvar.budget, budget)}

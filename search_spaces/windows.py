@@ -36,6 +36,11 @@ def scaled(window: float, old_budget: int, budget: int) -> int:
     return min(max(round(window * budget / old_budget), space.low), space.high)
 
 
+def scaled_steps(steps: float, old_budget: int, budget: int) -> int:
+    """Return a number of steps scaled from one budget to another, at least 1 and at most the latter."""
+    return min(max(1, round(steps * budget / old_budget)), budget)
+
+
 def rescaled(params: Mapping[str, Value], old_budget: int, budget: int) -> dict[str, Value]:
     """Return a criterion's setting for another budget: its "window" and "steps" in proportion, the rest as it is.
 
@@ -48,7 +53,7 @@ def rescaled(params: Mapping[str, Value], old_budget: int, budget: int) -> dict[
     if isinstance(window, int | float):
         setting["window"] = scaled(window, old_budget, budget)
     if isinstance(steps, int | float):
-        setting["steps"] = min(max(1, round(steps * budget / old_budget)), budget)
+        setting["steps"] = scaled_steps(steps, old_budget, budget)
     return setting
 
 

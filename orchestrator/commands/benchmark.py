@@ -49,7 +49,7 @@ def benchmark(
     chosen = list(dict.fromkeys(known if names is None else names))
     if not sides or not chosen:
         raise InvalidInput("no method or no criterion is named; leave --methods and --criteria out for all")
-    objective = Objective(settings.quality_kept, settings.measure, settings.cost)
+    objective = Objective.of(settings)
     search = SearchConfig(objective, trials=settings.trials_wanted, seed=settings.seed, fixed=settings.fixed)
     tracker = Tracker(experiment.model_copy(update={"name": "benchmark"}))
     about = {"recordings": place, "methods": list(sides), "criteria": chosen, **search.to_json()}

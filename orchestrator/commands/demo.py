@@ -1,7 +1,5 @@
 """`dvar demo`: records, tunes, runs and compares on the embedded miniature, and explains each step in a line."""
 
-from pathlib import Path
-
 from rich.markup import escape
 
 from orchestrator import runs
@@ -53,7 +51,7 @@ def _draw(context: CommandContext, criterion: Criterion) -> None:
         runs.live_runs(experiment),
         runs.run_specs(experiment, concepts, criterion),
     )
-    target = (runs.storage_of(experiment).path or Path()) / PICTURE
+    target = context.best_path.with_name(PICTURE)
     with replacing(target) as file:
         picture.save(file, format="PNG")
     context.say(f"\npicture of the concepts, their samples at the stop and at the full budget: {escape(str(target))}")

@@ -4,7 +4,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.collection import FOLDER
 from orchestrator.report.console.tables import status_table
+from orchestrator.runs import LIVE
 from orchestrator.storage.storage import Storage
 
 
@@ -15,7 +17,7 @@ def status(storage: str) -> None:
         InvalidInput: a recording is damaged.
     """
     console = Console(highlight=False)
-    kinds = {"recordings": "full length", "live": "live"}
+    kinds = {FOLDER: "full length", LIVE: "live"}
     rows = {title: RecordingStore(Storage(storage).at(folder).url).list() for folder, title in kinds.items()}
     if not any(rows.values()):
         console.print(f"there are no runs in {escape(storage)} yet", soft_wrap=True)

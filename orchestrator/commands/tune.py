@@ -71,7 +71,7 @@ def search_by_replay(context: CommandContext) -> StudyResult:
         recordings,
         names=settings.criteria,
         method=experiment.method.name,
-        objective=Objective(settings.quality_kept, settings.measure, settings.cost),
+        objective=Objective.of(settings),
         fixed=settings.fixed,
         name=experiment.name,
     )
@@ -109,7 +109,7 @@ def search_live(context: CommandContext) -> StudyResult | None:
                 context.concepts,
                 recordings,
                 space=_space(experiment, recordings[0].method_defaults),
-                objective=Objective(settings.quality_kept, settings.measure, settings.cost),
+                objective=Objective.of(settings),
                 listeners=[parent, bar],
             )
             try:

@@ -14,7 +14,6 @@ Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
 L_DET = "l_det"
-TRAIN_IMAGE = "train_clip_image"
 
 #: Beyond this distance from the first value, squares approach the largest float64, 1.8e308.
 MAX_DISTANCE = 1e150

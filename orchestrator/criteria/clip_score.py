@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from orchestrator.criteria.base import TRAIN_IMAGE, Booleans, Condition, Criterion, Floats, check_count, check_finite
+from orchestrator.criteria.base import Booleans, Condition, Criterion, Floats, check_count, check_finite
+from trainables.settings import TRAIN_IMAGE
 
 
 @dataclass(frozen=True)

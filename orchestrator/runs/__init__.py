@@ -18,7 +18,6 @@ from orchestrator.runs.launch import (
 )
 from orchestrator.runs.places import (
     LIVE,
-    RECORDINGS,
     live_runs,
     recordings,
     run_result,
@@ -29,7 +28,6 @@ from orchestrator.runs.spec import Listener, RunResult, RunSource, RunSpec
 
 __all__ = [
     "LIVE",
-    "RECORDINGS",
     "Listener",
     "RunKind",
     "RunResult",

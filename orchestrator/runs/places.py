@@ -7,6 +7,7 @@ from functools import cache
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.collection import open_store
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.runs.spec import RunResult, RunSpec
 from orchestrator.storage.storage import Storage
@@ -15,7 +16,7 @@ from trainables.models.files import fingerprint, resolve
 from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.types import JsonDict
 
-RECORDINGS, LIVE = "recordings", "live"
+LIVE = "live"
 
 
 def storage_of(experiment: Experiment) -> Storage:
@@ -25,7 +26,7 @@ def storage_of(experiment: Experiment) -> Storage:
 
 def recordings(experiment: Experiment) -> RecordingStore:
     """Return the store of an experiment's full-length recordings."""
-    return RecordingStore(storage_of(experiment).at(RECORDINGS).url)
+    return open_store(experiment.storage)
 
 
 def live_runs(experiment: Experiment) -> RecordingStore:

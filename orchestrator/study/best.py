@@ -1,15 +1,14 @@
 """best.yaml: a study's best setting, and what it was tuned on."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator import criteria
 from orchestrator.criteria import Criterion
+from orchestrator.storage.atomic import write_atomically
 from orchestrator.study.result import StudyResult
 from trainables.errors import InvalidInput
 
@@ -80,13 +79,10 @@ def write(best: Best, path: Path) -> None:
     """
     text = "# Written by `dvar tune`; `dvar run` and `dvar compare` read it.\n"
     text += yaml.safe_dump(best.model_dump(), sort_keys=False, allow_unicode=True)
-    partial = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        write_atomically(path, text.encode())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InvalidInput(f"{path} cannot be written ({error}); give another place with --best") from error
 
 

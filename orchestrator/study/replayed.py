@@ -1,6 +1,6 @@
 """The replayed study: Optuna searches for the best setting of criteria by replaying recordings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import optuna
 
@@ -8,6 +8,7 @@ from orchestrator.recordings.identity import json_hash
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import replay
 from orchestrator.study.result import Objective, StudyResult, TrialHistory, TrialResult
+from orchestrator.study.search import TrialCallback
 from orchestrator.study.search_space import Params, SearchSpace
 from orchestrator.study.storage import finished, open_storage, open_study, quiet_optuna
 from trainables.errors import InvalidInput
@@ -88,7 +89,7 @@ class Study:
         seed: int = 0,
         storage: str | None = None,
         pareto: bool = False,
-        on_trial: Callable[[int, TrialResult], None] | None = None,
+        on_trial: TrialCallback | None = None,
     ) -> StudyResult:
         """Try settings until there are `trials` of them, then climb from the best to better neighbours.
 
@@ -112,7 +113,7 @@ class Study:
                     self.space.enqueue(study, criterion, params)
             default_results = tuple(self.evaluate_default(criterion) for criterion in self.space.default_params)
             history = TrialHistory(default_results)
-            count = self._sample(study, history, trials, pareto, on_trial)
+            count = self._sample(study, history, trials, on_trial)
         for start in [result for name in self.space.ranges for result in history.best_of(name, CLIMBS)]:
             self._climb(start, history)
         return StudyResult(
@@ -125,35 +126,26 @@ class Study:
             tried=history.all,
         )
 
-    def _sample(
-        self,
-        study: optuna.Study,
-        history: TrialHistory,
-        trials: int,
-        pareto: bool,
-        on_trial: Callable[[int, TrialResult], None] | None,
-    ) -> int:
+    def _sample(self, study: optuna.Study, history: TrialHistory, trials: int, on_trial: TrialCallback | None) -> int:
         """Try what the sampler suggests until the study has enough trials; return how many it has."""
         self._take_in(study, history)
         while (count := len(finished(study))) < trials:
             trial = study.ask()
             history.trials.add(trial.number)
-            history.add(self._try(study, trial, pareto))
+            history.add(self._try(study, trial))
             if on_trial:
                 on_trial(count + 1, history.best)
         self._take_in(study, history)  # what others tried meanwhile
         return count
 
-    def _try(self, study: optuna.Study, trial: optuna.Trial, pareto: bool) -> TrialResult:
+    def _try(self, study: optuna.Study, trial: optuna.Trial) -> TrialResult:
         """Evaluate what the sampler suggests, and tell it the result."""
         try:
             result = self.evaluate(*self.space.suggest(trial))
         except BaseException:  # also an interrupt: a kept study must not hold a trial that runs for ever
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise
-        if not pareto:
-            self._objective.constrain(trial, result)
-        study.tell(trial, [result.cost, result.quality_kept] if pareto else result.cost)
+        self._objective.tell(study, trial, result)
         return result
 
     def _take_in(self, study: optuna.Study, history: TrialHistory) -> None:

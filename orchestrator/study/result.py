@@ -6,6 +6,7 @@ from typing import Literal
 
 import optuna
 
+from orchestrator.config.experiment import StudySettings
 from orchestrator.criteria import Criterion
 from orchestrator.replay.replay import Outcome, Summary
 from orchestrator.runs.spec import RunResult
@@ -89,6 +90,11 @@ class Objective:
         if not 0 < self.quality_kept <= 1:
             raise InvalidInput(f"quality_kept must lie above 0 and at most at 1, got {self.quality_kept}")
 
+    @classmethod
+    def of(cls, settings: StudySettings) -> "Objective":
+        """Return the objective that an experiment's study names."""
+        return cls(settings.quality_kept, settings.measure, settings.cost)
+
     def judge(self, name: str, params: Params, criterion: Criterion, outcomes: Sequence[Outcome]) -> TrialResult:
         """Sum up how a setting did on every concept.
 
@@ -114,9 +120,14 @@ class Objective:
         is_feasible = summary.quality_kept.mean >= self.quality_kept
         return TrialResult(name, criterion, params, tuple(outcomes), summary, spread.mean, is_feasible)
 
-    def constrain(self, trial: optuna.Trial, result: TrialResult) -> None:
-        """Tell Optuna by how much a setting falls short of the quality to keep; negative where it keeps more."""
+    def tell(self, study: optuna.Study, trial: optuna.Trial, result: TrialResult) -> None:
+        """Tell Optuna how a setting did: its cost, and its quality as the second objective or as a constraint."""
+        if len(study.directions) > 1:
+            study.tell(trial, [result.cost, result.quality_kept])
+            return
+        # By how much it falls short of the quality to keep; negative where it keeps more.
         trial.set_constraint("quality_kept", self.quality_kept - result.quality_kept)
+        study.tell(trial, result.cost)
 
     def identity(self, pareto: bool) -> dict[str, object]:
         """Return what the results of a study depend on, as plain JSON; with two objectives no share is demanded."""

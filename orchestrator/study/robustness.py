@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.recordings.recording import Floats
 from orchestrator.replay.aggregate import mean_by_concept
 from orchestrator.replay.replay import Outcome
 from orchestrator.study.result import Cost, StudyResult, TrialResult
-
-Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
 #: Settings within this factor of the best cost are as good for every practical purpose.

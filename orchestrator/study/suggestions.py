@@ -222,11 +222,8 @@ class SuggestionQueue:
                 self._tell(suggestion.trial, result)
 
     def _tell(self, trial: optuna.Trial, result: TrialResult) -> None:
-        is_pareto = len(self._study.directions) > 1
         try:
-            if not is_pareto:
-                self._live.objective.constrain(trial, result)
-            self._study.tell(trial, [result.cost, result.quality_kept] if is_pareto else result.cost)
+            self._live.objective.tell(self._study, trial, result)
         except Exception as error:  # every kind of storage raises errors of its own
             raise InvalidInput(
                 "the study's storage did not accept a result; once it responds again, repeat the same command: the "

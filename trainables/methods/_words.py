@@ -76,9 +76,9 @@ class ConceptWord:
         self._base.tokenizer = tokenizer
         self._base.text_encoder.set_input_embeddings(embedding)
 
-    def export(self, folder: Path) -> None:
-        """Write `learned_embeds.safetensors`, shape (vectors, width), for any diffusers pipeline's loader."""
-        save_file({self._placeholder: self.vectors.detach().cpu().clone()}, folder / EMBEDDING_FILE)
+    def export(self, folder: Path, name: str = EMBEDDING_FILE) -> None:
+        """Write the vectors under the placeholder, shape (vectors, width), as any diffusers pipeline's loader reads."""
+        save_file({self._placeholder: self.vectors.detach().cpu().clone()}, folder / name)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the vectors as "vectors", shape (num_vectors, width), float32, not copied."""

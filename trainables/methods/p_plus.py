@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
 from trainables.data.concept import Concept
@@ -113,7 +113,6 @@ class PPlus(Method):
         self.undo_with(per_layer.remove)
         self.undo_with(functools.partial(setattr, base, "text_encoder", base.text_encoder))
         base.text_encoder = per_layer
-        self._placeholder = concept.placeholder
 
     def parameters(self) -> Sequence[Tensor]:
         """Return the vectors of all layers as a single tensor, shape (layers, width)."""
@@ -121,7 +120,7 @@ class PPlus(Method):
 
     def export(self, folder: Path) -> None:
         """Write `learned_embeds_per_layer.safetensors`: the vectors under the placeholder, shape (layers, width)."""
-        save_file({self._placeholder: self._word.vectors.detach().cpu().clone()}, folder / VECTORS_FILE)
+        self._word.export(folder, VECTORS_FILE)
 
     @classmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:

@@ -71,7 +71,7 @@ def comparison_table(rows: Sequence[Row]) -> Table:
     unit = time_unit([row.summary.seconds for row in rows])
     table = new_table(["strategy"], ["iterations", unit[0], "% of budget", "% of quality"])
     for row in rows:
-        add_row(table, Text(row.name), *_cells(row.summary, unit))
+        add_row(table, row.name, *_cells(row.summary, unit))
     return table
 
 
@@ -139,7 +139,7 @@ def _add(table: Table, result: StudyResult, label: str, trial: TrialResult, styl
     seconds = [f"{trial.cost:.1f}"] if result.objective.cost == "seconds" else []
     note = "" if trial.is_feasible else "low"
     figures = [f"{trial.iterations:.1f}", *seconds, f"{100 * trial.quality_kept:.1f}"]
-    add_row(table, label, Text(str(trial.criterion)), *figures, note, style=style)
+    add_row(table, label, str(trial.criterion), *figures, note, style=style)
 
 
 def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:
@@ -221,7 +221,7 @@ def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> Table:
         name = summary.concept if not summary.seed else f"{summary.concept}, seed {summary.seed}"
         why = summary.reason if summary.state != "running" else f"last written {_ago(summary.age)} ago"
         state = Text(summary.state, style=colours[summary.state])
-        add_row(table, kind, Text(name), summary.method, state, f"{summary.steps}/{summary.budget}", Text(why))
+        add_row(table, kind, name, summary.method, state, f"{summary.steps}/{summary.budget}", why)
     return table
 
 
