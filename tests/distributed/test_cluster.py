@@ -44,7 +44,7 @@ def test_a_storage_of_one_node_is_refused_before_anything_trains(nodes, flags, t
     assert "is not shared by every node of the cluster" in words
     assert f"{nodes.nodes[1].address}: what the driver writes is not there" in words
     assert nodes.head.address not in words.split("cluster (")[1].split(")")[0]
-    assert "--storage: a folder on a shared file system, or a URL such as s3://bucket/path" in words
+    assert "use --storage with a folder on a shared file system, or a URL such as s3://bucket/path" in words
 
 
 def test_of_two_simultaneous_drivers_the_second_is_refused(dvar, tmp_path):
