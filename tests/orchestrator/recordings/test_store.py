@@ -1,75 +1,18 @@
-"""The store of recordings: round trips, interruption, damage, concurrent readers, and kills at any moment."""
+"""The store of recordings: round trips, interruption, damage, and what cannot be written."""
 
 import dataclasses
-import os
 import pickle
-import random
-import signal
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orchestrator.recordings import RecordingConflict, RecordingStore
-from orchestrator.recordings.identity import RunIdentity, json_hash
+from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.identity import json_hash
 from orchestrator.storage.files import LocalFiles
 from orchestrator.storage.retry import StorageFailure
+from tests.orchestrator.recordings.writing import begun, complete, identity, row, rows
 from trainables.errors import InvalidInput
-from trainables.training.sinks import StepRow
-
-
-def identity(name="dog", budget=30, **more):
-    return RunIdentity({"concept": {"name": name}, "budget": budget, "seed": 0, **more})
-
-
-def row(step):
-    losses = tuple(np.random.default_rng(step).random(3))
-    return StepRow(step, float(np.mean(losses)), 1.0 / step, 0.1 * step, 0.01, 0.005, losses)
-
-
-def rows(first, last):
-    return [row(step) for step in range(first, last + 1)]
-
-
-@pytest.fixture(params=["local", "memory"])
-def store(request, tmp_path):
-    url = str(tmp_path / "store") if request.param == "local" else f"memory://{tmp_path.name}/store"
-    return RecordingStore(url, flush_seconds=0)
-
-
-@pytest.fixture
-def local(tmp_path):
-    return RecordingStore(str(tmp_path / "store"), flush_seconds=0)
-
-
-@pytest.fixture
-def adapter(tmp_path):
-    folder = tmp_path / "adapter"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "weights.bin").write_bytes(b"abc")
-    (folder / "deep" / "more.txt").write_text("x")
-    return folder
-
-
-def begun(store, **options):
-    recorder = store.recorder(identity(**options))
-    recorder.started({"device": "CPU"})
-    recorder.resumed(0)
-    return recorder
-
-
-def complete(store, adapter, steps=6, **options):
-    recorder = begun(store, **options)
-    recorder.snapshot(0, {"train_clip_image": 0.5}, {"train": 0.75, "val": 0.25}, adapter)
-    recorder.steps(rows(1, steps))
-    recorder.checkpoint(steps, adapter)
-    recorder.snapshot(steps, {"train_clip_image": 0.75}, {"train": 1.5, "val": 0.5}, adapter)
-    recorder.ended("complete", "done")
-    return recorder
 
 
 def test_what_is_written_is_read_back_bit_for_bit(store, adapter):
@@ -177,42 +120,6 @@ def test_a_failed_recording_keeps_its_rows_and_can_be_tried_again(store, adapter
     assert store.state(identity()) == "running"
 
 
-class Dying:
-    """Files whose writer dies instead of doing its n-th write."""
-
-    def __init__(self, files, left):
-        self._files, self._left = files, left
-
-    def __getattr__(self, name):
-        return getattr(self._files, name)
-
-    def write(self, name, data):
-        if self._left == 0:
-            raise SystemExit("killed")
-        self._left -= 1
-        self._files.write(name, data)
-
-
-@pytest.mark.parametrize("state", ["running", "failed"])
-@pytest.mark.parametrize("writes", range(8))
-def test_a_death_while_a_recording_is_taken_up_again_spoils_nothing(local, adapter, state, writes):
-    recorder = begun(local)
-    recorder.steps(rows(1, 3))
-    recorder.checkpoint(3, adapter)
-    recorder.steps(rows(4, 5))
-    if state == "failed":
-        recorder.ended("failed", "NaN")
-    again = local.recorder(identity())
-    again._files = Dying(again._files, writes)
-    try:
-        again.started({"device": "another one"})
-        again.resumed(3)
-    except SystemExit:
-        pass
-    assert len(local.find(identity()).steps) in (3, 5)
-    assert (local.recorder(identity()).checkpoint_folder() / "weights.bin").exists()
-
-
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -284,15 +191,6 @@ def test_no_name_leads_outside(tmp_path, adapter, name):
     assert store.find(identity(name=name)).concept == name
 
 
-def test_two_writers_conflict(local, adapter):
-    first = begun(local)
-    first.steps(rows(1, 2))
-    second = begun(local)
-    with pytest.raises(RecordingConflict, match="another process is writing"):
-        first.checkpoint(2, adapter)
-    second.steps(rows(1, 2))
-
-
 @pytest.mark.parametrize(
     ("url", "message"),
     [
@@ -321,81 +219,3 @@ def test_store_and_recorder_travel(local, adapter):
 def test_equal_identities_have_one_key_whatever_their_order():
     assert json_hash({"a": 1, "b": [1, 2]}) == json_hash({"b": [1, 2], "a": 1})
     assert json_hash({"a": 1}) != json_hash({"a": 2})
-
-
-def test_a_reader_sees_a_growing_prefix_and_never_half(local):
-    recorder = begun(local)
-    lengths, errors, is_done = [], [], threading.Event()
-
-    def read():
-        while not is_done.is_set():
-            try:
-                series = local.find(identity()).steps.l_det
-                assert series.tolist() == [row.l_det for row in rows(1, len(series))]
-                lengths.append(len(series))
-            except Exception as error:  # noqa: BLE001 - shown by the assertion below
-                errors.append(error)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for step in range(1, 120):
-        recorder.steps([row(step)])
-        time.sleep(0.002)
-        if step % 20 == 0:  # on busy cores the reader must have its turns
-            seen, deadline = len(lengths), time.monotonic() + 10
-            while len(lengths) < seen + 2 and not errors and time.monotonic() < deadline:
-                time.sleep(0.002)
-    is_done.set()
-    reader.join()
-    assert not errors
-    assert lengths == sorted(lengths)
-    assert len(set(lengths)) >= 3
-
-
-WRITER = """
-import sys
-import time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_store import identity, rows
-from orchestrator.recordings import RecordingStore
-
-store = RecordingStore(sys.argv[2], flush_seconds=0)
-recorder = store.recorder(identity(budget=400))
-recorder.started({})
-folder = recorder.checkpoint_folder()
-step = int((folder / "step").read_text()) if folder else 0
-recorder.resumed(step)
-work = Path(sys.argv[3])
-print("ready", flush=True)
-while step < 400:
-    recorder.steps(rows(step + 1, step + 1))
-    step += 1
-    time.sleep(0.002)
-    if step % 5 == 0:
-        (work / "step").write_text(str(step))
-        recorder.checkpoint(step, work)
-recorder.ended("complete", "")
-"""
-
-
-@pytest.mark.process
-def test_kills_at_random_moments_lose_nothing_and_spoil_nothing(local, tmp_path):
-    work = tmp_path / "work"
-    work.mkdir()
-    command = [sys.executable, "-c", WRITER, str(Path(__file__).parent), local.url, str(work)]
-    rng, kills = random.Random(0), 0
-    while local.state(identity(budget=400)) != "complete":
-        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        writer.stdout.readline()
-        try:
-            writer.wait(timeout=rng.uniform(0.02, 0.2) if kills < 8 else 60)
-        except subprocess.TimeoutExpired:
-            os.kill(writer.pid, signal.SIGKILL)
-            writer.wait()
-            kills += 1
-        recording = local.find(identity(budget=400))
-        series = recording.steps.l_det.tolist()
-        assert series == [row.l_det for row in rows(1, len(series))]
-    assert kills >= 3
-    assert len(series) == 400

@@ -1,15 +1,10 @@
-"""Storage that fails: an S3 server that answers 500, a full disk, a network file system that stumbles."""
+"""Runs whose storage fails on the way: an S3 server that answers 500, a disk that fills up."""
 
-import errno
 import json
-import logging
 import os
-import random
 import subprocess
 import sys
-import threading
 import time
-from itertools import count
 
 import fsspec
 import pytest
@@ -17,91 +12,10 @@ import pytest
 from orchestrator import runs
 from orchestrator.recordings import RecordingStore, StorageFailure, StorageFull
 from orchestrator.recordings.identity import RunIdentity
-from orchestrator.storage import retry as persistence
-from orchestrator.storage.storage import Storage
 
 pytestmark = pytest.mark.process
 
 BUDGET, EVERY = 12, 4
-TESTS = count()
-REFUSAL = b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"
-
-
-class Refusing:
-    """A WSGI server in front of another one that refuses a share of the requests, and counts them."""
-
-    def __init__(self, application):
-        self._application, self._random, self._lock = application, random.Random(0), threading.Lock()
-        self.share, self.refused, self.served = 0.0, 0, 0
-
-    def __call__(self, environ, start_response):
-        from werkzeug.wsgi import get_input_stream
-
-        with self._lock:
-            is_refused = self._random.random() < self.share
-            self.refused += is_refused
-            self.served += not is_refused
-        if not is_refused:
-            return self._application(environ, start_response)
-        get_input_stream(environ).read()  # a client that is still sending would see a lost connection instead
-        start_response("500 Internal Server Error", [("Content-Type", "application/xml")])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [REFUSAL]
-
-
-@pytest.fixture(scope="module")
-def server():
-    """A real S3 server with the bucket `bucket`, known to all clients by the environment alone."""
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-    from werkzeug.serving import make_server
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    refusing = Refusing(DomainDispatcherApplication(create_backend_app))
-    listening = make_server("127.0.0.1", 0, refusing, threaded=True, request_handler=MotoRequestHandler)
-    thread = threading.Thread(target=listening.serve_forever, daemon=True)
-    thread.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.server_port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_MAX_ATTEMPTS", "1")  # the client's own tries would hide what is tested here
-        patch.setenv("AWS_CONFIG_FILE", os.devnull)
-        for own in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
-            patch.delenv(own, raising=False)
-        files = fsspec.filesystem("s3")
-        files.mkdir("bucket")
-        yield refusing
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
-
-
-@pytest.fixture
-def s3(server, request):
-    """A URL of this test's own on the S3 server, which refuses nothing yet."""
-    yield f"s3://bucket/{next(TESTS)}-{request.function.__name__}"
-    server.share = 0.0
-
-
-@pytest.fixture
-def short_pauses(monkeypatch):
-    """As many tries as pass one time in five even over hundreds of requests, and no waiting between them."""
-    monkeypatch.setattr(persistence, "PAUSES", (0.001,) * 9)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of a megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.name != "posix" or os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -168,11 +82,6 @@ def contents(store, name):
     )
 
 
-def objects():
-    """All that the S3 server holds."""
-    return fsspec.filesystem("s3").find("bucket")
-
-
 def series(store, name):
     return store.find(identity(name)).steps.l_det.tolist()
 
@@ -231,19 +140,6 @@ def test_a_server_that_refuses_all_is_a_clear_failure_and_what_was_stored_goes_o
     assert contents(store, name) == undisturbed
 
 
-def test_a_storage_that_refuses_from_the_start_is_named(server, s3, short_pauses):
-    server.share = 1.0
-    with pytest.raises(StorageFailure, match=f"storage {s3} cannot be written, tried 10 times"):
-        RecordingStore(s3).check_writable()
-
-
-def test_a_bucket_that_is_not_there_is_not_tried_again(server, monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waited for what never comes"))
-    with pytest.raises(StorageFailure, match=r"s3://mistyped cannot be written .*bucket does not exist\); .*--storage"):
-        RecordingStore("s3://mistyped").check_writable()
-    assert fsspec.filesystem("s3").ls("") == ["bucket"]
-
-
 @pytest.mark.parametrize("free", [0, 30_000, 60_000])
 def test_a_full_disk_ends_the_run_and_what_was_stored_goes_on(small_disk, train, name, undisturbed, free, monkeypatch):
     """Whatever it is that does not fit any more: a table, a snapshot or a checkpoint."""
@@ -268,103 +164,6 @@ def test_a_full_disk_ends_the_run_and_what_was_stored_goes_on(small_disk, train,
     filler.unlink()
     train(store)
     assert contents(store, name) == undisturbed
-
-
-def test_a_disk_that_is_full_from_the_start_is_named(small_disk):
-    (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
-    files = Storage(str(small_disk)).files()
-    with pytest.raises(StorageFull, match=f"storage {small_disk} cannot be written .*free space there"):
-        files.write("x", bytes(10_000))
-    assert files.children() == ["filler"]
-
-
-@pytest.mark.parametrize(
-    ("number", "tries"),
-    [
-        (errno.EIO, 3), (errno.ESTALE, 3), (errno.EAGAIN, 3), (errno.ETIMEDOUT, 3),
-        (errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EROFS, 1), (errno.EACCES, 1), (errno.ENAMETOOLONG, 1),
-    ],
-)  # fmt: skip
-def test_only_what_may_pass_is_tried_again(tmp_path, monkeypatch, number, tries):
-    monkeypatch.setattr(persistence, "PAUSES", (0.0, 0.0))
-    files, calls = Storage(str(tmp_path)).files(), []
-    files.write("x", b"old")
-
-    def sync(descriptor):
-        calls.append(descriptor)
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", sync)
-    with pytest.raises(StorageFailure, match=rf"cannot be written.*x: {os.strerror(number)}"):
-        files.write("x", b"new")
-    assert len(calls) == tries
-    assert files.read("x") == b"old"
-    assert files.children() == ["x"]
-
-
-def test_a_network_file_system_that_stumbles_is_waited_for(tmp_path, monkeypatch):
-    waited, replace = [], os.replace
-    monkeypatch.setattr(time, "sleep", waited.append)
-
-    def stumble(source, target):
-        if len(waited) < 2:
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", stumble)
-    files = Storage(str(tmp_path)).files()
-    files.write("deep/x", b"new")
-    assert files.read("deep/x") == b"new"
-    assert files.children("deep") == ["x"]
-    assert waited == [*persistence.PAUSES[:2]]
-    assert sorted(persistence.PAUSES) == [*persistence.PAUSES]
-
-
-def test_a_storage_that_cannot_take_a_failure_down_does_not_hide_it(tmp_path, monkeypatch):
-    """Whoever ends a recording as failed raises the reason; any other end must be stored."""
-    monkeypatch.setattr(persistence, "PAUSES", ())
-    store = RecordingStore(str(tmp_path), flush_seconds=0)
-    recorder = store.recorder(identity("dog"))
-    recorder.started({})
-    recorder.resumed(0)
-
-    def refuse(descriptor):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", refuse)
-        with pytest.raises(StorageFailure):
-            recorder.ended("complete", "the budget is used up")
-        recorder.ended("failed", "NaN", "a traceback")
-    assert store.state(identity("dog")) == "running"
-    recorder.ended("failed", "NaN")
-    assert store.find(identity("dog")).reason == "NaN"
-
-
-@pytest.mark.parametrize("concept", ["../../x", "..", "a/b", "/etc/x", "", "a\\..\\b", "?x=1", "#x", "*"])
-@pytest.mark.parametrize("place", ["local", "s3"])
-def test_no_concept_writes_outside_the_storage(server, s3, tmp_path, concept, place):
-    url = f"{s3}/inner/store" if place == "s3" else str(tmp_path / "inner" / "store")
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "weights").write_bytes(b"abc")
-    before = set(objects())
-    store = RecordingStore(url, flush_seconds=0)
-    recorder = store.recorder(identity(concept))
-    recorder.started({})
-    recorder.resumed(0)
-    recorder.checkpoint(0, tmp_path / "adapter")
-    recorder.snapshot(0, {}, {}, tmp_path / "adapter")
-    inside = f"{store.folder(identity(concept)).removeprefix('s3://')}/"
-    folder = inside.removeprefix(url.removeprefix("s3://")).strip("/")
-    assert folder.strip(".") == folder
-    assert "/" not in folder
-    if place == "s3":
-        assert len(before) < len(objects())
-        assert all(path.startswith(inside) for path in objects() if path not in before)
-    else:
-        assert {path.name for path in tmp_path.iterdir()} == {"inner", "adapter"}
-        assert [path.name for path in (tmp_path / "inner" / "store").iterdir()] == [folder]
-    assert store.find(identity(concept)).concept == concept
 
 
 DRIVER = """
