@@ -1,4 +1,4 @@
-"""MethodDefaults: DVAR's usual setting for a personalization method, and the budget that it is meant for."""
+"""MethodDefaults: DVAR's default setting for a personalization method, and the budget that it is meant for."""
 
 import math
 from dataclasses import dataclass

@@ -48,6 +48,6 @@ def default_params(method: str, budget: int, defaults: MethodDefaults | None = N
     Raises:
         ValueError: the budget is too small to search in.
     """
-    usual = dvar_defaults(method, defaults)
-    threshold = min(max(round(usual.threshold, 2), THRESHOLDS[0]), THRESHOLDS[1])
-    return {"window": scaled(usual.window, usual.budget, budget), "threshold": threshold}
+    stated = dvar_defaults(method, defaults)
+    threshold = min(max(round(stated.threshold, 2), THRESHOLDS[0]), THRESHOLDS[1])
+    return {"window": scaled(stated.window, stated.budget, budget), "threshold": threshold}

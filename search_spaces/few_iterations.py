@@ -5,7 +5,7 @@ from optuna.distributions import IntDistribution
 from search_spaces.base import NOTHING_FIXED, Fixed, Ranges
 from search_spaces.defaults import MethodDefaults
 from search_spaces.paper import PAPER
-from search_spaces.windows import MIN_BUDGET, scaled_steps
+from search_spaces.windows import check_budget, scaled_steps
 
 
 def space(budget: int, fixed: Fixed = NOTHING_FIXED) -> Ranges:
@@ -14,8 +14,7 @@ def space(budget: int, fixed: Fixed = NOTHING_FIXED) -> Ranges:
     Raises:
         ValueError: the budget is too small to search in.
     """
-    if budget < MIN_BUDGET:
-        raise ValueError(f"a budget of {budget} steps is too small to search in; use at least {MIN_BUDGET}")
+    check_budget(budget)
     return {"steps": IntDistribution(1, budget, log=True)}
 
 

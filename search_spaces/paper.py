@@ -15,20 +15,18 @@ class Published:
         patience: of CLIP-s, for a snapshot every 50 steps.
         min_improvement: of CLIP-s.
         mean_steps: steps that CLIP-s needed on the paper's concepts on average, "few iterations".
-        max_steps: steps that it needed at most.
     """
 
     dvar: MethodDefaults
     patience: int
     min_improvement: float
     mean_steps: int
-    max_steps: int
 
 
 PAPER: Mapping[str, Published] = {
-    "textual_inversion": Published(MethodDefaults(6100, 310, 0.15), 6, 0.02, 475, 850),
-    "dreambooth_lora": Published(MethodDefaults(1000, 440, 0.40), 3, 0.04, 367, 500),
-    "custom_diffusion": Published(MethodDefaults(500, 180, 0.15), 6, 0.02, 450, 700),
+    "textual_inversion": Published(MethodDefaults(6100, 310, 0.15), 6, 0.02, 475),
+    "dreambooth_lora": Published(MethodDefaults(1000, 440, 0.40), 3, 0.04, 367),
+    "custom_diffusion": Published(MethodDefaults(500, 180, 0.15), 6, 0.02, 450),
 }
 
 
@@ -38,7 +36,7 @@ def published(method: str) -> Published:
 
 
 def dvar_defaults(method: str, defaults: MethodDefaults | None) -> MethodDefaults:
-    """Return DVAR's usual setting for a method: the paper's, else the method's own, else Textual Inversion's.
+    """Return DVAR's default setting for a method: the paper's, else the method's own, else Textual Inversion's.
 
     Args:
         method: a personalization method's name.

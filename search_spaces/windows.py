@@ -12,6 +12,16 @@ MIN_BUDGET = 4
 MIN_WINDOW = 8  # what fewer values say about L_det's course is mostly noise
 
 
+def check_budget(budget: int) -> None:
+    """Check that a budget, in optimizer steps, is large enough to search in.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if budget < MIN_BUDGET:
+        raise ValueError(f"a budget of {budget} steps is too small to search in; use at least {MIN_BUDGET}")
+
+
 def windows(budget: int) -> IntDistribution:
     """Return the range of windows in steps, log scale.
 
@@ -24,8 +34,7 @@ def windows(budget: int) -> IntDistribution:
     Raises:
         ValueError: the budget is too small to search in.
     """
-    if budget < MIN_BUDGET:
-        raise ValueError(f"a budget of {budget} steps is too small to search a window in; use at least {MIN_BUDGET}")
+    check_budget(budget)
     high = max(2, int(0.8 * budget))
     return IntDistribution(min(max(MIN_WINDOW, round(0.01 * budget)), high), high, log=True)
 
@@ -73,9 +82,9 @@ def windowed_space(budget: int, thresholds: tuple[float, float]) -> Ranges:
 def windowed_setting(
     method: str, budget: int, defaults: MethodDefaults | None, threshold: float
 ) -> dict[str, float | int]:
-    """Return DVAR's usual window for a method, scaled to the budget, with a threshold of another criterion.
+    """Return DVAR's default window for a method, scaled to the budget, with a threshold of another criterion.
 
     See `search_spaces.dvar.default_params` for the other arguments and errors.
     """
-    usual = dvar_defaults(method, defaults)
-    return {"window": scaled(usual.window, usual.budget, budget), "threshold": threshold}
+    stated = dvar_defaults(method, defaults)
+    return {"window": scaled(stated.window, stated.budget, budget), "threshold": threshold}

@@ -10,7 +10,7 @@ holds an example that runs. What it is made of has a package each:
     models       the base model as an interface, and Stable Diffusion behind it
     miniature    the embedded base model, its concepts and its pretraining
 
-Nothing here knows of stopping criteria, recordings or studies: those are in `orchestrator`.
+Nothing here implements stopping criteria, recordings or studies: those are in `orchestrator`.
 """
 
 __distribution__ = "dvar-tune"

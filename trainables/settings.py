@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from trainables.errors import InvalidInput
+from trainables.text import did_you_mean
 
 MINIATURE = "miniature"
 OF_THE_MINIATURE = "All of this is measured on the miniature, and says nothing about Stable Diffusion 1.5."
@@ -44,7 +45,7 @@ class BaseModelSettings:
             InvalidInput: the precision is unknown, or the resolution is no positive multiple of 8.
         """
         if self.dtype not in DTYPES:
-            raise InvalidInput(f"unknown dtype {self.dtype!r}; available: {', '.join(DTYPES)}")
+            raise InvalidInput(f"unknown dtype {self.dtype!r}; {did_you_mean(self.dtype, DTYPES)}")
         if self.resolution < 8 or self.resolution % 8:
             raise InvalidInput(f"resolution must be a positive multiple of 8 pixels, got {self.resolution}")
 

@@ -193,9 +193,7 @@ def show(experiment: "Experiment") -> None:
 
     Example: [b]dvar show --preset sd15 > my-experiment.yaml[/b]
     """
-    from orchestrator.config import yaml as plain_yaml
-
-    typer.echo(plain_yaml.dump(experiment.model_dump(mode="json")), nl=False)
+    typer.echo(experiment.to_yaml(), nl=False)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 from importlib import import_module
 
-DISTRIBUTION = "dvar-tune"
+from orchestrator import __distribution__
+
 PACKAGES = ("orchestrator", "trainables", "search_spaces")
 
 
@@ -18,9 +19,9 @@ def check_packages() -> None:
     """
     for name in PACKAGES:
         package = import_module(name)
-        if getattr(package, "__distribution__", None) != DISTRIBUTION:
+        if getattr(package, "__distribution__", None) != __distribution__:
             place = getattr(package, "__file__", None) or next(iter(package.__path__))
             raise ForeignPackageError(
-                f"the package {name!r} at {place} is not {DISTRIBUTION}'s; "
+                f"the package {name!r} at {place} is not {__distribution__}'s; "
                 "install dvar-tune in an environment of its own and run it from another folder"
             )

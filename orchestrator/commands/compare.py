@@ -7,12 +7,13 @@ from pathlib import Path
 
 from orchestrator import criteria, runs
 from orchestrator.commands.context import CommandContext
-from orchestrator.commands.run import read_best, unseen
+from orchestrator.commands.messages import say_agreement
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion, Never
 from orchestrator.recordings.recording import DONE, Recording
 from orchestrator.replay.replay import Outcome, live_outcome, replay
-from orchestrator.report.console.tables import Row, comparison_table
+from orchestrator.report.console.tables import StrategyRow, comparison_table
+from orchestrator.study.search_space import stated_defaults
 from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER
 from trainables.data.concept import Concept
@@ -30,7 +31,7 @@ class Comparison:
         metric: the quality metric that counts.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[StrategyRow, ...]
     tuned: Criterion
     recordings: tuple[Recording, ...]
     live: tuple[Outcome, ...]
@@ -64,8 +65,8 @@ def compare_strategies(context: CommandContext) -> None:
     Raises:
         InvalidInput: best.yaml or a recording is missing or cannot be used.
     """
-    setting = read_best(context)
-    concepts: Sequence[Concept] = unseen(context, setting)
+    setting = context.read_best()
+    concepts: Sequence[Concept] = context.unseen(setting)
     if not concepts:
         context.say("[yellow]note: the setting was tuned on every concept, so this says nothing about others[/]")
         concepts = context.concepts
@@ -78,18 +79,18 @@ def _measure(context: CommandContext, concepts: Sequence[Concept], tuned: Criter
     """Replay every strategy, and read the live runs of the tuned criterion."""
     recordings = context.recordings(concepts)
     rows = [
-        Row.of(name, [replay(criterion, recording, metric) for recording in recordings])
+        StrategyRow.of(name, [replay(criterion, recording, metric) for recording in recordings])
         for name, criterion in _strategies(context, recordings[0], tuned).items()
     ]
     live = _live_outcomes(context, concepts, recordings, tuned, metric)
     if live:
-        rows.append(Row.of(f"{_tuned_name(tuned)}, live", live))
+        rows.append(StrategyRow.of(f"{_tuned_name(tuned)}, live", live))
     return Comparison(tuple(rows), tuned, tuple(recordings), tuple(live), metric)
 
 
 def _strategies(context: CommandContext, recording: Recording, tuned: Criterion) -> dict[str, Criterion]:
     method = context.experiment.method.name
-    params = dvar_space.default_params(method, context.experiment.budget, recording.method_defaults)
+    params = dvar_space.default_params(method, context.experiment.budget, stated_defaults(method, recording))
     whose = "paper" if method in PAPER else "method"
     return {
         "full budget": Never(),
@@ -123,31 +124,6 @@ def _print(context: CommandContext, concepts: Sequence[Concept], comparison: Com
     if comparison.live and len(context.experiments) > 1:
         context.say(f"live runs have seed {context.experiment.seed}; replayed recordings have every seed")
     say_agreement(context, comparison.live, comparison.of_live_seed, comparison.tuned, metric)
-
-
-def say_agreement(
-    context: CommandContext,
-    live: Sequence[Outcome],
-    recordings: Sequence[Recording],
-    criterion: Criterion,
-    metric: str,
-) -> None:
-    """Print on how many concepts a live run stopped at the same step as the criterion's replay.
-
-    Args:
-        context: prints.
-        live: outcomes of live runs.
-        recordings: the full-length recording of each of their concepts, with the live runs' seed.
-        criterion: that stopped the live runs.
-        metric: the quality metric that counts.
-    """
-    if not live:
-        if criterion.decides_by_step:
-            context.say("no live runs of this setting yet: `dvar run` starts them")
-        return
-    replayed = {recording.concept: replay(criterion, recording, metric).stop_step for recording in recordings}
-    same = sum(replayed[outcome.concept] == outcome.stop_step for outcome in live)
-    context.say(f"live and replayed stop at the same step: {same} of {len(live)} concepts")
 
 
 def _log(context: CommandContext, comparison: Comparison) -> None:

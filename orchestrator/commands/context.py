@@ -12,6 +12,8 @@ from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import Split, split_concepts
 from orchestrator.recordings.recording import Recording
+from orchestrator.study import best as best_file
+from orchestrator.study.best import Best
 from orchestrator.tracking.mlflow import Tracker
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
@@ -26,7 +28,6 @@ class CommandContext:
     Attributes:
         experiments: one per seed, in the order of the seeds.
         concepts: every concept that the command works on; empty if it needs no models.
-        full_length: the full-length run of every concept with the first seed.
         best_path: the file of the best setting.
         console: where the command prints.
         tracker: writes to MLflow.
@@ -34,7 +35,6 @@ class CommandContext:
 
     experiments: tuple[Experiment, ...]
     concepts: tuple[Concept, ...]
-    full_length: tuple[runs.RunSpec, ...]
     best_path: Path
     console: Console
     tracker: Tracker
@@ -54,15 +54,14 @@ class CommandContext:
         """
         console, experiments = Console(highlight=False), tuple(experiment.of_seeds())
         concepts: tuple[Concept, ...] = ()
-        full_length: tuple[runs.RunSpec, ...] = ()
         if needs_models:
             with console.status("reading concepts"):
                 concepts = tuple(read_concepts(experiments[0]))
             with console.status("reading the base model"):
-                full_length = tuple(runs.run_specs(experiments[0], concepts))
+                runs.run_specs(experiments[0], concepts)  # raises the problems of its files
         with console.status("opening MLflow"):
             tracker = Tracker(experiment)
-        return cls(experiments, concepts, full_length, best or _default_best(experiment), console, tracker)
+        return cls(experiments, concepts, best or _default_best(experiment), console, tracker)
 
     @property
     def experiment(self) -> Experiment:
@@ -76,10 +75,7 @@ class CommandContext:
 
     def for_tuning(self) -> "CommandContext":
         """Return the same context with only the tuning concepts and the first seed."""
-        concepts = self.split.tuning
-        names = {concept.name for concept in concepts}
-        full_length = tuple(spec for spec in self.full_length if spec.concept in names)
-        return replace(self, experiments=self.experiments[:1], concepts=concepts, full_length=full_length)
+        return replace(self, experiments=self.experiments[:1], concepts=self.split.tuning)
 
     def say(self, text: str) -> None:
         """Print a line of console markup, which the terminal wraps."""
@@ -88,6 +84,33 @@ class CommandContext:
     def say_where_runs_are(self) -> None:
         """Print how to browse what MLflow holds."""
         self.say(escape(self.tracker.where_runs_are()))
+
+    def run_name(self, concept: str, seed: int | None) -> str:
+        """Return a concept's name, with the seed of its run where the command has several."""
+        return f"{concept}, seed {seed}" if len(self.experiments) > 1 else concept
+
+    def read_best(self) -> Best:
+        """Read best.yaml, and print a note for each of method, base model and budget that it was not tuned for.
+
+        Raises:
+            InvalidInput: the file is missing or not understood.
+        """
+        setting, experiment = best_file.read(self.best_path), self.experiment
+        current = {
+            "method": experiment.method.name,
+            "base_model": experiment.base_model.id,
+            "budget": str(experiment.budget),
+        }
+        for name, value in current.items():
+            tuned_for = str(getattr(setting, name))
+            if tuned_for != value:
+                path = escape(str(self.best_path))
+                self.say(f"[yellow]note: {path} was tuned for {name} {tuned_for}, but this is {value}[/]")
+        return setting
+
+    def unseen(self, setting: Best) -> list[Concept]:
+        """Return the concepts on which a setting was not tuned."""
+        return [concept for concept in self.concepts if concept.name not in setting.tuned_on]
 
     def recordings(self, concepts: Sequence[Concept]) -> list[Recording]:
         """Read the complete recordings of the given concepts, with every seed.
@@ -98,9 +121,8 @@ class CommandContext:
         store = runs.recordings(self.experiment)
         recordings: dict[str, Recording | None] = {}
         for experiment in self.experiments:
-            of_seed = f", seed {experiment.seed}" if len(self.experiments) > 1 else ""
             for spec in runs.run_specs(experiment, concepts):
-                recordings[f"{spec.concept}{of_seed}"] = store.find(spec.identity)
+                recordings[self.run_name(spec.concept, experiment.seed)] = store.find(spec.identity)
         states = {name: recording.state if recording else "missing" for name, recording in recordings.items()}
         lacking = [f"{name} ({state})" for name, state in states.items() if state != "complete"]
         if lacking:

@@ -14,7 +14,7 @@ from packaging.version import Version
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator import plugins, runs
+from orchestrator import __distribution__, plugins, runs
 from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import split_concepts
@@ -25,7 +25,6 @@ from trainables.errors import InvalidInput
 from trainables.models.files import resolve
 from trainables.text import first_line
 
-DISTRIBUTION = "dvar-tune"
 #: Packages whose versions must be the same on every node; otherwise the series differ.
 SHOWN = ("ray", "torch", "diffusers", "transformers", "peft")
 LITTLE_SPACE = 2 * 2**30
@@ -92,7 +91,7 @@ def _versions() -> Iterator[Finding]:
 
 def _requirements() -> list[Requirement]:
     try:
-        listed = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
+        listed = [Requirement(text) for text in requires(__distribution__) or ()]
     except PackageNotFoundError:  # a plain checkout
         return []
     return [

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import plugins
+from orchestrator.config.methods import method_defaults
 from orchestrator.report.console.tables import MethodRow, concepts_table, methods_table
-from search_spaces.defaults import MethodDefaults
 from trainables.errors import InvalidInput
 from trainables.miniature.entries import ENTRIES, entry
 
@@ -24,15 +24,15 @@ def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None
     Raises:
         InvalidInput: a name is unknown, or the size is out of range.
     """
-    from trainables.data.concept import write_concept
-    from trainables.miniature import concepts as toys  # renders with torch
-
     console = Console(highlight=False)
     names = list(ENTRIES) if only is None else only
     if target is None:
         entries = [entry(name) for name in names]
         console.print(concepts_table([(concept.name, concept.noun, concept.role) for concept in entries]))
         return
+    from trainables.data.concept import write_concept
+    from trainables.miniature import concepts as toys  # renders with torch
+
     if not 16 <= size <= 1024:
         raise InvalidInput(f"--size must lie between 16 and 1024 pixels, got {size}")
     with console.status(f"rendering {len(names)} concepts"):
@@ -51,13 +51,10 @@ def methods() -> bool:
     for name in plugins.METHODS.names():
         try:
             method = plugins.METHODS.load(name, Method)
+            rows.append(MethodRow(name, method.trains, method_defaults(name, method), [*method.recipes]))
         except InvalidInput as error:
-            if str(error) not in problems:  # a broken file of a built-in method
+            if str(error) not in problems:  # a broken file of a built-in method is among them
                 problems.append(str(error))
-            continue
-        try:
-            defaults = MethodDefaults(method.budget, method.window, method.threshold)
-            rows.append(MethodRow(name, method.trains, defaults, [*method.recipes]))
         except AttributeError as error:
             problems.append(f"method {name!r} lacks a class attribute: {error}")
     console.print(methods_table(rows))

@@ -1,11 +1,8 @@
 """`dvar record`: trains every concept for the full budget, and reports how each run ended."""
 
-from collections.abc import Sequence
-
-from rich.markup import escape
-
 from orchestrator import runs
 from orchestrator.commands.context import CommandContext
+from orchestrator.commands.messages import say_results
 from orchestrator.config.experiment import Experiment
 from orchestrator.report.console.progress import run_bars
 
@@ -33,21 +30,3 @@ def make_recordings(context: CommandContext) -> bool:
     if known:
         context.say(f"{known} of {len(results)} were already complete and were not recorded again")
     return say_results(context, results, runs.recordings(context.experiment).url)
-
-
-def say_results(context: CommandContext, results: Sequence[runs.RunResult], folder: str) -> bool:
-    """Print which runs failed and how many are done; return whether all are done."""
-    failed = [result for result in results if not result.is_good]
-    say_failed(context, failed)
-    what = "concepts" if len({result.spec.concept for result in results}) == len(results) else "runs"
-    context.say(f"{len(results) - len(failed)} of {len(results)} {what} done, in {escape(folder)}")
-    return not failed
-
-
-def say_failed(context: CommandContext, failed: Sequence[runs.RunResult]) -> None:
-    """Print each run that failed or did not finish, with its step and the reason."""
-    for result in failed:
-        word = "unfinished" if result.state == "running" else "failed"
-        of_seed = f", seed {result.spec.identity.seed}" if len(context.experiments) > 1 else ""
-        name = escape(result.spec.concept) + of_seed
-        context.say(f"[red]{word}[/] {name} after {result.steps} steps: {escape(result.reason)}")

@@ -7,12 +7,10 @@ from rich.markup import escape
 
 from orchestrator import runs
 from orchestrator.commands.context import CommandContext
-from orchestrator.commands.record import say_results
+from orchestrator.commands.messages import say_results
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.report.console.progress import run_bars
-from orchestrator.study import best as best_file
-from orchestrator.study.best import Best
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 
@@ -35,41 +33,15 @@ def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, 
     context = CommandContext.open(experiment, best)
     concepts: Sequence[Concept] = context.concepts
     if criterion is None:
-        setting = read_best(context)
+        setting = context.read_best()
         criterion = setting.make_criterion()
         if not every:
-            concepts = unseen(context, setting)
+            concepts = context.unseen(setting)
             if not concepts:
                 raise InvalidInput("the setting was tuned on every concept; run them nevertheless with --all")
     is_good = run_live(context, concepts, criterion)
     context.say_where_runs_are()
     return is_good
-
-
-def read_best(context: CommandContext) -> Best:
-    """Read best.yaml, and print a note for each of method, base model and budget that it was not tuned for.
-
-    Raises:
-        InvalidInput: the file is missing or not understood.
-    """
-    setting = best_file.read(context.best_path)
-    experiment = context.experiment
-    current = {
-        "method": experiment.method.name,
-        "base_model": experiment.base_model.id,
-        "budget": str(experiment.budget),
-    }
-    for name, value in current.items():
-        tuned_for = str(getattr(setting, name))
-        if tuned_for != value:
-            path = escape(str(context.best_path))
-            context.say(f"[yellow]note: {path} was tuned for {name} {tuned_for}, but this is {value}[/]")
-    return setting
-
-
-def unseen(context: CommandContext, setting: Best) -> list[Concept]:
-    """Return the context's concepts on which a setting was not tuned."""
-    return [concept for concept in context.concepts if concept.name not in setting.tuned_on]
 
 
 def run_live(context: CommandContext, concepts: Sequence[Concept], criterion: Criterion) -> bool:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from orchestrator.commands.compare import say_agreement
 from orchestrator.commands.context import CommandContext
-from orchestrator.commands.record import make_recordings, say_failed
+from orchestrator.commands.messages import say_agreement, say_failed
+from orchestrator.commands.record import make_recordings
 from orchestrator.config.experiment import Experiment, StudySettings
 from orchestrator.recordings.collection import for_tuning
 from orchestrator.recordings.recording import Recording
@@ -26,7 +26,7 @@ from orchestrator.study.replayed import Study
 from orchestrator.study.result import Objective, StudyResult, TrialResult
 from orchestrator.study.robustness import assess
 from orchestrator.study.search import Search
-from orchestrator.study.search_space import SearchSpace
+from orchestrator.study.search_space import SearchSpace, stated_defaults
 from orchestrator.study.storage import open_storage
 from orchestrator.tracking.mlflow import ParentRun
 from search_spaces.defaults import MethodDefaults
@@ -75,8 +75,8 @@ def search_by_replay(context: CommandContext) -> StudyResult:
         fixed=settings.fixed,
         name=experiment.name,
     )
-    with context.tracker.run("tune", experiment.public()) as parent, _say_how_to_go_on(context):
-        with study_bar(context.console, settings.trials_wanted) as bar:
+    with context.tracker.run("tune", experiment.public()) as parent:
+        with _say_how_to_go_on(context), study_bar(context.console, settings.trials_wanted) as bar:
             result = _search(study, settings, bar)
         landscape = _keep_result(context, parent, recordings, result)
     _say_result(context, result)
@@ -102,18 +102,12 @@ def search_live(context: CommandContext) -> StudyResult | None:
     if not make_recordings(context):
         return None
     recordings = context.recordings(context.concepts)
+    space = _space(experiment, stated_defaults(experiment.method.name, recordings[0]))
+    study = LiveStudy(experiment, context.concepts, recordings, space=space, objective=Objective.of(settings))
     with context.tracker.run("tune live", experiment.public()) as parent:
         with study_bar(context.console, settings.trials_wanted) as bar:
-            study = LiveStudy(
-                experiment,
-                context.concepts,
-                recordings,
-                space=_space(experiment, recordings[0].method_defaults),
-                objective=Objective.of(settings),
-                listeners=[parent, bar],
-            )
             try:
-                result = _search(study, settings, bar)
+                result = _search(study.followed_by(parent, bar), settings, bar)
             except SearchIncomplete as incomplete:
                 _say_incomplete(context, incomplete)
                 return None

@@ -102,11 +102,11 @@ def _merge(target: JsonDict, changes: JsonObject) -> None:
 
 
 def _explain(error: ValidationError, file: Path | None) -> str:
-    lines = [_explain_one(item) for item in error.errors()]
+    lines = [_explain_item(item) for item in error.errors()]
     return "\n".join([f"the experiment{f' in {file}' if file else ''} is not understood:", *lines])
 
 
-def _explain_one(item: Any) -> str:
+def _explain_item(item: Any) -> str:
     path = [str(part) for part in item["loc"]]
     key = ".".join(path)
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):

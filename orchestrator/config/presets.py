@@ -73,7 +73,7 @@ def sd15(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experime
     Raises:
         InvalidInput: the method cannot be loaded.
     """
-    budget = _usual_budget(method)
+    budget = _default_budget(method)
     is_inversion = method == TEXTUAL_INVERSION
     return Experiment(
         name=_name("sd15", method),
@@ -97,7 +97,7 @@ def _name(preset: str, method: str) -> str:
     return f"{preset}-{method.replace('_', '-')}"
 
 
-def _usual_budget(method: str) -> int:
+def _default_budget(method: str) -> int:
     if method in PAPER:
         return PAPER[method].dvar.budget
     from trainables.methods.base import Method  # it brings torch, which the paper's methods do without here

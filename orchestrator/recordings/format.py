@@ -20,7 +20,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeVar, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +40,6 @@ VALUES = ("l_det", "train_loss", "grad_norm", "seconds", "l_det_seconds")
 _SCORE, _SECONDS = "score_", "seconds_"
 _SLUG_LENGTH = 60
 
-T = TypeVar("T")
 QualityRow = JsonDict
 
 
@@ -201,14 +200,9 @@ def quality_row(
         seconds: samples to the time that drawing and scoring them took.
         files: relative name to size in bytes.
     """
-    columns = {f"{_SCORE}{measure}": float(score) for measure, score in sorted(scores.items())}
+    columns = {f"{_SCORE}{metric}": float(score) for metric, score in sorted(scores.items())}
     columns |= {f"{_SECONDS}{samples}": float(value) for samples, value in sorted(seconds.items())}
     return {"step": step, "seconds": float(sum(seconds.values())), "files": encode_json(files).decode(), **columns}
-
-
-def measures_of(row: QualityRow) -> list[str]:
-    """Return the names of the metrics in a row of the quality table."""
-    return _with_prefix(row, _SCORE)
 
 
 def _with_prefix(row: QualityRow, prefix: str) -> list[str]:

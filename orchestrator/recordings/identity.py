@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 from trainables.types import JsonDict, JsonObject
@@ -30,6 +29,10 @@ class RunIdentity:
         if not isinstance(budget, int) or isinstance(budget, bool):
             raise ValueError(f"an identity needs a whole number as its budget, got {budget!r}")
         self._fields = dict(fields)
+        try:
+            self._key = json_hash(self._fields)
+        except TypeError as error:
+            raise ValueError(f"an identity needs plain JSON: {error}") from error
 
     def to_json(self) -> JsonDict:
         """Return every field as plain JSON, from which `RunIdentity` makes an equal identity."""
@@ -39,10 +42,10 @@ class RunIdentity:
         """Return the identity of a run that differs in the given fields."""
         return RunIdentity(self._fields | changes)
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Hash of all fields, 20 hexadecimal digits; it names the recording of the run."""
-        return json_hash(self._fields)
+        return self._key
 
     @property
     def concept(self) -> str:

@@ -62,9 +62,9 @@ class Quality:
     seconds: Floats
     samples_seconds: Mapping[str, Floats] = field(default_factory=dict)
 
-    def seconds_of(self, measure: str) -> Floats:
+    def seconds_of(self, metric: str) -> Floats:
         """Return the time that a metric's samples took, or all samples if that is unknown; shape (snapshots,)."""
-        return self.samples_seconds.get(SAMPLES_OF.get(measure, ""), self.seconds)
+        return self.samples_seconds.get(SAMPLES_OF.get(metric, ""), self.seconds)
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,13 @@ class Recording:
         Raises:
             InvalidInput: the recording holds one that is not understood.
         """
-        usual = self.facts.get("usual")
-        if not isinstance(usual, Mapping):
+        stated = self.facts.get("usual")
+        if not isinstance(stated, Mapping):
             return None
         try:
-            return MethodDefaults(usual["budget"], usual["window"], usual["threshold"])
+            return MethodDefaults(stated["budget"], stated["window"], stated["threshold"])
         except (KeyError, ValueError) as error:
             raise InvalidInput(
                 f"recording of {self.concept!r} ({self.key}) holds a method's setting that is not understood, "
-                f"{dict(usual)!r}: {error}; record it anew"
+                f"{dict(stated)!r}: {error}; record it again"
             ) from error

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from orchestrator.criteria.dvar import first_stops
 from orchestrator.recordings.recording import Floats, Recording
 from orchestrator.replay.aggregate import exact_mean, mean_by_concept
-from orchestrator.replay.replay import check_replayable
+from orchestrator.replay.replay import best_quality, check_replayable, last_snapshots
 from search_spaces.dvar import THRESHOLDS
 from search_spaces.windows import windows as window_space
 
@@ -64,7 +64,7 @@ def survey(recordings: Sequence[Recording], metric: str) -> Landscape:
         metric: the quality that counts, one of each recording's.
 
     Raises:
-        InvalidInput: a recording is not complete, or lacks the metric.
+        InvalidInput: a recording is not complete, lacks the metric, or has no snapshot before a stop.
     """
     budget = recordings[0].budget
     space = window_space(budget)
@@ -75,18 +75,10 @@ def survey(recordings: Sequence[Recording], metric: str) -> Landscape:
         check_replayable(recording, metric)
         first = first_stops(recording.steps.l_det[:budget], windows.tolist(), thresholds.tolist())
         stops.append(np.where(first == 0, budget, first))
-        kept.append(_kept(recording, metric, stops[-1]))
+        scores = recording.quality.scores[metric][last_snapshots(recording, stops[-1])]
+        kept.append(scores / best_quality(recording, metric))
     concepts = [recording.concept for recording in recordings]
     iterations, quality_kept = (
         exact_mean(list(mean_by_concept(concepts, values).values())) for values in (stops, kept)
     )
     return Landscape(windows, thresholds, iterations, quality_kept, budget, metric)
-
-
-def _kept(recording: Recording, metric: str, stops: NDArray[np.int64]) -> Floats:
-    quality = recording.quality
-    count = int(np.searchsorted(quality.steps, recording.budget, side="right"))
-    scores = quality.scores[metric][:count]
-    index = np.searchsorted(quality.steps[:count], stops, side="right") - 1
-    kept: Floats = scores[index] / scores.max()
-    return kept

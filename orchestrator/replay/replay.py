@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Floats, Quality, Recording
@@ -109,6 +110,11 @@ class Summary:
             quality_kept=_if_measured(names, [outcome.quality_kept for outcome in outcomes]),
         )
 
+    def spreads(self) -> dict[str, Spread]:
+        """Return what was measured, by name."""
+        names = ("iterations", "share", "seconds", "quality_kept")
+        return {name: spread for name in names if (spread := getattr(self, name)) is not None}
+
 
 def _if_measured(names: Sequence[str], values: Sequence[float | None]) -> Spread | None:
     measured = [value for value in values if value is not None]
@@ -150,7 +156,7 @@ def replay(criterion: Criterion, recording: Recording, metric: str = TRAIN_IMAGE
         budget=recording.budget,
         seconds=_seconds(criterion, recording, stop),
         quality_at_stop=_quality_at_stop(criterion, recording, metric, stop),
-        best_quality=_best_quality(recording, metric),
+        best_quality=best_quality(recording, metric),
     )
 
 
@@ -176,7 +182,7 @@ def live_outcome(run: Recording, full: Recording, metric: str = TRAIN_IMAGE) -> 
         budget=run.budget,
         seconds=float(run.steps.seconds.sum() + run.steps.l_det_seconds.sum()),
         quality_at_stop=float(run.quality.scores[metric][-1]) if scored else None,
-        best_quality=_best_quality(full, metric),
+        best_quality=best_quality(full, metric),
     )
 
 
@@ -197,10 +203,10 @@ def check_replayable(recording: Recording, metric: str) -> None:
     if recording.state != "complete":
         _refuse(recording, f"is {recording.state}, not complete; finish it with `dvar record`")
     if len(recording.steps) < recording.budget:
-        _refuse(recording, f"has {len(recording.steps)} of {recording.budget} steps; record it anew")
+        _refuse(recording, f"has {len(recording.steps)} of {recording.budget} steps; record it again")
     if metric not in recording.quality.scores:
-        measures = ", ".join(recording.quality.scores) or "none"
-        _refuse(recording, f"lacks the metric {metric!r}; it has: {measures}")
+        metrics = ", ".join(recording.quality.scores) or "none"
+        _refuse(recording, f"lacks the metric {metric!r}; it has: {metrics}")
 
 
 def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
@@ -223,8 +229,8 @@ def _watched(criterion: Criterion, recording: Recording) -> Floats:
     """Return the quality that a criterion watches, a value per snapshot within the budget."""
     assert criterion.series is not None
     if criterion.series not in recording.quality.scores:
-        measures = ", ".join(recording.quality.scores) or "none"
-        _refuse(recording, f"lacks the quality {criterion.series!r} that {criterion!r} watches; it has: {measures}")
+        metrics = ", ".join(recording.quality.scores) or "none"
+        _refuse(recording, f"lacks the quality {criterion.series!r} that {criterion!r} watches; it has: {metrics}")
     count = _snapshots_until(recording.quality, recording.budget)
     if count < 2:
         _refuse(recording, f"has {count} snapshots, too few for {criterion!r}; record it with a smaller quality.every")
@@ -246,20 +252,35 @@ def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | N
 
 
 def _quality_at_stop(criterion: Criterion, recording: Recording, metric: str, stop: int) -> float:
-    count = _snapshots_until(recording.quality, stop)
-    if count == 0:
-        _refuse(recording, f"has no quality snapshot at or before step {stop}; record it again with one at step 0")
-    kept = count - 1
+    kept = int(last_snapshots(recording, np.array([stop]))[0])
     if criterion.keeps_best:
-        kept = int(_watched(criterion, recording)[:count].argmax())
+        kept = int(_watched(criterion, recording)[: kept + 1].argmax())
     return float(recording.quality.scores[metric][kept])
 
 
-def _best_quality(recording: Recording, metric: str) -> float:
+def last_snapshots(recording: Recording, stops: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the row of the last quality snapshot at or before each stop, in the shape of `stops`.
+
+    Raises:
+        InvalidInput: there is no snapshot at or before a stop.
+    """
+    rows = np.searchsorted(recording.quality.steps, stops, side="right") - 1
+    if rows.min() < 0:
+        first = int(stops[rows < 0].min())
+        _refuse(recording, f"has no quality snapshot at or before step {first}; record it again with one at step 0")
+    return rows
+
+
+def best_quality(recording: Recording, metric: str) -> float:
+    """Return the highest score of a metric up to the budget.
+
+    Raises:
+        InvalidInput: it is not above 0, so that no share of it has a meaning.
+    """
     count = _snapshots_until(recording.quality, recording.budget)
     best = float(recording.quality.scores[metric][:count].max())
     if not 0 < best < float("inf"):
-        _refuse(recording, f"has {best:g} as its best {metric}; a share of it has no meaning, use another measure")
+        _refuse(recording, f"has {best:g} as its best {metric}; a share of it has no meaning, use another metric")
     return best
 
 

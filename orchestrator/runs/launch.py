@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import plugins
 from orchestrator.config.experiment import Experiment
+from orchestrator.config.methods import method_defaults
 from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.recording import DONE
@@ -108,7 +109,8 @@ class RunKind:
         method = MethodSpec(
             plugins.METHODS.spec(experiment.method.name), experiment.method.settings, experiment.method.recipe
         )
-        method()  # report a wrong setting here, not on every worker
+        # Report a wrong setting here, not on every worker, and defaults that no search could use before hours of it.
+        method_defaults(experiment.method.name, method())
         return RunConfig(
             base_model=experiment.base_model,
             method=method,
@@ -206,29 +208,28 @@ def train(
         from orchestrator.runs.stopper import StopEndedTrials
         from trainables.training.personalization import Personalization
 
-        cluster.check_storage(storage_of(experiment))
-        resources = experiment.resources
+        resources, place = experiment.resources, storage_of(experiment)
+        cluster.check_storage(place)
         trainable = tune.with_parameters(
             Personalization,
             run_config=config,
             concepts={concept.name: concept for concept in concepts},
             sink=_RecorderFactory(kind.store),
         )
-        share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
         tune.Tuner(
-            tune.with_resources(trainable, share),
+            tune.with_resources(trainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
             param_space=trials.param_space,
             tune_config=tune.TuneConfig(
                 search_alg=trials.searcher,
                 num_samples=trials.num_samples,
                 max_concurrent_trials=resources.max_concurrent,
                 reuse_actors=True,
-                trial_name_creator=lambda trial: str(trial.trial_id),
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
                 name=f"{Path(kind.store.url).name}-{time.strftime('%Y%m%d-%H%M%S')}",
-                storage_path=storage_of(experiment).at("ray").url,
+                storage_path=place.at("ray").url,
                 stop=StopEndedTrials(),
                 # The recording holds the checkpoints; Tune's own would be a second copy that nobody reads.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -237,6 +238,10 @@ def train(
                 verbose=0,
             ),
         ).fit()
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.trial_id)
 
 
 @dataclass(frozen=True)

@@ -210,6 +210,7 @@ class RemoteFiles(Files):
     url: str
 
     def at(self, name: str) -> "RemoteFiles":
+        """Return the files below a folder's name."""
         return RemoteFiles(join_url(self.url, name))
 
     @retried("read")

@@ -14,7 +14,7 @@ _LOCAL_PROTOCOLS = ("file://", "local://")
 class Storage:
     """A place, as an absolute folder or a URL; `~/runs`, `/home/me/runs` and `file:///home/me/runs` are equal.
 
-    Constructing a Storage neither reads nor writes anything.
+    Constructing a Storage opens no file and connects to nothing; of a folder, links on the way to it are resolved.
 
     Args:
         place: a folder, a file:// URL, or any URL that fsspec supports, such as "s3://bucket/runs".
@@ -54,8 +54,10 @@ class Storage:
         return self.path is not None
 
     def at(self, *parts: str) -> "Storage":
-        """Return the place below it."""
-        return Storage(join_url(self.url, *parts))
+        """Return the place below it; links below it are not followed, so that it keeps its name."""
+        below = object.__new__(Storage)
+        object.__setattr__(below, "url", join_url(self.url, *parts))
+        return below
 
     def files(self) -> Files:
         """Return access to the files below this place; connects to nothing yet."""

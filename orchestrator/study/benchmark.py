@@ -79,8 +79,7 @@ class BenchmarkRow:
         """Return what was measured, by name: means over concepts, and of a searched setting the leave-one-out means."""
         metrics = {"below": self.below}
         for part, summary in (("tuning", self.tuning), ("test", self.test)):
-            spreads = {name: getattr(summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
-            metrics |= {f"{part}_{name}": spread.mean for name, spread in spreads.items() if spread}
+            metrics |= {f"{part}_{name}": spread.mean for name, spread in summary.spreads().items()}
         if self.robustness and self.robustness.left_out:
             metrics |= {
                 "left_out_cost": self.robustness.left_out_cost,
@@ -165,7 +164,7 @@ class Benchmark:
         self._tuned: dict[str, TrialResult] = {}
 
     def evaluate_references(self) -> list[BenchmarkRow]:
-        """Return what needs no search: the full budget, the usual DVAR and CLIP-s, and the steps that CLIP-s needed.
+        """Return what needs no search: the full budget, DVAR and CLIP-s by default, and the steps that CLIP-s needed.
 
         The last two rows stop after the mean, and the maximum, of the steps that CLIP-s needed on the tuning concepts.
         """
@@ -228,16 +227,16 @@ class Benchmark:
         """Whether every recording has the losses before the first step, which recordings of old versions lack."""
         return all(recording.facts.get("initial_losses") for recording in (*self._tuning, *self._test))
 
-    def usual_and_tuned_dvar(self) -> tuple[criteria.DVAR, criteria.DVAR]:
-        """Return DVAR with its usual setting, and with the tuned setting.
+    def default_and_tuned_dvar(self) -> tuple[criteria.DVAR, criteria.DVAR]:
+        """Return DVAR with its default setting, and with the tuned setting.
 
         Raises:
             KeyError: DVAR was not tuned.
         """
-        usual, tuned = self._study(DVAR).evaluate_default(DVAR).criterion, self._tuned[DVAR].criterion
-        assert isinstance(usual, criteria.DVAR)
+        default, tuned = self._study(DVAR).evaluate_default(DVAR).criterion, self._tuned[DVAR].criterion
+        assert isinstance(default, criteria.DVAR)
         assert isinstance(tuned, criteria.DVAR)
-        return usual, tuned
+        return default, tuned
 
     def cheaper_schedules(self, dvar: criteria.DVAR) -> list[CheaperSchedule]:
         """Return how far cheaper evaluations of L_det move the stop of a DVAR, the cheapest first, the full last."""
@@ -259,7 +258,7 @@ class Benchmark:
         return Study(
             self._tuning,
             names=[name],
-            method=self.method.partition(" on ")[0],
+            method=self._tuning[0].identity.method,
             objective=self._search.objective,
             fixed={name: params} if params else None,
         )

@@ -1,5 +1,6 @@
 """The live study: Optuna suggests settings, and Ray Tune trains every tuning concept under each setting."""
 
+import copy
 from collections.abc import Sequence
 
 from optuna.storages import JournalStorage
@@ -49,7 +50,6 @@ class LiveStudy:
         recordings: the complete full-length recording of each concept, in the same order; they give the best quality.
         space: the settings to search.
         objective: how settings are judged.
-        listeners: follow the runs.
 
     Raises:
         InvalidInput: a criterion cannot stop a live run, see `runs.check_live`; or a recording cannot serve.
@@ -63,15 +63,21 @@ class LiveStudy:
         *,
         space: SearchSpace,
         objective: Objective,
-        listeners: Sequence[runs.Listener] = (),
     ) -> None:
         check_space(experiment, space)
         for recording in recordings:
             check_replayable(recording, objective.metric)
         self.experiment, self.concepts = experiment, tuple(concepts)
         self.space, self.objective = space, objective
-        self._full, self._listeners = tuple(recordings), tuple(listeners)
+        self._full = tuple(recordings)
+        self._listeners: tuple[runs.Listener, ...] = ()
         self._store = runs.live_runs(experiment)
+
+    def followed_by(self, *listeners: runs.Listener) -> "LiveStudy":
+        """Return the same study, whose runs these listeners follow."""
+        study = copy.copy(self)
+        study._listeners = listeners
+        return study
 
     def specs(self, criterion: Criterion) -> list[runs.RunSpec]:
         """Return the run of every concept under a criterion."""
@@ -125,7 +131,7 @@ class LiveStudy:
         place, name = runs.storage_of(self.experiment), self._study_name(pareto, storage)
         self._store.check_writable()
         with lease.held(place, [name]), quiet_optuna():
-            backend = open_storage(storage) if storage else JournalStorage(FilesJournal(place.at(STUDIES, name).url))
+            backend = open_storage(storage) if storage else JournalStorage(FilesJournal(place.at(STUDIES, name)))
             study = open_study(backend, name, seed, pareto, is_shared=False)
             queue = SuggestionQueue(self, study, trials, self._listeners, on_trial)
             if not queue.is_finished:

@@ -9,7 +9,7 @@ from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import replay
 from orchestrator.study.result import Objective, StudyResult, TrialHistory, TrialResult
 from orchestrator.study.search import TrialCallback
-from orchestrator.study.search_space import Params, SearchSpace
+from orchestrator.study.search_space import Params, SearchSpace, stated_defaults
 from orchestrator.study.storage import finished, open_storage, open_study, quiet_optuna
 from trainables.errors import InvalidInput
 
@@ -36,7 +36,7 @@ class Study:
         recordings: complete recordings of the tuning concepts, all with the same budget; the seeds of a concept are
             averaged.
         names: of the criteria, whose ranges are in `search_spaces`; they take turns.
-        method: personalization method, whose usual setting is tried first.
+        method: personalization method, whose default setting is tried first.
         objective: how settings are judged.
         fixed: for a criterion, parameters that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
             tried first has them too.
@@ -61,7 +61,8 @@ class Study:
         self._name = name
         self._objective = objective or Objective()
         self._recordings, self.budget = tuple(recordings), common_budget(recordings)
-        self.space = SearchSpace(names, self.budget, method=method, defaults=recordings[0].method_defaults, fixed=fixed)
+        defaults = stated_defaults(method, recordings[0])
+        self.space = SearchSpace(names, self.budget, method=method, defaults=defaults, fixed=fixed)
 
     def evaluate(self, name: str, params: Params) -> TrialResult:
         """Replay a setting of a criterion over every recording.
@@ -128,14 +129,15 @@ class Study:
 
     def _sample(self, study: optuna.Study, history: TrialHistory, trials: int, on_trial: TrialCallback | None) -> int:
         """Try what the sampler suggests until the study has enough trials; return how many it has."""
-        self._take_in(study, history)
+        known: set[int] = set()
+        self._take_in(study, history, known)
         while (count := len(finished(study))) < trials:
             trial = study.ask()
-            history.trials.add(trial.number)
+            known.add(trial.number)
             history.add(self._try(study, trial))
             if on_trial:
                 on_trial(count + 1, history.best)
-        self._take_in(study, history)  # what others tried meanwhile
+        self._take_in(study, history, known)  # what others tried meanwhile
         return count
 
     def _try(self, study: optuna.Study, trial: optuna.Trial) -> TrialResult:
@@ -148,11 +150,11 @@ class Study:
         self._objective.tell(study, trial, result)
         return result
 
-    def _take_in(self, study: optuna.Study, history: TrialHistory) -> None:
-        """Add what the storage holds, whoever tried it."""
+    def _take_in(self, study: optuna.Study, history: TrialHistory, known: set[int]) -> None:
+        """Add what the storage holds, whoever tried it, except the trials with a known number; then these are known."""
         for trial in finished(study):
-            if trial.number not in history.trials:
-                history.trials.add(trial.number)
+            if trial.number not in known:
+                known.add(trial.number)
                 history.add(self.evaluate(*self.space.of_trial(trial)))
 
     def _fingerprint(self, pareto: bool) -> str:

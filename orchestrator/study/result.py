@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import optuna
 
 from orchestrator.config.experiment import StudySettings
 from orchestrator.criteria import Criterion
 from orchestrator.replay.replay import Outcome, Summary
-from orchestrator.runs.spec import RunResult
 from orchestrator.study.search_space import Params
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
+
+if TYPE_CHECKING:
+    from orchestrator.runs.spec import RunResult
 
 Cost = Literal["iterations", "seconds"]
 
@@ -157,7 +159,7 @@ class StudyResult:
     default_results: tuple[TrialResult, ...]
     neighbours: tuple[TrialResult, ...]
     tried: tuple[TrialResult, ...]
-    failed: tuple[RunResult, ...] = ()
+    failed: "tuple[RunResult, ...]" = ()
 
     @property
     def name(self) -> str:
@@ -186,15 +188,11 @@ class TrialHistory:
 
     Args:
         results: to begin with.
-
-    Attributes:
-        trials: numbers of the Optuna trials whose settings were taken in.
     """
 
     def __init__(self, results: Sequence[TrialResult] = ()) -> None:
         self._results: dict[tuple[str, Criterion], TrialResult] = {}
         self._best: TrialResult | None = None
-        self.trials: set[int] = set()
         for result in results:
             self.add(result)
 

@@ -11,8 +11,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from orchestrator import criteria, plugins
 from orchestrator.criteria import Criterion
+from orchestrator.recordings.recording import Recording
 from search_spaces.base import Fixed, SearchSpaceModule, Value
 from search_spaces.defaults import MethodDefaults
+from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
 
 #: A criterion's setting, parameter by parameter.
@@ -80,6 +82,15 @@ def searchable() -> tuple[list[str], list[str]]:
     return names, problems
 
 
+def stated_defaults(method: str, recording: Recording) -> MethodDefaults | None:
+    """Return DVAR's setting as a method states it in a recording; None for a method whose setting the paper gives.
+
+    Raises:
+        InvalidInput: the recording holds a setting that is not understood.
+    """
+    return None if method in PAPER else recording.method_defaults
+
+
 class SearchSpace:
     """The settings of one or several criteria; they take turns, as a comparison is fair only when each is searched.
 
@@ -93,7 +104,7 @@ class SearchSpace:
     Args:
         names: of the criteria, whose ranges are in `search_spaces`.
         budget: optimizer steps of a full-length run, by which the ranges are scaled.
-        method: personalization method, whose usual setting is tried first.
+        method: personalization method, whose default setting is tried first.
         defaults: DVAR's setting as the method itself states it, for a method that the paper lacks.
         fixed: for a criterion, parameters that stay as they are, such as {"dvar": {"stride": 10}}; the setting that is
             tried first has them too.
@@ -202,14 +213,12 @@ class SearchSpace:
 
 
 def _space(name: str, module: SearchSpaceModule, budget: int, fixed: Fixed) -> Mapping[str, BaseDistribution]:
-    if not fixed:
-        return module.space(budget)
     try:
-        return module.space(budget, fixed)
+        return module.space(budget, fixed) if fixed else module.space(budget)
     except TypeError as error:
         raise InvalidInput(
-            f"settings of {name!r} are fixed, and its search space does not take them: {error}; give its function "
-            "`space` a second parameter, `fixed`"
+            f"the search space of {name!r} cannot be called: {error}; its function is `space(budget, "
+            "fixed=NOTHING_FIXED)`, see search_spaces.base"
         ) from error
 
 

@@ -25,14 +25,14 @@ class FilesJournal(BaseJournalBackend):
     It serves one process at a time.
 
     Args:
-        url: of the folder.
+        place: of the journal.
 
     Raises:
         InvalidInput: a file of the journal is damaged or missing.
     """
 
-    def __init__(self, url: str) -> None:
-        self._files = Storage(url).files()
+    def __init__(self, place: Storage) -> None:
+        self._files = place.files()
         self._logs: list[dict[str, object]] = []
         for name in self._files.children():
             if name.endswith(".json"):
@@ -90,7 +90,7 @@ def open_storage(url: str) -> BaseStorage:
 
 
 def open_study(
-    storage: BaseStorage | None, study_name: str | None, seed: int, pareto: bool, *, is_shared: bool
+    storage: BaseStorage | None, study_name: str, seed: int, pareto: bool, *, is_shared: bool
 ) -> optuna.Study:
     """Open the study of a name, or make it.
 

@@ -1,7 +1,8 @@
 """The queue of a live search: asks Optuna for settings, hands out their runs, and reports the results to Optuna."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -157,18 +158,19 @@ class SuggestionQueue:
                 if self.has_ended or self.count + len(self._open) >= self._trials:
                     return None
                 self._ask()
+            spec = self._waiting.popleft()
+            for listener in self._listeners:
+                listener.runs_started([spec], self._live.space.budget)
         except Exception as error:  # noqa: BLE001 - Ray would end the experiment without saying why
             self.error = error
             return None
-        spec = self._waiting.popleft()
-        for listener in self._listeners:
-            listener.runs_started([spec], self._live.space.budget)
         return spec
 
     def _ask(self) -> None:
         """Ask for a setting, and queue those of its runs that are neither done nor active."""
-        trial = self._study.ask()
-        name, params = self._live.space.suggest(trial)
+        with _clear_storage_errors("give a suggestion"):
+            trial = self._study.ask()
+            name, params = self._live.space.suggest(trial)
         _, criterion = self._live.space.criterion(name, params)
         suggestion = _Suggestion(trial, name, params, set())
         under_way = {key for other in self._open for key in other.open}
@@ -200,7 +202,10 @@ class SuggestionQueue:
 
     def run_failed(self, spec: RunSpec, reason: str) -> None:
         """Handle the reason for which a run failed; Ray passes it on after `run_ended`."""
-        self._note_failure(self._live.run_result(spec, reason))
+        try:
+            self._note_failure(self._live.run_result(spec, reason))
+        except Exception as error:  # noqa: BLE001 - Ray would end the experiment without saying why
+            self.error = self.error or error
 
     def _note_failure(self, result: RunResult) -> None:
         self.failed[result.spec.key] = result
@@ -216,23 +221,37 @@ class SuggestionQueue:
             result = self._live.evaluate(suggestion.name, suggestion.params)
             if result is None:
                 self._failures += AGAIN not in suggestion.trial.user_attrs
-                self._study.tell(suggestion.trial, state=TrialState.FAIL)
+                with _clear_storage_errors("accept a result"):
+                    self._study.tell(suggestion.trial, state=TrialState.FAIL)
             else:
                 self._failures = 0
                 self._tell(suggestion.trial, result)
 
     def _tell(self, trial: optuna.Trial, result: TrialResult) -> None:
-        try:
+        with _clear_storage_errors("accept a result"):
             self._live.objective.tell(self._study, trial, result)
-        except Exception as error:  # every kind of storage raises errors of its own
-            raise InvalidInput(
-                "the study's storage did not accept a result; once it responds again, repeat the same command: the "
-                "runs are kept"
-            ) from error
         self.tried.add(result)
         self.count += 1
         if self._on_trial:
             self._on_trial(self.count, self.tried.best)
+
+
+@contextmanager
+def _clear_storage_errors(what: str) -> Iterator[None]:
+    """Turn the errors of a study's storage, of which every kind raises its own, into one that says how to go on.
+
+    Args:
+        what: the storage did not do.
+
+    Raises:
+        InvalidInput: the storage failed.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise InvalidInput(
+            f"the study's storage did not {what}; once it responds again, repeat the same command: the runs are kept"
+        ) from error
 
 
 def _setting(name: str, params: Params) -> Setting:

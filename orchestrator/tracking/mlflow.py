@@ -16,14 +16,13 @@ from orchestrator.recordings.identity import RunIdentity
 from orchestrator.runs.spec import RunResult, RunSpec
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
-from trainables.training.report import Report
+from trainables.training.report import L_DET, Report
 from trainables.types import JsonObject
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MAX_POINTS = 1000  # a page with ten times as many points per run is slow to open
-L_DET = "l_det"
 
 
 def tracking_uri(experiment: Experiment) -> str:

@@ -105,19 +105,19 @@ def run_preset(folder: Path, concept, tiny: bool) -> None:
     experiment = presets.sd15()
     resolution = 64 if tiny else experiment.base_model.resolution
     shorter = {"samples": 1, "inference_steps": 2} if tiny else {}
-    plan = RunConfig(
+    config = RunConfig(
         base_model=dataclasses.replace(experiment.base_model, id=str(folder), resolution=resolution),
         method=MethodSpec("trainables.methods.textual_inversion"),
         budget=10,
         fixed_batch=experiment.fixed_batch,
         quality=dataclasses.replace(experiment.quality, every=None, scorer=str(folder / "clip"), **shorter),
     )
-    identity = RunIdentity({"concept": {"name": concept.name}, "budget": plan.budget, "seed": 0})
+    identity = RunIdentity({"concept": {"name": concept.name}, "budget": config.budget, "seed": 0})
     store = RecordingStore(str(folder / "store"))
-    session = TrainingRun(Models.load(plan), plan, concept, store.recorder(identity))
+    run = TrainingRun(Models.load(config), config, concept, store.recorder(identity))
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    while session.advance().state == "running":
+    while run.advance().state == "running":
         pass
     recording = store.find(identity)
     steps = 1e3 * statistics.median(recording.steps.seconds + recording.steps.l_det_seconds)

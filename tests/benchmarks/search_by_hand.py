@@ -129,14 +129,14 @@ class ByHand(tune.Trainable):
     def setup(
         self,
         config: Mapping[str, float],
-        plan: RunConfig,
+        run_config: RunConfig,
         concepts: Sequence[Concept],
         best: Mapping[str, float],
         kept: float,
     ) -> None:
         torch.set_num_threads(1)  # as in `trainables.training.personalization`: other threads, other sums, other stops
-        self._plan, self._concepts, self._best, self._kept = plan, concepts, best, kept
-        self._models = Models.load(plan)
+        self._run_config, self._concepts, self._best, self._kept = run_config, concepts, best, kept
+        self._models = Models.load(run_config)
         self.reset_config(config)
 
     def reset_config(self, new_config: Mapping[str, float]) -> bool:
@@ -149,7 +149,7 @@ class ByHand(tune.Trainable):
         kept = fmean(run.scores[TRAIN_IMAGE] / self._best[name] for name, run in sums.items())
         lacks = self._kept - kept
         suggestion = Suggestion(
-            objective=iterations if lacks <= 0 else self._plan.budget * (1 + lacks),
+            objective=iterations if lacks <= 0 else self._run_config.budget * (1 + lacks),
             iterations=iterations,
             quality_kept=kept,
             steps=sum(run.steps_done for run in sums.values()),
@@ -162,7 +162,7 @@ class ByHand(tune.Trainable):
 
     def _train(self, concept: Concept) -> Sums:
         sums = Sums()
-        run = TrainingRun(self._models, replace(self._plan, criterion=self._criterion.online), concept, sums)
+        run = TrainingRun(self._models, replace(self._run_config, criterion=self._criterion.online), concept, sums)
         try:
             while run.state == "running":
                 run.advance()
@@ -186,7 +186,7 @@ def by_hand(experiment: Experiment, concepts: Sequence[Concept], best: Mapping[s
     begun = time.perf_counter()
     trainable = tune.with_parameters(
         ByHand,
-        plan=_plan(experiment),
+        run_config=_run_config(experiment),
         concepts=[replace(concept, validation_prompts=()) for concept in concepts],
         best=best,
         kept=experiment.study.quality_kept,
@@ -212,8 +212,8 @@ def by_hand(experiment: Experiment, concepts: Sequence[Concept], best: Mapping[s
     return _side(suggestions, wall, experiment.study.quality_kept)
 
 
-def _plan(experiment: Experiment) -> RunConfig:
-    """Plan what a recording does, without the samples on the way and the checkpoints."""
+def _run_config(experiment: Experiment) -> RunConfig:
+    """Return what a recording does, without the samples on the way and the checkpoints."""
     method = experiment.method
     return RunConfig(
         base_model=experiment.base_model,

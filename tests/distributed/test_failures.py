@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 from orchestrator.recordings import RecordingStore
+from orchestrator.storage.storage import Storage
 from orchestrator.study.storage import FilesJournal
 from trainables.miniature.entries import FEW
 
@@ -241,7 +242,7 @@ def test_a_live_search_continues_when_its_driver_or_a_worker_dies(nodes, tmp_pat
     live = [command.store.read(row.key) for row in command.store.list()]
     # No setting and no run was forgotten: what was suggested before a death is what was evaluated in the end.
     (study,) = (tmp_path / "store" / "studies").iterdir()
-    storage = optuna.storages.JournalStorage(FilesJournal(str(study)))
+    storage = optuna.storages.JournalStorage(FilesJournal(Storage(study)))
     optuna_study = optuna.load_study(study_name=study.name, storage=storage)
     complete = [trial for trial in optuna_study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
     assert len(complete) == trials

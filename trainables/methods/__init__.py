@@ -1,6 +1,6 @@
 """The personalization methods, one file each.
 
-`base.Method` is the interface; `textual_inversion` is the shortest example of it. Modules whose names begin with an
+`base.Method` is the interface; `textual_inversion` is the simplest example of it. Modules whose names begin with an
 underscore are what several methods share: `_weights` (weights trained beside frozen ones), `_words` (the placeholder's
 embedding) and `_prior` (images of the class).
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from trainables.errors import InvalidInput
 from trainables.plugin_classes import load_class
+from trainables.text import did_you_mean
 from trainables.types import JsonObject
 
 if TYPE_CHECKING:
@@ -45,12 +46,13 @@ class MethodSpec:
 
         method = load_class(f"method {self.spec!r}", self.spec, Method)
         if self.recipe is not None and self.recipe not in method.recipes:
-            recipes = ", ".join(method.recipes) or "none"
-            raise InvalidInput(f"{method.__name__} has no recipe {self.recipe!r}; available: {recipes}")
+            raise InvalidInput(
+                f"{method.__name__} has no recipe {self.recipe!r}; {did_you_mean(self.recipe, method.recipes)}"
+            )
         recipe = method.recipes[self.recipe] if self.recipe else {}
         available = inspect.signature(method).parameters
         for name in self.settings:
             if name not in available:
-                raise InvalidInput(f"{method.__name__} has no setting {name!r}; available: {', '.join(available)}")
+                raise InvalidInput(f"{method.__name__} has no setting {name!r}; {did_you_mean(name, available)}")
         instance: Method = method(**{**recipe, **self.settings})
         return instance

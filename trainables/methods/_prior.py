@@ -15,6 +15,7 @@ from trainables.checks import check_types
 from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.models.base import BaseModel
+from trainables.text import did_you_mean
 from trainables.types import JsonDict, JsonObject
 
 CACHE_VARIABLE = "DVAR_CACHE"
@@ -62,7 +63,7 @@ class PriorSettings:
         available = [field.name for field in fields(cls)]
         for name in values:
             if name not in available:
-                raise InvalidInput(f"prior has no setting {name!r}; available: {', '.join(available)}")
+                raise InvalidInput(f"prior has no setting {name!r}; {did_you_mean(name, available)}")
         return cls(**values)
 
     def as_mapping(self) -> JsonDict:

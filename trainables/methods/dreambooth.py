@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
 from trainables.data.concept import Concept
+from trainables.errors import InvalidInput
 from trainables.methods._weights import TrainedWeights
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
@@ -18,10 +19,8 @@ from trainables.types import JsonObject
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-FILES = {
-    "unet": ("diffusion_pytorch_model.safetensors", "config.json"),
-    "text_encoder": ("model.safetensors", "config.json"),
-}
+TEXT_ENCODER, CONFIG = "text_encoder", "config.json"
+DENOISER_WEIGHTS, TEXT_ENCODER_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -59,7 +58,7 @@ class DreamBooth(Method):
         """Replace every weight by a trainable copy in float32; on a GPU, the frozen weights move to the CPU."""
         self._modules = {base.denoiser_name: base.denoiser}
         if self.trains_text_encoder:
-            self._modules["text_encoder"] = base.text_encoder
+            self._modules[TEXT_ENCODER] = base.text_encoder
         self._weights = {}
         for name, module in self._modules.items():
             self._weights[name] = TrainedWeights(module, [key for key, _ in module.named_parameters()])
@@ -70,22 +69,30 @@ class DreamBooth(Method):
         return [parameter for weights in self._weights.values() for parameter in weights.parameters]
 
     def export(self, folder: Path) -> None:
-        """Write `unet/` (and `text_encoder/`) in diffusers' format, in the base model's precision."""
+        """Write the denoiser's folder (and `text_encoder/`) in diffusers' format, in the base model's precision."""
         for name, weights in self._weights.items():
             (folder / name).mkdir()
-            save_file(weights.weights(), folder / name / FILES[name][0], metadata={"format": "pt"})
+            save_file(weights.weights(), folder / name / _weights_file(name), metadata={"format": "pt"})
             config = self._modules[name].config
             text = (
                 config.to_json_string() if hasattr(config, "to_json_string") else self._modules[name].to_json_string()
             )
-            (folder / name / FILES[name][1]).write_text(text, encoding="utf-8")
+            (folder / name / CONFIG).write_text(text, encoding="utf-8")
 
     @classmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
-        """Put the weights into the pipeline; `UNet2DConditionModel.from_pretrained(folder / "unet")` can, too."""
-        for name, (file, _) in FILES.items():
-            if (folder / name).is_dir():
-                getattr(pipeline, name).load_state_dict(load_file(folder / name / file))
+        """Put the weights into the pipeline; `UNet2DConditionModel.from_pretrained(folder / "unet")` can, too.
+
+        Raises:
+            InvalidInput: the folder holds no weights.
+        """
+        paths = [
+            path for path in sorted(folder.glob("*/*.safetensors")) if path.name == _weights_file(path.parent.name)
+        ]
+        if not paths:
+            raise InvalidInput(f"{folder} holds no weights of DreamBooth; give the folder that `dvar run` printed")
+        for path in paths:
+            getattr(pipeline, path.parent.name).load_state_dict(load_file(path))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the copies under "unet" and "text_encoder", float32."""
@@ -95,3 +102,7 @@ class DreamBooth(Method):
         """Copy every weight that trains from a state that `state_dict` returned."""
         for name, weights in self._weights.items():
             weights.load_state_dict(part(state, name))
+
+
+def _weights_file(component: str) -> str:
+    return TEXT_ENCODER_WEIGHTS if component == TEXT_ENCODER else DENOISER_WEIGHTS

@@ -41,7 +41,9 @@ class WeightsEvaluator:
 
         self._base = load(folder, BaseModelSettings(str(folder)), device)
         self._scorer = ClipScorer(str(folder / "clip"), device)
-        self._dino = ViTModel.from_pretrained(folder / "dino", dtype=torch.float32, add_pooling_layer=False).to(device)
+        self._dino = ViTModel.from_pretrained(
+            folder / "dino", dtype=torch.float32, add_pooling_layer=False, use_safetensors=True, local_files_only=True
+        ).to(device)
         self._device, self._samples = device, samples
         self._toys = [make_toy(derived_seed(SEED, "held-out toy", str(i))) for i in range(count)]
         self._scenes = [make_scene(derived_seed(SEED, "held-out scene", str(i))) for i in range(count)]

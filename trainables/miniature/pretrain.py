@@ -248,7 +248,7 @@ class Pretraining:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
+    """Return the parser of the command line, whose flags are the arguments of `Pretraining` and what to do with it."""
     parser = argparse.ArgumentParser(prog="python -m trainables.miniature.pretrain", description=__doc__)
     add = parser.add_argument
     add("--folder", type=Path, required=True, help="where everything is kept; resumes what it holds")

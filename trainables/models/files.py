@@ -1,28 +1,54 @@
 """The files of a base model: where they come from, whether they are complete, and their hash; without torch."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.errors import InvalidInput
+from trainables.models.embedded import miniature_folder
 from trainables.settings import MINIATURE, BaseModelSettings
 
-COMPONENTS = {
-    "tokenizer": (),
-    "text_encoder": ("model.safetensors", "model.safetensors.index.json"),
-    "vae": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"),
-    "unet": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"),
-    "scheduler": (),
-}
-# What is downloaded of a hub repository: not its single-file checkpoints, pickles or half-precision duplicates.
-DOWNLOADED = [
-    "model_index.json",
-    "tokenizer/*",
-    "scheduler/*",
-    *(f"{name}/config.json" for name in ("text_encoder", "vae", "unet")),
-    *(f"{name}/{pattern}" for name, files in COMPONENTS.items() for pattern in files),
-    *(f"{name}/*-of-*.safetensors" for name in ("text_encoder", "vae", "unet")),
-]
+INDEX = "model_index.json"
+_OF_TRANSFORMERS = ("model.safetensors", "model.safetensors.index.json")
+_OF_DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the files of an architecture are, and which module loads them.
+
+    Attributes:
+        module: of `trainables.models`; its function `load(folder, settings, device)` returns a `BaseModel`.
+        components: the folders of a pipeline, in the order in which they are hashed; each with the names that its
+            weights may have, of which one must be there, or with none if it has no weights.
+    """
+
+    module: str
+    components: Mapping[str, Sequence[str]]
+
+    def patterns(self) -> list[str]:
+        """Return what to download of a hub repository: no pickle, single-file checkpoint or half-precision copy."""
+        patterns = [INDEX]
+        for name, weights in self.components.items():
+            files = ("config.json", *weights, "*-of-*.safetensors") if weights else ("*",)
+            patterns += [f"{name}/{pattern}" for pattern in files]
+        return patterns
+
+
+STABLE_DIFFUSION = Architecture(
+    "stable_diffusion",
+    {
+        "tokenizer": (),
+        "text_encoder": _OF_TRANSFORMERS,
+        "vae": _OF_DIFFUSERS,
+        "unet": _OF_DIFFUSERS,
+        "scheduler": (),
+    },
+)
+#: By the name of the pipeline's class in model_index.json; any other pipeline must have Stable Diffusion's components.
+ARCHITECTURES: Mapping[str, Architecture] = {"StableDiffusionPipeline": STABLE_DIFFUSION}
 
 
 def resolve(settings: BaseModelSettings) -> Path:
@@ -34,8 +60,6 @@ def resolve(settings: BaseModelSettings) -> Path:
         InvalidInput: it is neither a complete diffusers folder nor a hub id that can be downloaded.
     """
     if settings.id == MINIATURE:
-        from trainables.miniature import miniature_folder
-
         return miniature_folder()
     folder = Path(settings.id).expanduser()
     if not folder.is_dir():
@@ -57,21 +81,35 @@ def _download(settings: BaseModelSettings) -> Path:
     if settings.id.startswith((".", "/", "~")) or settings.id.count("/") > 1:
         raise InvalidInput(f"base model folder {settings.id} does not exist; {remedy}")
     try:
-        return Path(snapshot_download(settings.id, revision=settings.revision, allow_patterns=DOWNLOADED))
+        patterns = sorted({pattern for known in ARCHITECTURES.values() for pattern in known.patterns()})
+        return Path(snapshot_download(settings.id, revision=settings.revision, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise InvalidInput(f"base model {settings.id!r} cannot be downloaded ({error}); {remedy}") from error
 
 
 def check_folder(folder: Path) -> None:
     """Raise InvalidInput, naming the component, unless `folder` is a complete pipeline with safetensors weights."""
-    if not (folder / "model_index.json").is_file():
-        raise InvalidInput(f"{folder} lacks model_index.json: it is not a pipeline in diffusers' format")
-    for name, weights in COMPONENTS.items():
+    for name, weights in architecture(folder).components.items():
         component = folder / name
         if not component.is_dir():
             raise InvalidInput(f"base model {folder} lacks its component {name!r}; copy the whole pipeline")
         if weights and not any((component / file).is_file() for file in weights):
             raise InvalidInput(_no_weights(folder, name, weights))
+
+
+def architecture(folder: Path) -> Architecture:
+    """Return the architecture of a pipeline's folder, by the class that its index names.
+
+    Raises:
+        InvalidInput: the folder has no index, or one that is not understood.
+    """
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        return ARCHITECTURES.get(index["_class_name"], STABLE_DIFFUSION)
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{folder} lacks {INDEX}: it is not a pipeline in diffusers' format") from error
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise InvalidInput(f"{folder / INDEX} names no pipeline's class: copy the whole pipeline") from error
 
 
 def _no_weights(folder: Path, name: str, weights: Sequence[str]) -> str:
@@ -87,7 +125,7 @@ def _no_weights(folder: Path, name: str, weights: Sequence[str]) -> str:
 def fingerprint(folder: Path) -> str:
     """Hash the weights and settings of a pipeline's components, not the folder's name: 20 hexadecimal digits."""
     digest = hashlib.sha256()
-    for name in COMPONENTS:
+    for name in architecture(folder).components:
         for path in sorted((folder / name).rglob("*")):
             if path.suffix in (".json", ".txt", ".safetensors"):
                 with path.open("rb") as file:

@@ -48,7 +48,7 @@ class ClipScorer:
 
         place: str | Path = model
         if model == MINIATURE:
-            from trainables.miniature import miniature_folder
+            from trainables.models.embedded import miniature_folder
 
             place = miniature_folder() / "clip"
         try:

@@ -76,7 +76,7 @@ class LDetEvaluator:
 
     Args:
         fixed_batch: the inputs.
-        settings: how often, and on how many inputs at a time.
+        schedule: how often, and on how many inputs at a time.
         initial: loss of every input before the first step, shape (inputs,), float64.
 
     Attributes:
@@ -86,18 +86,18 @@ class LDetEvaluator:
         InvalidInput: the fixed batch has fewer inputs than an evaluation takes.
     """
 
-    def __init__(self, fixed_batch: FixedBatch, settings: LDetSchedule, initial: Tensor) -> None:
+    def __init__(self, fixed_batch: FixedBatch, schedule: LDetSchedule, initial: Tensor) -> None:
         """Start from the losses before the first step, which count until an input's turn comes."""
-        if settings.inputs is not None and settings.inputs > len(fixed_batch):
+        if schedule.inputs is not None and schedule.inputs > len(fixed_batch):
             raise InvalidInput(
-                f"L_det of {settings.inputs} inputs at a time needs as many; the fixed batch has {len(fixed_batch)}"
+                f"L_det of {schedule.inputs} inputs at a time needs as many; the fixed batch has {len(fixed_batch)}"
             )
-        self._fixed_batch, self._settings, self._initial, self.latest = fixed_batch, settings, initial, initial.clone()
+        self._fixed_batch, self._schedule, self._initial, self.latest = fixed_batch, schedule, initial, initial.clone()
 
     @property
     def remembers(self) -> bool:
         """Whether earlier evaluations count in the next value, so that a checkpoint must hold `latest`."""
-        return self._settings.inputs is not None
+        return self._schedule.inputs is not None
 
     def measure(self, base: BaseModel, method: Method, step: int) -> tuple[float | None, tuple[float, ...]]:
         """Evaluate what is due after a step.
@@ -106,17 +106,17 @@ class LDetEvaluator:
             L_det, or None if no evaluation is due; and the loss of every input, NaN if it was not evaluated.
         """
         losses = torch.full_like(self.latest, math.nan)
-        if step % self._settings.every:
+        if step % self._schedule.every:
             return None, tuple(losses.tolist())
-        rows = self._rows(step // self._settings.every - 1)
-        losses[rows] = self._fixed_batch.losses(base, method, None if self._settings.inputs is None else rows)
+        rows = self._rows(step // self._schedule.every - 1)
+        losses[rows] = self._fixed_batch.losses(base, method, None if self._schedule.inputs is None else rows)
         self.latest[rows] = losses[rows]
-        values = self.latest / self._initial if self._settings.relative else self.latest
+        values = self.latest / self._initial if self._schedule.relative else self.latest
         return values.mean().item(), tuple(losses.tolist())
 
     def _rows(self, turn: int) -> list[int]:
         count = len(self.latest)
-        at_once = self._settings.inputs or count
+        at_once = self._schedule.inputs or count
         return [(turn * at_once + index) % count for index in range(at_once)]
 
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+#: The name of L_det in `Report.metrics`.
+L_DET = "l_det"
+
 RunState = Literal["running", "complete", "stopped"]
 
 

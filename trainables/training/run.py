@@ -16,12 +16,12 @@ from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.models.base import BaseModel
 from trainables.models.files import commit, resolve
-from trainables.models.stable_diffusion import load
+from trainables.models.loading import load
 from trainables.quality.clip import ClipScorer, QualityProbe
 from trainables.quality.pictures import contact_sheet
 from trainables.scratch import scratch_folder
 from trainables.training.config import RunConfig
-from trainables.training.report import Report, RunState
+from trainables.training.report import L_DET, Report, RunState
 from trainables.training.sinks import EndState, Sink, StepRow
 from trainables.training.training import Training
 from trainables.types import JsonDict
@@ -208,7 +208,7 @@ class TrainingRun:
         """Return the latest values by name; what was not measured is absent."""
         metrics = dict(scores)
         if evaluated := [value for value in values if math.isfinite(value)]:
-            metrics["l_det"] = evaluated[-1]
+            metrics[L_DET] = evaluated[-1]
         if rows:
             metrics |= {"train_loss": rows[-1].train_loss, "grad_norm": rows[-1].grad_norm}
         return metrics

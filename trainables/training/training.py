@@ -95,7 +95,7 @@ class Training:
             self._parameters = [parameter for group in groups for parameter in group["params"]]
             # One kernel for all: the default builds lists of temporaries as large as what trains.
             self._optimizer = torch.optim.AdamW(groups, fused=base.device.type == "cuda")
-            self.initial_losses, self._evaluation = self._begin_evaluation(l_det_schedule)
+            self.initial_losses, self._evaluator = self._begin_evaluation(l_det_schedule)
         except BaseException:
             method.detach()
             raise
@@ -107,12 +107,12 @@ class Training:
         captions = [prior.caption(self.concept.class_noun)]
         return InputSource(self.base, images, captions, augmentation, keeps_text=keeps_text)
 
-    def _begin_evaluation(self, settings: LDetSchedule) -> tuple[tuple[float, ...], LDetEvaluator | None]:
+    def _begin_evaluation(self, schedule: LDetSchedule) -> tuple[tuple[float, ...], LDetEvaluator | None]:
         """Return the loss of every fixed input before the first step, the base model's, and what evaluates L_det."""
         if self.fixed_batch is None:
             return (), None
         losses = self.fixed_batch.losses(self.base, self.method)
-        return tuple(losses.tolist()), LDetEvaluator(self.fixed_batch, settings, losses)
+        return tuple(losses.tolist()), LDetEvaluator(self.fixed_batch, schedule, losses)
 
     def step(self) -> StepRow:
         """Take an optimizer step, then measure L_det if it is due.
@@ -125,7 +125,7 @@ class Training:
         self.steps_done += 1
         trained = self._clock()
         l_det, losses = (
-            self._evaluation.measure(self.base, self.method, self.steps_done) if self._evaluation else (None, ())
+            self._evaluator.measure(self.base, self.method, self.steps_done) if self._evaluator else (None, ())
         )
         measured = self._clock()
         row = StepRow(
@@ -191,8 +191,8 @@ class Training:
             optimizer=grouped(**{str(index): of_parameter for index, of_parameter in moments.items()}),
         )
         state["steps_done"] = torch.tensor(self.steps_done)
-        if self._evaluation and self._evaluation.remembers:
-            state["latest_losses"] = self._evaluation.latest
+        if self._evaluator and self._evaluator.remembers:
+            state["latest_losses"] = self._evaluator.latest
         # Beside the weights of a whole U-Net and their moments, a GPU has no room for copies of them.
         return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
@@ -206,8 +206,8 @@ class Training:
         self.method.load_state_dict(part(state, "method"))
         self._streams.load_state_dict(part(state, "stream"))
         self._prior_streams.load_state_dict(part(state, "class_stream"))
-        if self._evaluation and self._evaluation.remembers:
-            self._evaluation.latest = state["latest_losses"].clone()
+        if self._evaluator and self._evaluator.remembers:
+            self._evaluator.latest = state["latest_losses"].clone()
         self._scaler.load_state_dict({name: value.item() for name, value in part(state, "scaler").items()})
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in part(state, "optimizer").items():

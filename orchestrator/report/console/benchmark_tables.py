@@ -79,7 +79,7 @@ def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
     """
     table = new_table(["method", "criterion"], ["every\nk steps", "m inputs\nin turn", "both\nk, m"])
     for benchmark in benchmarks:
-        for criterion in benchmark.usual_and_tuned_dvar():
+        for criterion in benchmark.default_and_tuned_dvar():
             fitting = [option for option in benchmark.cheaper_schedules(criterion) if option.moved < limit]
             seldom = next(option for option in fitting if option.l_det_schedule.inputs is None)
             in_part = next(option for option in fitting if option.l_det_schedule.every == 1)

@@ -17,7 +17,7 @@ from rich.progress import (
 
 from orchestrator.runs.spec import RunResult, RunSpec
 from orchestrator.study.result import TrialResult
-from trainables.training.report import Report
+from trainables.training.report import L_DET, Report
 
 
 def bars(console: Console) -> Progress:
@@ -55,7 +55,7 @@ class RunBars:
     def run_reported(self, spec: RunSpec, report: Report) -> None:
         """Move the bar; a run that stops early saves the rest of its budget, which moves the bar too."""
         self._steps[spec.key] = self._budget if report.state == "stopped" else report.step
-        loss = f", L_det {report.metrics['l_det']:.4f}" if "l_det" in report.metrics else ""
+        loss = f", L_det {report.metrics[L_DET]:.4f}" if L_DET in report.metrics else ""
         if report.has_ended:
             self._console.print(f"  [green]{report.state:>8}[/]  {escape(spec.concept)} at step {report.step}")
         self._update(f"{spec.concept}: step {report.step}{loss}")

@@ -15,14 +15,14 @@ from search_spaces.defaults import MethodDefaults
 
 
 @dataclass(frozen=True)
-class Row:
+class StrategyRow:
     """A strategy, and the summary of its outcomes on the test concepts."""
 
     name: str
     summary: Summary
 
     @classmethod
-    def of(cls, name: str, outcomes: Sequence[Outcome]) -> "Row":
+    def of(cls, name: str, outcomes: Sequence[Outcome]) -> "StrategyRow":
         """Summarise a strategy's outcomes, of which there must be at least one."""
         return cls(name, Summary.of(outcomes))
 
@@ -31,11 +31,9 @@ class Row:
 
         What was not measured is absent.
         """
-        spreads = {name: getattr(self.summary, name) for name in ("iterations", "share", "seconds", "quality_kept")}
-        means = {name: spread.mean for name, spread in spreads.items() if spread}
-        deviations = {
-            f"{name}_std": spread.std for name, spread in spreads.items() if spread and spread.std is not None
-        }
+        spreads = self.summary.spreads()
+        means = {name: spread.mean for name, spread in spreads.items()}
+        deviations = {f"{name}_std": spread.std for name, spread in spreads.items() if spread.std is not None}
         return means | deviations | {"concepts": float(self.summary.concepts)}
 
 
@@ -66,7 +64,7 @@ def add_row(table: Table, *cells: str | Text, style: str = "") -> None:
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), style=style)
 
 
-def comparison_table(rows: Sequence[Row]) -> Table:
+def comparison_table(rows: Sequence[StrategyRow]) -> Table:
     """Return a table like the paper's Table 1: a strategy per row, mean ± standard deviation over concepts."""
     unit = time_unit([row.summary.seconds for row in rows])
     table = new_table(["strategy"], ["iterations", unit[0], "% of budget", "% of quality"])
@@ -138,8 +136,8 @@ def _settings_table(result: StudyResult) -> Table:
 def _add(table: Table, result: StudyResult, label: str, trial: TrialResult, style: str) -> None:
     seconds = [f"{trial.cost:.1f}"] if result.objective.cost == "seconds" else []
     note = "" if trial.is_feasible else "low"
-    figures = [f"{trial.iterations:.1f}", *seconds, f"{100 * trial.quality_kept:.1f}"]
-    add_row(table, label, str(trial.criterion), *figures, note, style=style)
+    cells = [f"{trial.iterations:.1f}", *seconds, f"{100 * trial.quality_kept:.1f}"]
+    add_row(table, label, str(trial.criterion), *cells, note, style=style)
 
 
 def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:

@@ -137,6 +137,21 @@ def test_an_unknown_method_and_setting_are_found_before_anything_trains(make_exp
         runs.record(make_experiment(method__name="textual_inversoin"), toy_concepts[:1])
     with pytest.raises(InvalidInput, match="no setting 'lr'; available: learning_rate"):
         runs.record(make_experiment(method__settings={"lr": 1}), toy_concepts[:1])
+    with pytest.raises(InvalidInput, match="no setting 'learn_rate'; did you mean 'learning_rate'"):
+        runs.record(make_experiment(method__settings={"learn_rate": 1}), toy_concepts[:1])
+
+
+def test_defaults_that_no_search_could_use_are_found_before_anything_trains(make_experiment, toy_concepts, tmp_path):
+    (tmp_path / "without_window.py").write_text(
+        "from trainables.methods.textual_inversion import TextualInversion\n\n\n"
+        "class WithoutWindow(TextualInversion):\n    window = 0\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        experiment = make_experiment(method__name="without_window:WithoutWindow")
+        with pytest.raises(InvalidInput, match="WithoutWindow': window must be a whole number of at least 1, got 0"):
+            runs.record(experiment, toy_concepts[:1])
+    assert runs.recordings(experiment).list() == []
 
 
 def test_the_picture_shows_samples_at_the_stop_and_at_the_full_budget(recorded, make_experiment):

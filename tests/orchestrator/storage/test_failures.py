@@ -19,7 +19,7 @@ BUDGET, EVERY = 12, 4
 
 
 @pytest.fixture(scope="module")
-def plan(tiny_path, one_thread):
+def config(tiny_path, one_thread):
     """A short run with three snapshots on its way, and a report and a checkpoint every third step."""
     from trainables.methods import MethodSpec
     from trainables.settings import BaseModelSettings, QualitySettings
@@ -31,19 +31,19 @@ def plan(tiny_path, one_thread):
 
 
 @pytest.fixture(scope="module")
-def train(plan, toy_concepts):
+def train(config, toy_concepts):
     """Train the run into a store from wherever it is there, to its end or until it fails; call `between` each time."""
     from trainables.training.run import Models, TrainingRun
 
-    models = Models.load(plan)
+    models = Models.load(config)
 
     def train(store, between=lambda step: None):
-        session = TrainingRun(models, plan, toy_concepts[0], store.recorder(identity(toy_concepts[0].name)))
+        run = TrainingRun(models, config, toy_concepts[0], store.recorder(identity(toy_concepts[0].name)))
         try:
-            while session.state == "running":
-                between(session.advance().step)
+            while run.state == "running":
+                between(run.advance().step)
         finally:
-            session.close()
+            run.close()
 
     return train
 

@@ -55,6 +55,8 @@ def test_links_and_unknown_homes(home):
     assert Storage(home / "loop").is_local
     (home / "link").symlink_to(home / "here")
     assert Storage("~/link").path == home / "here"
+    (home / "here" / "recordings").symlink_to(home / "elsewhere")
+    assert Storage("~/link").at("recordings").path == home / "here" / "recordings"  # it keeps its name
     with pytest.raises(InvalidInput, match="'~nobody-of-that-name/x'"):
         Storage("~nobody-of-that-name/x")
 

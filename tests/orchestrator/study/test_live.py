@@ -9,6 +9,7 @@ import pytest
 from orchestrator import runs
 from orchestrator.criteria import DVAR
 from orchestrator.replay.replay import replay
+from orchestrator.storage.storage import Storage
 from orchestrator.study.live import LiveStudy
 from orchestrator.study.result import Objective
 from orchestrator.study.search_space import SearchSpace
@@ -22,13 +23,12 @@ def live(recorded, make_experiment):
     """Make a live study that stores below this test's folder."""
     _, concepts, recordings = recorded
 
-    def make(names=("dvar",), make_optuna_study=0.5, concepts=concepts, listeners=(), **changes):
+    def make(names=("dvar",), quality_kept=0.5, concepts=concepts, listeners=(), **changes):
         experiment = make_experiment(**changes)
         space = SearchSpace(names, experiment.budget, defaults=recordings[0].method_defaults)
         full = recordings[: len(concepts)]
-        return LiveStudy(
-            experiment, concepts, full, space=space, objective=Objective(make_optuna_study), listeners=listeners
-        )
+        study = LiveStudy(experiment, concepts, full, space=space, objective=Objective(quality_kept))
+        return study.followed_by(*listeners)
 
     return make
 
@@ -47,15 +47,15 @@ def searching(models, one_thread, listener):
 
     def train(study, concept, spec):
         kind = runs.stopped_runs(study.experiment)
-        session = TrainingRun(models, kind.config().under(spec.criterion), concept, kind.store.recorder(spec.identity))
+        run = TrainingRun(models, kind.config().under(spec.criterion), concept, kind.store.recorder(spec.identity))
         try:
-            while session.state == "running":
-                session.advance()
+            while run.state == "running":
+                run.advance()
         finally:
-            session.close()
+            run.close()
 
-    def search(study, make_optuna_study, trials, fails=lambda criterion: False):
-        queue = SuggestionQueue(study, make_optuna_study, trials, [listener], None)
+    def search(study, optuna_study, trials, fails=lambda criterion: False):
+        queue = SuggestionQueue(study, optuna_study, trials, [listener], None)
         concepts = {concept.name: concept for concept in study.concepts}
         while spec := queue.next_run():
             try:
@@ -267,7 +267,7 @@ def test_the_journal_below_a_url(tmp_path):
     url = f"memory://journal-{tmp_path.name}"
 
     def opened():
-        return optuna.storages.JournalStorage(FilesJournal(url))
+        return optuna.storages.JournalStorage(FilesJournal(Storage(url)))
 
     study = optuna.create_study(storage=opened(), study_name="x")
     study.optimize(lambda trial: trial.suggest_float("a", 0, 1), n_trials=3)

@@ -42,8 +42,8 @@ def test_the_papers_setting_is_tried_first(recordings):
 
 
 def test_a_methods_own_setting_is_tried_first_where_the_paper_has_none(recordings):
-    usual = {"budget": 100, "window": 15, "threshold": 0.33}
-    stating = [replace(recording, facts={**recording.facts, "usual": usual}) for recording in recordings]
+    stated = {"budget": 100, "window": 15, "threshold": 0.33}
+    stating = [replace(recording, facts={**recording.facts, "usual": stated}) for recording in recordings]
     assert first_params(stating, "mine:Method") == {"window": 30, "threshold": 0.33}
     paper = dvar_space.default_params("textual_inversion", 200)
     assert first_params(stating, "textual_inversion") == paper
@@ -55,17 +55,18 @@ def first_params(recordings, method):
 
 
 @pytest.mark.parametrize(
-    ("usual", "message"),
+    ("stated", "message"),
     [
         ({"budget": 100, "window": 15}, "'threshold'"),
         ({"budget": 100, "window": "15", "threshold": 0.3}, "window must be a whole number of at least 1, got '15'"),
         ({"budget": 0, "window": 15, "threshold": 0.3}, "budget must be a whole number of at least 1, got 0"),
     ],
 )
-def test_a_recording_with_a_broken_setting_of_its_method_is_named(recordings, usual, message):
-    broken = replace(recordings[0], facts={"usual": usual})
-    with pytest.raises(InvalidInput, match=rf"recording of 'a' .*not understood.*{message}; record it anew"):
-        Study([broken])
+def test_a_recording_with_a_broken_setting_of_its_method_is_named(recordings, stated, message):
+    broken = replace(recordings[0], facts={"usual": stated})
+    with pytest.raises(InvalidInput, match=rf"recording of 'a' .*not understood.*{message}; record it again"):
+        Study([broken], method="mine:Method")
+    assert Study([broken], method="textual_inversion").evaluate_default("dvar")  # the paper's is taken
     assert Study([replace(recordings[0], facts={"usual": "nothing"})]).evaluate_default("dvar")
 
 

@@ -147,8 +147,11 @@ def test_a_space_that_takes_what_is_fixed_and_one_that_does_not(own):
     own("takes_none")
     space = SearchSpace(["takes_fixed:Mine"], 200, fixed={"takes_fixed:Mine": {"least": 7}})
     assert space.ranges["takes_fixed:Mine"]["steps"].low == 7
-    with pytest.raises(InvalidInput, match=r"its search space does not take them.* give its function `space` a second"):
+    with pytest.raises(InvalidInput, match=r"'takes_none:Mine' cannot be called: .*takes 1 positional argument but 2"):
         SearchSpace(["takes_none:Mine"], 200, fixed={"takes_none:Mine": {"least": 7}})
+    own("demands_fixed", OWN_CRITERION.replace("space(budget):", "space(budget, fixed):"))
+    with pytest.raises(InvalidInput, match=r"'demands_fixed:Mine' cannot be called: .*missing 1 required .*'fixed'"):
+        SearchSpace(["demands_fixed:Mine"], 200)
 
 
 def test_a_range_that_is_none_of_numbers(own, monkeypatch):

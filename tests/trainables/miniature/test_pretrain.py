@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from trainables import miniature
 from trainables.errors import InvalidInput
 from trainables.miniature import curves, models, pretrain
 from trainables.miniature.evaluate import WeightsEvaluator
@@ -21,6 +20,7 @@ from trainables.miniature.pretraining.dino import DinoTask
 from trainables.miniature.pretraining.loop import Loop, Schedule
 from trainables.miniature.pretraining.vae import VaeTask
 from trainables.miniature.recipes import Recipe
+from trainables.models import embedded
 from trainables.models.stable_diffusion import load
 from trainables.quality.clip import ClipScorer
 from trainables.settings import BaseModelSettings, QualitySettings
@@ -184,17 +184,17 @@ def test_a_damaged_or_missing_file_is_named(weights, tmp_path):
 
     copy = tmp_path / "weights"
     shutil.copytree(weights, copy)
-    miniature.check(copy)
-    miniature.check.cache_clear()
+    embedded.check(copy)
+    embedded.check.cache_clear()
     victim = copy / "vae" / "diffusion_pytorch_model.safetensors"
     content = bytearray(victim.read_bytes())
     content[-1] ^= 1
     victim.write_bytes(content)
     with pytest.raises(InvalidInput, match=r"vae.diffusion_pytorch_model\.safetensors is damaged"):
-        miniature.check(copy)
+        embedded.check(copy)
     victim.unlink()
     with pytest.raises(InvalidInput, match=r"lacks .*vae"):
-        miniature.check(copy)
+        embedded.check(copy)
 
 
 def test_untrained_networks_depend_only_on_their_seed(tmp_path):
@@ -203,7 +203,7 @@ def test_untrained_networks_depend_only_on_their_seed(tmp_path):
     cards = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         write_untrained(tmp_path / name, models.TINY, seed)
-        cards.append(json.loads((tmp_path / name / miniature.CARD).read_text())["sha256"])
+        cards.append(json.loads((tmp_path / name / embedded.CARD).read_text())["sha256"])
     assert cards[0] == cards[1] != cards[2]
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from trainables.miniature import CARD, WEIGHTS, curves, miniature_folder
+from trainables.miniature import curves, miniature_folder
 from trainables.miniature.entries import FEW
 from trainables.miniature.evaluate import WeightsEvaluator
 from trainables.miniature.recipes import RECIPES, Recipe
+from trainables.models.embedded import CARD, WEIGHTS
 from trainables.settings import QualitySettings
 
 pytestmark = pytest.mark.model

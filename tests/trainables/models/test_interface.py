@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainables.data.framing import central_square
+from trainables.errors import InvalidInput
 from trainables.methods.dreambooth import DreamBooth
 from trainables.methods.svdiff import SVDiff
 from trainables.models.base import BaseModel, Conditioning
@@ -105,6 +106,21 @@ def test_a_method_trains_it_and_leaves_it_as_it_was(flow_model, toy_concepts, na
     after = weights(flow_model)
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_what_was_learned_is_exported_by_role_and_loaded(flow_model, toy_concepts, tmp_path):
+    with Training(flow_model, DreamBooth(learning_rate=3e-3), toy_concepts[0]) as training:
+        learned = training.step().l_det
+        training.method.export(tmp_path)
+    fresh = FlowModel()
+    fresh.denoiser.load_state_dict(flow_model.denoiser.state_dict())
+    fresh.text_encoder.load_state_dict(flow_model.text_encoder.state_dict())
+    DreamBooth.load_into(SimpleNamespace(transformer=fresh.denoiser, text_encoder=fresh.text_encoder), tmp_path)
+    with Training(fresh, SVDiff(), toy_concepts[0]) as loaded:
+        assert sum(loaded.initial_losses) / 8 == pytest.approx(learned, rel=1e-6)
+        assert sum(training.initial_losses) / 8 > 1.001 * learned
+    with pytest.raises(InvalidInput, match="holds no weights of DreamBooth"):
+        DreamBooth.load_into(None, tmp_path / "transformer")
 
 
 def test_l_det_is_the_error_of_the_velocity(flow_model, toy_concepts):

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainables.miniature import CARD, models
+from trainables.miniature import models
 from trainables.miniature.models import Sizes
+from trainables.models.embedded import CARD
 from trainables.models.quiet import quiet_libraries
 from trainables.tensors import part
 

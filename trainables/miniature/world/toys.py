@@ -10,6 +10,7 @@ from trainables.miniature.world.colours import COLOURS, Vector, jittered, unname
 from trainables.miniature.world.nouns import NOUNS
 from trainables.miniature.world.shapes import BUILDERS, Uniform
 from trainables.miniature.world.solids import Part
+from trainables.text import did_you_mean
 
 Pattern = Literal["plain", "striped", "dotted", "checkered"]
 Material = Literal["plastic", "matte", "shiny", "metal"]
@@ -99,7 +100,7 @@ def _toy(
     drawn = rng.choice(NOUNS)
     noun = drawn if noun is None else noun
     if noun not in BUILDERS:
-        raise InvalidInput(f"unknown toy {noun!r}; available: {', '.join(NOUNS)}")
+        raise InvalidInput(f"unknown toy {noun!r}; {did_you_mean(noun, NOUNS)}")
     size = rng.choice(tuple(SIZES))
     scale = rng.uniform(*SIZES[size])
     return Toy(

@@ -14,7 +14,7 @@ from orchestrator.replay.replay import Outcome, Summary
 from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
 from orchestrator.report.console.tables import (
     MethodRow,
-    Row,
+    StrategyRow,
     comparison_table,
     concepts_table,
     curve_table,
@@ -49,14 +49,14 @@ def outcome(concept, stop, kept, *, seed=0, seconds=None, budget=200):
 def test_comparison():
     """Two seeds of a concept count as one: 60 and 100 steps are 80, which with 120 make 100 ± 28.3."""
     outcomes = [outcome("a", 60, 0.8), outcome("a", 100, 1.0, seed=1), outcome("b", 120, 0.7)]
-    assert cells(comparison_table([Row.of("DVAR", outcomes)])) == {
+    assert cells(comparison_table([StrategyRow.of("DVAR", outcomes)])) == {
         "strategy": ["DVAR"],
         "iterations": ["100.0 ± 28.3"],
         "seconds": ["10.0 ± 2.8"],
         "% of budget": ["50.0 ± 14.1"],
         "% of quality": ["80.0 ± 14.1"],
     }
-    long = Row.of("full", [outcome("a", 200, 1.0, seconds=600.0)])
+    long = StrategyRow.of("full", [outcome("a", 200, 1.0, seconds=600.0)])
     assert cells(comparison_table([long]))["minutes"] == ["10.0"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.replay.replay import Outcome, Spread
-from orchestrator.report.console.tables import Row, comparison_table, spread, study_table, time_unit
+from orchestrator.report.console.tables import StrategyRow, comparison_table, spread, study_table, time_unit
 from orchestrator.study import Objective, Study
 
 
@@ -22,7 +22,8 @@ def outcomes(*steps, seconds=1.0, quality=0.8):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_comparison_shows_means_and_deviations_uncut(width):
-    rows = [Row.of("full budget", outcomes(6100, 6100)), Row.of("DVAR, paper's setting", outcomes(500, 640))]
+    stops = {"full budget": (6100, 6100), "DVAR, paper's setting": (500, 640)}
+    rows = [StrategyRow.of(name, outcomes(*pair)) for name, pair in stops.items()]
     text = text_of(comparison_table(rows), width)
     assert "570.0 ± 99.0" in text
     assert "80.0 ± 0.0" in text
@@ -31,14 +32,14 @@ def test_comparison_shows_means_and_deviations_uncut(width):
 
 
 def test_one_concept_and_unmeasured_quality_leave_blanks():
-    text = text_of(comparison_table([Row.of("live", outcomes(500, quality=None))]))
+    text = text_of(comparison_table([StrategyRow.of("live", outcomes(500, quality=None))]))
     assert "±" not in text
     assert "nan" not in text.lower()
     assert "None" not in text
 
 
 def test_figures_hold_what_was_measured_alone():
-    figures = Row.of("x", outcomes(500, quality=None)).metrics()
+    figures = StrategyRow.of("x", outcomes(500, quality=None)).metrics()
     assert figures == {"iterations": 500, "share": 500 / 6100, "seconds": 500, "concepts": 1}
 
 
