@@ -6,6 +6,7 @@ import pkgutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -275,17 +276,27 @@ def test_the_base_model_is_restored_when_a_training_cannot_start(base, concept, 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_models_train_in_float32_and_are_sampled(tiny_path, concept, variant, dtype):
-    base = load(tiny_path, BaseModelSettings(dtype=dtype))
-    method = make(*variant)
-    settings = QualitySettings(samples=1, inference_steps=1)
+    """Up to rounding, L_det and the samples are those of the model in full precision."""
+    (full, full_samples), (half, half_samples) = (
+        train_and_sample(tiny_path, concept, variant, name) for name in ("float32", dtype)
+    )
+    assert half == pytest.approx(full, rel=5e-3)
+    assert len(half_samples) == 2
+    for sample, expected in zip(half_samples, full_samples, strict=True):
+        assert expected.std() > 20
+        assert (sample - expected).abs().mean() < 2
+
+
+def train_and_sample(tiny_path, concept, variant, dtype):
+    """Return L_det of two steps, and the pixels of a training and a validation sample, 0..255."""
+    base, method = load(tiny_path, BaseModelSettings(dtype=dtype)), make(*variant)
+    settings, scorer = QualitySettings(samples=1, inference_steps=1), ClipScorer(str(tiny_path / "clip"), base.device)
     with Training(base, method, concept, fixed_batch=FixedBatchSettings(size=2)) as training:
-        training.step()
-        training.step()
+        l_det = [training.step().l_det for _ in range(2)]
         assert base.dtype == getattr(torch, dtype)
         assert all(parameter.dtype == torch.float32 for parameter in method.parameters())
-        scorer = ClipScorer(str(tiny_path / "clip"), base.device)
-        scores = QualityProbe(base, concept, settings, scorer, method.phrase_for(concept)).measure().scores
-    assert all(-1 <= score <= 1 for score in scores.values())
+        images = QualityProbe(base, concept, settings, scorer, method.phrase_for(concept)).measure().images
+    return l_det, [torch.tensor(np.asarray(image), dtype=torch.float32) for image in images]
 
 
 @pytest.mark.parametrize("name", NAMES)

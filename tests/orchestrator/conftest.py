@@ -42,7 +42,7 @@ def plugin_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cluster(plugin_folder):
-    """A Ray cluster of two CPUs whose workers see the plugins."""
+    """A Ray cluster of two CPUs and no GPU whose workers see the plugins."""
     import os
 
     import ray
@@ -51,8 +51,8 @@ def cluster(plugin_folder):
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     environment = {"PYTHONPATH": str(plugin_folder)}
     ray.init(
-        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        runtime_env={"env_vars": environment},
+        address="local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False,
+        logging_level="ERROR", runtime_env={"env_vars": environment},
     )  # fmt: skip
     yield
     ray.shutdown()

@@ -9,9 +9,18 @@ from orchestrator import criteria
 from search_spaces.base import SearchSpaceModule
 from search_spaces.defaults import MethodDefaults
 from search_spaces.paper import PAPER
+from search_spaces.windows import windows
 
 NAMES = [name for name in criteria.names() if name != "never"]
 BUDGETS = [4, 20, 150, 500, 6100]
+RANGES = {
+    "dvar": {"window": (10, 800), "threshold": (0.01, 0.95)},
+    "ema": {"window": (10, 800), "threshold": (1e-6, 1e-1)},
+    "hall": {"window": (10, 800), "threshold": (1e-4, 1.0)},
+    "trend": {"window": (10, 800), "threshold": (1e-9, 1e-3)},
+    "few_iterations": {"steps": (1, 1000)},
+    "clip_score": {"patience": (1, 10), "min_improvement": (0.0, 0.1)},
+}
 
 
 def module(name):
@@ -54,3 +63,16 @@ def test_the_first_setting_lies_inside(name, budget, method):
 )
 def test_the_papers_settings(name, method, setting):
     assert module(name).default_params(method, PAPER[method].dvar.budget) == setting
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_ranges_are_those_that_are_documented(name):
+    assert {key: (kind.low, kind.high) for key, kind in module(name).space(1000).items()} == RANGES[name]
+
+
+@pytest.mark.parametrize(
+    ("budget", "low", "high"), [(4, 3, 3), (20, 8, 16), (500, 8, 400), (1000, 10, 800), (6100, 61, 4880)]
+)
+def test_windows_span_1_to_80_percent_of_the_budget_but_at_least_8_steps(budget, low, high):
+    window = windows(budget)
+    assert (window.low, window.high, window.log) == (low, high, True)

@@ -1,6 +1,8 @@
-"""Packages: what they export is there, and a driver imports it without torch, Ray or diffusers."""
+"""Packages: what they export and describe is there, and a driver imports it without torch, Ray or diffusers."""
 
 import importlib
+import pkgutil
+import re
 import subprocess
 import sys
 
@@ -18,7 +20,22 @@ def test_a_package_is_imported_without_heavy_libraries(name):
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_package_says_where_to_start_and_exports_what_it_names(name):
+def test_a_package_says_where_to_start_and_what_it_names_is_there(name):
+    named = re.findall(r"`([\w.]+)`", importlib.import_module(name).__doc__)
+    assert named
+    assert not [text for text in named if not (is_there(f"{name}.{text}") or is_there(text))]
+
+
+def is_there(name):
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["trainables.data", "trainables.methods", "trainables.training"])
+def test_a_package_has_what_it_exports(name):
     package = importlib.import_module(name)
-    assert len(package.__doc__.splitlines()) >= 3
-    assert all(hasattr(package, exported) for exported in getattr(package, "__all__", []))
+    assert package.__all__
+    assert not [exported for exported in package.__all__ if not hasattr(package, exported)]

@@ -1,11 +1,14 @@
 """The start-up check, and the commands' speed and exit codes as a shell sees them."""
 
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from orchestrator import commands
 from orchestrator.cli.startup import ForeignPackageError, check_packages
 
 pytestmark = pytest.mark.process
@@ -53,10 +56,36 @@ def test_help_imports_nothing_heavy(command):
     assert "--help" in done.stdout
 
 
-def test_commands_that_only_replay_need_no_torch_and_no_ray():
-    code = "import sys; import orchestrator.commands.record; print({'torch', 'ray', 'mlflow'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+def test_modules_of_commands_import_neither_torch_nor_ray_nor_mlflow():
+    names = [module.name for module in pkgutil.iter_modules(commands.__path__, "orchestrator.commands.")]
+    assert {"orchestrator.commands.record", "orchestrator.commands.tune"} < set(names)
+    assert loaded(f"import {', '.join(names)}", {"torch", "ray", "mlflow"}) == "set()"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tune", "--recordings", "builtin", "--trials", "3"],
+        ["benchmark", "--criteria", "dvar", "--methods", "svdiff", "--trials", "3"],
+        ["recordings", "show", "robot_1", "builtin"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_commands_that_only_replay_need_no_torch_and_no_ray(tmp_path, command):
+    code = (
+        "from orchestrator.cli.app import app\n"
+        f"try: app({command!r})\n"
+        "except SystemExit as end: assert not end.code, end.code"
+    )
+    assert loaded(code, {"torch", "ray"}, tmp_path) == "set()"
+
+
+def loaded(code, packages, cwd=None):
+    """Run code in a fresh process, and return which of the packages it has loaded, as a text."""
+    code += f"\nimport sys; print({packages} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -107,8 +136,7 @@ def test_show_prints_yaml_that_holds_the_overrides(tmp_path):
         cwd=tmp_path,
     )
     assert done.returncode == 0
-    assert "every: 50" in done.stdout
-    assert "seed: 3" in done.stdout
-    assert "max_concurrent: 5" in done.stdout
-    assert "gpus_per_trial: 0.5" in done.stdout
+    shown = yaml.safe_load(done.stdout)
+    assert (shown["preset"], shown["quality"]["every"], shown["seed"]) == ("sd15", 50, 3)
+    assert (shown["resources"]["max_concurrent"], shown["resources"]["gpus_per_trial"]) == (5, 0.5)
     assert not list(Path(tmp_path).iterdir())

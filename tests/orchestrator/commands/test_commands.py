@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 import yaml
 from diffusers.utils import load_image
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
+
+from orchestrator.report.figures.landscape import CHOSEN
 
 pytestmark = pytest.mark.process
 
@@ -94,7 +97,9 @@ def test_tune_writes_what_it_prints(commands, folder):
     assert best["trials"] == 15
     for part in ("near", "first", "a single concept says nothing about others"):
         assert part in commands["tune"]
-    assert Image.open(folder / "dvar-runs" / "landscape.png").width > 1000
+    picture = np.asarray(Image.open(folder / "dvar-runs" / "landscape.png").convert("RGB"))
+    star = ImageColor.getrgb(CHOSEN)  # nothing else in the picture has its colour
+    assert (picture == star).all(axis=-1).sum() > 100
 
 
 def test_run_leaves_the_tuning_concept_out_and_exports_adapters(commands, folder):
@@ -165,7 +170,7 @@ def test_a_method_in_the_current_folder_is_recorded(folder, tmp_path, small):
     [
         (["--method", "nosuch"], "unknown method 'nosuch'"),
         (["--method", "nowhere:Method"], "no module 'nowhere'"),
-        (["--recipe", "papers"], "TextualInversion has no recipe 'papers'; available: paper, diffusers"),
+        (["--recipe", "papers"], "TextualInversion has no recipe 'papers'; did you mean 'paper'"),
         (["--set", "method.settings.batch_size=two"], "batch_size must be a whole number, got 'two'"),
         (["--set", "method.settings.learning_rate=1e-4", "--set", "method.settings.prior=true"], "prior must be its"),
     ],

@@ -1,5 +1,6 @@
 """What `dvar status` and `dvar doctor` say."""
 
+import dataclasses
 import os
 import time
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from orchestrator.cli.app import app
 from orchestrator.commands import doctor
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.identity import RunIdentity
+from orchestrator.runs import cluster as ray_cluster
 from trainables.training.sinks import StepRow
 
 
@@ -93,3 +95,19 @@ def test_doctor_names_what_is_wrong_and_goes_on(make_experiment, change, about, 
         findings
     )
     assert {finding.about for finding in findings} >= {"versions", "node", "trials"}
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("gpus", "verdict", "text"),
+    [
+        (0, "note", "uses no GPU, but the cluster has GPUs; use them with --gpus-per-trial 1"),
+        (1, "ok", "a trial of 1 CPUs and 1 GPUs fits on 1 of 1 nodes"),
+        (2, "wrong", "a trial of 1 CPUs and 2 GPUs fits on no node"),
+    ],
+)
+def test_doctor_on_a_node_with_a_gpu(make_experiment, monkeypatch, gpus, verdict, text):
+    nodes = [dataclasses.replace(node, gpus=1.0) for node in ray_cluster.nodes()]
+    monkeypatch.setattr(ray_cluster, "nodes", lambda: nodes)
+    findings = {finding.about: finding for finding in doctor.examine(make_experiment(resources__gpus_per_trial=gpus))}
+    assert (findings["trials"].verdict, text in findings["trials"].text) == (verdict, True)

@@ -157,11 +157,22 @@ def test_split_covers_all_and_does_not_overlap(concepts):
     assert not set(split.tuning) & set(split.test)
 
 
-def test_a_further_concept_moves_none_between_the_sets(concepts):
+@pytest.mark.parametrize("index", range(9))
+def test_a_further_concept_moves_no_other_unless_it_takes_its_place(concepts, index):
     settings = build(None, None, [("concepts.tuning", 3)])
-    before = {c.name for c in split_concepts(settings, concepts[:-1]).tuning}
+    before = {c.name for c in split_concepts(settings, concepts[:index] + concepts[index + 1 :]).tuning}
     after = {c.name for c in split_concepts(settings, concepts).tuning}
-    assert len(before & after) >= 2
+    assert after - before <= {concepts[index].name}
+    assert len(before) == len(after) == 3
+
+
+def test_the_seed_chooses_the_tuning_concepts(concepts):
+    def chosen(seed):
+        settings = build(None, None, [("concepts.tuning", 3), ("seed", seed)])
+        return frozenset(concept.name for concept in split_concepts(settings, concepts).tuning)
+
+    assert chosen(5) == chosen(5)
+    assert len({chosen(seed) for seed in range(6)}) > 1
 
 
 def test_split_by_names_and_of_one_concept(concepts):
@@ -191,8 +202,12 @@ def test_impossible_splits(concepts, tuning, message):
         ("budget", 151, False),
         ("seed", 1, False),
         ("fixed_batch.seed", 1, False),
+        ("quality.every", 7, False),
+        ("quality.seed", 1, False),
+        ("method.recipe", "paper", False),
         ("method.settings", {"learning_rate": 0.1}, False),
         ("base_model.dtype", "bfloat16", False),
+        ("base_model.resolution", 32, False),
     ],
 )
 def test_the_key_depends_on_what_determines_the_run_alone(concepts, key, value, is_same):

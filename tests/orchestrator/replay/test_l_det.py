@@ -88,7 +88,9 @@ def test_what_is_replayed_is_what_dvar_asks_for(recording):
     rotating = DVAR(20, 0.9, stride=2, inputs=2, relative=True)
     series = l_det_series(recording, rotating.l_det_schedule)
     outcome = replay(rotating, recording)
-    assert outcome.stop_step == (rotating.first_stop(series) or 60)
+    assert outcome.stop_step == rotating.first_stop(series) < 60
+    every_input = dataclasses.replace(rotating, inputs=None)
+    assert outcome.stop_step != replay(every_input, recording).stop_step
     assert outcome.seconds is None  # what two inputs take was not measured
     assert replay(DVAR(20, 0.9, relative=True), recording).seconds is not None
 

@@ -38,6 +38,14 @@ def test_no_point_beats_the_front(recordings):
         assert not beaten.any()
 
 
+def test_no_point_is_missing_from_the_front(recordings):
+    landscape = survey(recordings, METRIC)
+    rows, columns = np.transpose(landscape.front())
+    steps, kept = landscape.iterations[rows, columns], landscape.quality_kept[rows, columns]
+    as_good = (steps <= landscape.iterations[..., None]) & (kept >= landscape.quality_kept[..., None] - 1e-9)
+    assert as_good.any(axis=-1).all()
+
+
 def test_a_recording_that_cannot_answer(recordings):
     with pytest.raises(InvalidInput, match="lacks the metric 'beauty'"):
         survey(recordings, "beauty")

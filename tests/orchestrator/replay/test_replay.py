@@ -113,10 +113,13 @@ def test_scores_that_are_not_positive_have_no_share(make_recording):
 
 def test_a_live_run_is_measured_against_its_full_recording(make_recording):
     full = make_recording(budget=50, every=10)
-    live = make_recording(budget=50, every=10, steps=20, state="stopped")
+    live = make_recording(budget=50, every=10, steps=20, state="stopped", step_seconds=0.5, l_det_seconds=0.25)
     outcome = live_outcome(live, full)
     assert (outcome.stop_step, outcome.stopped) == (20, True)
-    assert outcome.quality_kept == live.quality.scores["train_clip_image"][-1] / outcome.best_quality
+    assert outcome.seconds == pytest.approx(20 * 0.75)
+    best = full.quality.scores["train_clip_image"].max()
+    assert outcome.best_quality == best
+    assert outcome.quality_kept == live.quality.scores["train_clip_image"][-1] / best
 
 
 def outcome(concept, step, seed=0, quality=0.9):

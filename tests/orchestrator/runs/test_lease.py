@@ -95,3 +95,15 @@ def test_a_spoiled_lease_is_none(tmp_path, content):
     file.write_text(content)
     with lease.held(Storage(str(tmp_path)), ["a"]):
         assert json.loads(file.read_bytes())["pid"] == os.getpid()
+
+
+def test_what_another_driver_has_taken_over_is_neither_overwritten_nor_removed(tmp_path, monkeypatch):
+    """A driver that was silent for too long, and wakes up: the lease is no longer its own."""
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.4)
+    with lease.held(Storage(str(tmp_path)), ["a"]):
+        (file,) = (tmp_path / "drivers").iterdir()
+        theirs = json.loads(file.read_bytes()) | {"id": "x", "pid": 1}
+        file.write_text(json.dumps(theirs))
+        time.sleep(1.2)  # three heartbeats
+        assert json.loads(file.read_bytes()) == theirs
+    assert json.loads(file.read_bytes()) == theirs

@@ -74,7 +74,7 @@ def test_settings_are_transferred_in_proportion_to_the_budget(sides):
 def test_cheaper_evaluations_are_measured_against_the_full_one(sides):
     benchmark = Benchmark("svdiff", *sides(), SEARCH)
     benchmark.tune("dvar")
-    usual, tuned = benchmark.usual_and_tuned_dvar()
+    usual, tuned = benchmark.default_and_tuned_dvar()
     schedules = benchmark.cheaper_schedules(tuned)
     by_settings = {(schedule.l_det_schedule.every, schedule.inputs): schedule for schedule in schedules}
     assert (by_settings[1, 2].cost, by_settings[1, 2].moved) == (1, 0)
@@ -90,14 +90,14 @@ def test_a_relative_dvar_is_searched_and_not_transferred(sides):
     benchmark = Benchmark("svdiff", *sides(), SEARCH)
     assert benchmark.tune("dvar", {"relative": True}).criterion.relative
     with pytest.raises(KeyError):
-        benchmark.usual_and_tuned_dvar()
+        benchmark.default_and_tuned_dvar()
 
 
 def test_recordings_of_an_earlier_version_are_used_without_what_they_lack(sides):
     old = [[dataclasses.replace(recording, facts={}) for recording in side] for side in sides()]
     (benchmark,), rows = run_benchmark({"svdiff": old}, ["dvar"], SEARCH)
     assert [row.criterion.relative for row in rows if row.label == "tuned"] == [False]
-    usual, _ = benchmark.usual_and_tuned_dvar()
+    usual, _ = benchmark.default_and_tuned_dvar()
     assert {schedule.inputs for schedule in benchmark.cheaper_schedules(usual)} == {2}
 
 

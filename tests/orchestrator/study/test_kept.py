@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.config.load import build
 from orchestrator.study import Study
-from orchestrator.study.storage import open_storage
+from orchestrator.study.storage import _sampler_seed, open_storage
 from search_spaces import dvar as dvar_space
 from trainables.errors import InvalidInput
 
@@ -45,7 +45,13 @@ def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, sqlite):
     assert all(set(trial.constraints) == {"quality_kept"} for trial in trials)
     results = [Study(recordings).evaluate("dvar", params_of(trial)) for trial in trials]
     assert second.best.rank <= min(result.rank for result in results)
-    assert len({tuple(trial.params.values()) for trial in trials}) > 9
+    assert len({tuple(trial.params.values()) for trial in trials}) == 12
+
+
+def test_a_sampler_that_goes_on_and_another_worker_draw_other_samples():
+    seeds = [_sampler_seed(seed, trials, is_shared=shared) for seed in (0, 1) for trials in (0, 8) for shared in (0, 1)]
+    assert len(set(seeds)) == 8
+    assert _sampler_seed(1, 8, is_shared=False) == _sampler_seed(1, 8, is_shared=False)
 
 
 def test_an_interrupted_trial_is_not_left_running(recordings, sqlite, monkeypatch):

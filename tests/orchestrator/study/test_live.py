@@ -144,7 +144,7 @@ def test_criteria_take_turns_and_two_objectives(live, make_optuna_study, searchi
 
 def test_what_keeps_too_little_breaks_the_constraint(live, make_optuna_study, searching):
     optuna_study = make_optuna_study()
-    searcher = searching(live(make_optuna_study=0.9999), optuna_study, 3)
+    searcher = searching(live(quality_kept=0.9999), optuna_study, 3)
     feasible = [result.is_feasible for result in searcher.tried.all]
     assert [trial.constraints["quality_kept"] <= 0 for trial in optuna_study.trials][: len(feasible)] == feasible
 

@@ -96,6 +96,11 @@ def test_two_searches_with_the_same_seed_agree(recordings):
     assert [trial.params for trial in first.tried] == [trial.params for trial in second.tried]
 
 
+def test_another_seed_tries_other_settings(recordings):
+    first, second = ([trial.params for trial in Study(recordings).search(12, seed=seed).tried] for seed in (3, 4))
+    assert first != second
+
+
 @pytest.mark.parametrize(
     ("choose", "message"),
     [

@@ -34,7 +34,7 @@ def report(first, values, **metrics):
     return Report(last, first, tuple(values), "running", {"l_det": values[-1], "train_loss": 1.0, **metrics})
 
 
-def test_parent_and_children_with_parameters_and_figures(experiment, tracker, specs):
+def test_parent_and_children_with_parameters_and_metrics(experiment, tracker, specs):
     with tracker.run("record", {"budget": 40, "quality": {"every": 20}}) as parent:
         parent.runs_started(specs, 40)
         parent.run_reported(specs[0], report(1, [3.0, 2.0], train_clip_image=0.5))
@@ -42,15 +42,33 @@ def test_parent_and_children_with_parameters_and_figures(experiment, tracker, sp
         parent.run_ended(runs.RunResult(specs[0], "complete", 3, "done", True))
         parent.run_ended(runs.RunResult(specs[1], "failed", 0, "it broke", True))
     client, by_name = runs_by_name(experiment)
-    assert by_name["record textual_inversion"].info.status == "FINISHED"
-    assert by_name["record textual_inversion"].data.params["quality.every"] == "20"
-    good, bad = (by_name[spec.concept] for spec in specs)
+    assert len(by_name) == 3
+    record, good, bad = (by_name[name] for name in ("record textual_inversion", *(spec.concept for spec in specs)))
+    assert record.info.status == "FINISHED"
+    assert record.data.params == {"budget": "40", "quality.every": "20"}
+    assert "mlflow.parentRunId" not in record.data.tags
+    for spec, child in zip(specs, (good, bad), strict=True):
+        assert child.data.tags["mlflow.parentRunId"] == record.info.run_id
+        assert child.data.tags["dvar.key"] == spec.key
+        assert child.data.params.items() >= {"concept": spec.concept, "budget": "40"}.items()
     assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
     assert bad.data.tags["dvar.reason"] == "it broke"
     assert "steps" not in bad.data.metrics
     history = client.get_metric_history(good.info.run_id, "l_det")
     assert [(point.step, point.value) for point in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
-    assert good.data.metrics["train_clip_image"] == 0.5
+    assert good.data.metrics == {"l_det": 1.0, "train_loss": 1.0, "train_clip_image": 0.5, "steps": 3.0}
+
+
+def test_every_metric_stands_at_the_step_at_which_it_was_measured(experiment, tracker, specs):
+    with tracker.run("record", {}) as parent:
+        parent.runs_started(specs[:1], 40)
+        parent.run_reported(specs[0], report(1, [3.0, 2.0], train_clip_image=0.5))
+        parent.run_reported(specs[0], report(3, [1.0, 0.5, 0.25], train_clip_image=0.75))
+    client, by_name = runs_by_name(experiment)
+    run_id = by_name[specs[0].concept].info.run_id
+    history = {name: client.get_metric_history(run_id, name) for name in ("l_det", "train_clip_image", "train_loss")}
+    steps = {name: [point.step for point in points] for name, points in history.items()}
+    assert steps == {"l_det": [1, 2, 3, 4, 5], "train_clip_image": [2, 5], "train_loss": [2, 5]}
 
 
 def test_long_series_are_thinned(experiment, tracker, specs):

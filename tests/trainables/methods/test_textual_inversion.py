@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -206,11 +207,16 @@ def test_half_precision_models_are_sampled_and_train_in_float32(tiny_path, toy_c
     training.step()
     assert training.state_dict()["method.vectors"].dtype == torch.float32
     assert base.text_encoder.dtype == torch.bfloat16
-    settings = QualitySettings(samples=1, inference_steps=2)
-    measured = QualityProbe(base, toy_concepts[0], settings, ClipScorer(str(tiny_path / "clip"), base.device)).measure()
+    settings, scorer = QualitySettings(samples=1, inference_steps=2), ClipScorer(str(tiny_path / "clip"), base.device)
+    measured = QualityProbe(base, toy_concepts[0], settings, scorer).measure()
     assert len(measured.images) == 2
-    assert all(-1 <= score <= 1 for score in measured.scores.values())
     assert measured.seconds.keys() == {"train", "val"}
+    with Training(load(tiny_path, BaseModelSettings()), TextualInversion(), toy_concepts[0]) as full_precision:
+        full_precision.step()
+        expected = QualityProbe(full_precision.base, toy_concepts[0], settings, scorer).measure()
+    for sample, other in zip(measured.images, expected.images, strict=True):
+        assert np.abs(np.asarray(sample, dtype=float) - np.asarray(other, dtype=float)).mean() < 3
+    assert measured.scores == pytest.approx(expected.scores, abs=0.005)
 
 
 @pytest.mark.parametrize("count", [1, 2])

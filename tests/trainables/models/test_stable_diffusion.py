@@ -168,7 +168,7 @@ def test_velocity_models_are_trained_and_sampled(like_sd2, toy_concepts, name):
     method = MethodSpec(f"trainables.methods.{name}", settings | {"learning_rate": 1e-3})()
     with Training(like_sd2, method, toy_concepts[0]) as training:
         losses = [training.step().l_det for _ in range(4)]
-        assert losses[-1] != losses[0]
+        assert losses[-1] < losses[0]
         pipeline = like_sd2.pipeline()
         assert pipeline.scheduler.config.prediction_type == "v_prediction"
         prompt = f"a photo of a {method.phrase_for(toy_concepts[0])}"

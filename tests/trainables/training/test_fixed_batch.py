@@ -38,6 +38,27 @@ def test_a_range_of_timesteps_leaves_the_other_sources_as_they_were(start):
     assert torch.equal(whole.inputs.target_bchw, middle.inputs.target_bchw)  # the noise
 
 
+class Noting(TextualInversion):
+    """Keeps the inputs of every training step."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.batches = []
+
+    def loss(self, base, inputs):
+        self.batches.append(inputs)
+        return super().loss(base, inputs)
+
+
+def test_it_shares_no_noise_with_training_even_where_the_seeds_are_equal(base, toy_concepts):
+    method, settings = Noting(batch_size=8), FixedBatchSettings(size=8, seed=3)
+    with Training(base, method, toy_concepts[0], seed=3, fixed_batch=settings) as training:
+        training.step()
+        fixed, (trained,) = training.fixed_batch.inputs, method.batches
+    assert not torch.equal(trained.target_bchw, fixed.target_bchw)  # the noise
+    assert trained.images != fixed.images
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -1,13 +1,14 @@
 """Progress: the bar's steps are those that were done, saved or lost."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from orchestrator.criteria import DVAR
 from orchestrator.recordings.identity import RunIdentity
-from orchestrator.report.console.progress import RunBars, bars
+from orchestrator.report.console.progress import RunBars, StudyBar, bars
 from orchestrator.runs.spec import RunResult, RunSpec
 from trainables.training.report import Report
 
@@ -60,3 +61,19 @@ def test_two_seeds_of_a_concept_are_two_runs(console):
         listener.run_reported(first, Report(30, 1, (1.0,) * 30, "running"))
         listener.run_reported(second, Report(20, 1, (1.0,) * 20, "running"))
         assert (progress.tasks[0].total, progress.tasks[0].completed) == (200, 50)
+
+
+def test_a_study_counts_settings_and_shows_the_best_and_what_trains(console):
+    best = SimpleNamespace(criterion=DVAR(20, 0.3), iterations=65.4, quality_kept=0.9126)
+    shown = "best: DVAR(window=20, threshold=0.3) 65 steps, 91.3 % kept"
+    with bars(console) as progress:
+        bar, (task,) = StudyBar(progress, 30), progress.tasks
+        assert (task.total, task.completed) == (30, 0)
+        bar.run_reported(spec("a"), Report(7, 1, (1.0,) * 7, "running"))
+        assert task.fields["detail"] == "a: step 7"
+        bar.tried(4, best)
+        assert (task.completed, task.fields["detail"]) == (4, shown)
+        bar.run_reported(spec("b"), Report(9, 8, (1.0,) * 2, "running"))
+        assert (task.completed, task.fields["detail"]) == (4, f"b: step 9, {shown}")
+        bar.run_ended(RunResult(spec("b"), "stopped", 9, "", True))
+        assert task.fields["detail"] == shown

@@ -203,7 +203,7 @@ def test_cheaper_evaluations():
     dvar = DVAR(20, 0.3)
     options.insert(0, dataclasses.replace(moved, cost=0.01))
     benchmark = SimpleNamespace(
-        method="svdiff", usual_and_tuned_dvar=lambda: [dvar], cheaper_schedules=lambda criterion: options
+        method="svdiff", default_and_tuned_dvar=lambda: [dvar], cheaper_schedules=lambda criterion: options
     )
     assert cells(cheaper_table([benchmark], 0.02)) == {
         "\nmethod": ["svdiff"],

@@ -47,6 +47,21 @@ def test_the_boundary_lies_where_just_enough_is_kept(panels):
         assert {10.0, 80.0} <= set(path.vertices[:, 1])
 
 
+@pytest.mark.parametrize(("target", "threshold"), [(0.82, 0.55), (0.94, 0.25)])
+def test_the_boundary_follows_the_target_and_is_seen(panels, target, threshold):
+    left, right = panels(target=target)
+    left.figure.canvas.draw()
+    pixels = np.asarray(left.figure.canvas.buffer_rgba())[..., :3]
+    for axes in (left, right):
+        (contour,) = contours(axes)
+        assert contour.levels.tolist() == [target]
+        assert contour.get_paths()[0].vertices[:, 0] == pytest.approx(threshold)
+        x, y = axes.transData.transform((threshold, 30)).round().astype(int)
+        around = pixels[len(pixels) - y, x - 4 : x + 5].astype(int)
+        assert around.min(axis=1).max() > 200  # a white line
+        assert around.max(axis=1).min() < 60  # between black rims
+
+
 @pytest.mark.parametrize("target", [0.6, 1.01])
 def test_without_a_boundary_none_is_drawn(panels, target):
     assert [contours(axes) for axes in panels(target=target)] == [[], []]
@@ -60,9 +75,9 @@ def test_what_was_tried_first_and_what_was_chosen_are_marked(panels):
         assert marks(axes, "chosen") == []
 
 
-def test_the_front_holds_what_none_beats(panels, landscape):
-    expected = [(THRESHOLDS[column], WINDOWS[row]) for row, column in landscape.front()]
-    assert {row for row, _ in landscape.front()} == {0}
+def test_the_front_holds_what_none_beats(panels):
+    """The smallest window needs the fewest steps and keeps as much as any other."""
+    expected = [(threshold, WINDOWS[0]) for threshold in THRESHOLDS[::-1]]
     for axes in panels():
         (points,) = marks(axes, "no setting is better in both")
         assert points == pytest.approx(np.ravel(expected))
@@ -79,7 +94,9 @@ def test_colours_hold_the_numbers_and_axes_say_what_they_are(panels, landscape):
     assert [axes.get_title() for axes in (left, right)] == ["steps, % of the budget", "% of the best train_clip_image"]
 
 
-def test_the_file_is_a_picture(landscape, tmp_path):
+def test_the_file_shows_the_figure(panels, landscape, tmp_path):
     draw_landscape(landscape, tmp_path / "x.png", target=0.9, default=(15, 0.15), chosen=(60, 0.5), title="DVAR")
+    canvas = panels()[0].figure.canvas
+    canvas.draw()
     with Image.open(tmp_path / "x.png") as picture:
-        assert picture.width > 1000
+        assert np.array_equal(picture.convert("RGB"), np.asarray(canvas.buffer_rgba())[..., :3])
