@@ -11,10 +11,13 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hide GPUs unless their tests are selected: a series that is compared bit for bit is that of a CPU."""
-    selected = config.option.markexpr
-    if selected and "gpu" not in selected.replace("not gpu", ""):
+    """Hide GPUs unless -m names them: a series that is compared bit for bit is that of a CPU."""
+    if not _names_gpus(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported; worker processes inherit it
+
+
+def _names_gpus(config: pytest.Config) -> bool:
+    return "gpu" in config.option.markexpr.replace("not gpu", "")
 
 
 #: What a fixture brings decides the marker of the tests that use it; files whose tests start processes say so.
@@ -25,9 +28,11 @@ BROUGHT = {
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what needs Ray, or networks and rendered images: `make unit` does without."""
     for item in items:
+        if item.get_closest_marker("gpu") and not _names_gpus(config):
+            item.add_marker(pytest.mark.skip(reason="GPUs are hidden; run with -m gpu"))
         for marker, fixtures in BROUGHT.items():
             if fixtures & set(getattr(item, "fixturenames", ())):
                 item.add_marker(marker)

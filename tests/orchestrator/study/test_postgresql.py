@@ -78,16 +78,18 @@ def trials_of(server):
 
 
 def test_workers_share_a_study_and_one_may_die(server, tune):
-    workers = [tune(60) for _ in range(3)]
+    workers = [tune(10_000), tune(60), tune(60)]  # the first one works until it is killed
     deadline = time.monotonic() + 120
-    while len(trials_of(server)) < 10:
+    while (begun := len(trials_of(server))) < 10:
         assert time.monotonic() < deadline, workers[0].communicate()[0]
         time.sleep(0.05)
     workers[0].send_signal(signal.SIGKILL)
     printed = [worker.communicate(timeout=180)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [-signal.SIGKILL, 0, 0], printed
     complete = [trial for trial in trials_of(server) if trial.state == optuna.trial.TrialState.COMPLETE]
-    assert 60 <= len(complete) <= 62  # two may begin their last trial at the same time
+    assert len(complete) >= 60
+    if begun < 50:
+        assert len(complete) <= 62  # two may begin their last trial at the same time
     assert "secret" not in "".join(printed)
     again = tune(60).communicate(timeout=180)[0]  # a worker's own last line may miss what the other tried after it
     assert f"{len(complete)} settings on 3 tuning concepts" in again
