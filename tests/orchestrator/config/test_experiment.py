@@ -5,11 +5,11 @@ import yaml
 from PIL import Image
 
 from orchestrator.config import presets
-from orchestrator.config import yaml as plain_yaml
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.load import build
 from orchestrator.config.split import split_concepts
 from orchestrator.recordings.identity import json_hash
+from trainables import plain_yaml
 from trainables.data.concept import concept_from_images
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES
@@ -121,9 +121,9 @@ def test_a_preset_is_a_key_like_any_other(tmp_path):
         ("budget", "many", "budget: .* got 'many'"),
         ("budget", 1, "budget: .* got 1"),
         ("base_model.dtype", "int8", "unknown dtype 'int8'; available: float32"),
-        ("base_model.resolution", 65, "multiple of 8 pixels, got 65"),
-        ("quality.samples", 0, "quality.samples must be at least 1, got 0"),
-        ("seeds", [], r"seeds: .*at least 1 item.* got \[\]"),
+        ("base_model.resolution", 65, "multiple of 8 pixels, at most 4096, got 65"),
+        ("quality.samples", 0, "quality: samples must be at least 1, got 0"),
+        ("seeds", [], r"seeds: .*at least 1, got \[\]"),
         ("seeds", ["x"], "seeds.0: .* got 'x'"),
         ("fixed_batch.size", 0, "at least one input, got size 0"),
         ("study.quality_kept", 1.5, "study.quality_kept: .* got 1.5"),
