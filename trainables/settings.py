@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from trainables.checks import check_at_most, check_types
 from trainables.errors import InvalidInput
 from trainables.text import did_you_mean
 
@@ -15,6 +16,9 @@ DTYPES = ("float32", "bfloat16", "float16")
 TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT = "train_clip_image", "val_clip_image", "val_clip_text"
 #: Which samples each score is computed on: those of the training prompt, or those of the validation prompts.
 SAMPLES_OF = {TRAIN_IMAGE: "train", VALIDATION_IMAGE: "val", VALIDATION_TEXT: "val"}
+
+#: Limits that only a mistake exceeds: pixels of an image's side, and images, inputs or steps (the paper's: 8, 8, 50).
+MAX_RESOLUTION, MAX_COUNT, MAX_INFERENCE_STEPS = 4096, 10_000, 1000
 
 #: Part of every recording's key: raise it when a change of this program changes what a run computes.
 RECIPE_VERSION = 2
@@ -31,7 +35,7 @@ class BaseModelSettings:
         dtype: precision of the frozen weights: float32, bfloat16 or float16. What trains is kept in float32.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "allow_inf_nan": False}
 
     id: str = MINIATURE
     revision: str | None = None
@@ -42,12 +46,17 @@ class BaseModelSettings:
         """Check the settings.
 
         Raises:
-            InvalidInput: the precision is unknown, or the resolution is no positive multiple of 8.
+            InvalidInput: a setting is empty or of another type, the precision is unknown, or the resolution is no
+                multiple of 8 in 8..4096.
         """
+        check_types(self)
+        if not self.id.strip():
+            raise InvalidInput(f"id must name a base model, got {self.id!r}; 'miniature' ships with the program")
         if self.dtype not in DTYPES:
             raise InvalidInput(f"unknown dtype {self.dtype!r}; {did_you_mean(self.dtype, DTYPES)}")
-        if self.resolution < 8 or self.resolution % 8:
-            raise InvalidInput(f"resolution must be a positive multiple of 8 pixels, got {self.resolution}")
+        if not 8 <= self.resolution <= MAX_RESOLUTION or self.resolution % 8:
+            allowed = f"a positive multiple of 8 pixels, at most {MAX_RESOLUTION}"
+            raise InvalidInput(f"resolution must be {allowed}, got {self.resolution}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class FixedBatchSettings:
         last_timestep: highest timestep that may be drawn; None is the noise schedule's last.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "allow_inf_nan": False}
 
     size: int = 8
     seed: int = 0
@@ -69,13 +78,15 @@ class FixedBatchSettings:
     last_timestep: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the size; the timesteps are checked against the model's schedule when the batch is drawn.
+        """Check the settings; the timesteps are checked against the model's schedule when the batch is drawn.
 
         Raises:
-            InvalidInput: the size is below 1.
+            InvalidInput: a setting has another type, or the size is not in 1..10,000.
         """
+        check_types(self)
         if self.size < 1:
             raise InvalidInput(f"the fixed batch needs at least one input, got size {self.size}")
+        check_at_most(self, size=MAX_COUNT)
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class LDetSchedule:
         relative: whether each input's loss counts as a multiple of its loss before the first step.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "allow_inf_nan": False}
 
     every: int = 1
     inputs: int | None = None
@@ -120,7 +131,7 @@ class QualitySettings:
         scorer: CLIP model, "miniature", a folder or a hub id.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "allow_inf_nan": False}
 
     every: int | None = 500
     samples: int = 8
@@ -133,9 +144,16 @@ class QualitySettings:
         """Check the settings.
 
         Raises:
-            InvalidInput: `every`, `samples` or `inference_steps` is below 1.
+            InvalidInput: a setting is empty or of another type, `every`, `samples` or `inference_steps` is below 1,
+                there are more than 10,000 samples or 1,000 inference steps, or `guidance_scale` is below 0.
         """
+        check_types(self)
         for name in ("every", "samples", "inference_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise InvalidInput(f"quality.{name} must be at least 1, got {value}")
+                raise InvalidInput(f"{name} must be at least 1, got {value}")
+        check_at_most(self, samples=MAX_COUNT, inference_steps=MAX_INFERENCE_STEPS)
+        if self.guidance_scale < 0:
+            raise InvalidInput(f"guidance_scale must not be negative, got {self.guidance_scale}")
+        if not self.scorer.strip():
+            raise InvalidInput(f"scorer must name a CLIP model, got {self.scorer!r}")

@@ -47,7 +47,8 @@ class Flag:
         """
         if not self.is_list or not isinstance(given, str):
             return given
-        return int(given) if self.key == "concepts.tuning" and given.isdecimal() else split_names(given)
+        is_count = self.key == "concepts.tuning" and given.isdecimal() and len(given) < 10
+        return int(given) if is_count else split_names(given)
 
 
 def _shared(*names: str, help: str) -> OptionInfo:
@@ -228,18 +229,17 @@ def _experiment(given: Mapping[str, object], flags: Mapping[str, Flag]) -> "Expe
 
 
 def _assignment(text: str) -> tuple[str, object]:
-    import yaml
-
-    from orchestrator.config import yaml as plain_yaml
+    from trainables import plain_yaml
     from trainables.errors import InvalidInput
+    from trainables.text import quoted
 
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise InvalidInput(f"--set takes KEY=VALUE such as quality.every=50, got {text!r}")
+        raise InvalidInput(f"--set takes KEY=VALUE such as quality.every=50, got {quoted(text)}")
     try:
         return key, plain_yaml.load(value)
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"--set {key}: {value!r} is not understood: {error}") from error
+    except InvalidInput as error:
+        raise InvalidInput(f"--set {key}: {quoted(value)} is not understood: {error}") from error
 
 
 def split_names(text: str | None) -> list[str] | None:

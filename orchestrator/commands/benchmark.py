@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
 from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
+from orchestrator.report.console.markup import escape
 from orchestrator.report.console.progress import bars
 from orchestrator.study.benchmark import DVAR, Benchmark, BenchmarkRow, SearchConfig, run_benchmark, transfers
 from orchestrator.study.result import Objective
@@ -60,7 +60,7 @@ def benchmark(
             begun = itertools.count()
 
             def show_progress(method: str, name: str) -> None:
-                progress.update(task, completed=next(begun), detail=f"{method}, {name}")
+                progress.update(task, completed=next(begun), detail=escape(f"{method}, {name}"))
 
             benchmarks, rows = run_benchmark(sides, chosen, search, show_progress)
         for row in rows:
@@ -75,7 +75,7 @@ def benchmark(
     if target:
         _write(rows, target)
         console.print(f"the first tables, with every metric: {escape(str(target))}", soft_wrap=True)
-    console.print(tracker.where_runs_are(), soft_wrap=True)
+    console.print(escape(tracker.where_runs_are()), soft_wrap=True)
 
 
 def _print(
@@ -91,7 +91,7 @@ def _print(
     wanted = f"{100 * objective.quality_kept:.0f} %"
     console.print(
         f"tuned: with {search.trials} settings, for the lowest mean {objective.cost} that keep {wanted} of the best "
-        f"{objective.metric}\nusual: the paper's setting, or the method's own, scaled to the budget\n"
+        f"{escape(objective.metric)}\nusual: the paper's setting, or the method's own, scaled to the budget\n"
         "mean, most: the steps that the usual CLIP-s needed on the tuning concepts\n"
         "left out: kept by the tuning concepts under the setting chosen without each\n"
         f"seconds: measured, with what the criterion costs; < {wanted}: share of test concepts that keep less\n"

@@ -12,6 +12,7 @@ from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion, Never
 from orchestrator.recordings.recording import DONE, Recording
 from orchestrator.replay.replay import Outcome, live_outcome, replay
+from orchestrator.report.console.markup import escape
 from orchestrator.report.console.tables import StrategyRow, comparison_table
 from orchestrator.study.search_space import stated_defaults
 from search_spaces import dvar as dvar_space
@@ -119,7 +120,7 @@ def _live_outcomes(
 
 def _print(context: CommandContext, concepts: Sequence[Concept], comparison: Comparison) -> None:
     budget, metric = context.experiment.budget, comparison.metric
-    context.say(f"{len(concepts)} concepts, {budget} steps, quality: {metric}; mean ± std:")
+    context.say(f"{len(concepts)} concepts, {budget} steps, quality: {escape(metric)}; mean ± std:")
     context.console.print(comparison_table(comparison.rows))
     if comparison.live and len(context.experiments) > 1:
         context.say(f"live runs have seed {context.experiment.seed}; replayed recordings have every seed")

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from orchestrator import runs
 from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import Split, split_concepts
 from orchestrator.recordings.recording import Recording
+from orchestrator.report.console.markup import escape
 from orchestrator.study import best as best_file
 from orchestrator.study.best import Best
 from orchestrator.tracking.mlflow import Tracker
@@ -104,8 +104,8 @@ class CommandContext:
         for name, value in current.items():
             tuned_for = str(getattr(setting, name))
             if tuned_for != value:
-                path = escape(str(self.best_path))
-                self.say(f"[yellow]note: {path} was tuned for {name} {tuned_for}, but this is {value}[/]")
+                note = f"{self.best_path} was tuned for {name} {tuned_for}, but this is {value}"
+                self.say(f"[yellow]note: {escape(note)}[/]")
         return setting
 
     def unseen(self, setting: Best) -> list[Concept]:

@@ -1,7 +1,5 @@
 """`dvar demo`: records, tunes, runs and compares on the embedded miniature, and explains each step in a line."""
 
-from rich.markup import escape
-
 from orchestrator import runs
 from orchestrator.commands.compare import compare_strategies
 from orchestrator.commands.context import CommandContext
@@ -10,6 +8,7 @@ from orchestrator.commands.run import run_live
 from orchestrator.commands.tune import search_by_replay
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
+from orchestrator.report.console.markup import escape
 from orchestrator.report.figures.demo import demo_picture
 from orchestrator.storage.atomic import replacing
 from trainables.settings import MINIATURE, OF_THE_MINIATURE

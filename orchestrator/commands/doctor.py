@@ -12,12 +12,12 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.version import Version
 from rich.console import Console
-from rich.markup import escape
 
 from orchestrator import __distribution__, plugins, runs
 from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import split_concepts
+from orchestrator.report.console.markup import escape
 from orchestrator.runs import cluster
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking.mlflow import Tracker

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from orchestrator import plugins
 from orchestrator.config.methods import method_defaults
+from orchestrator.report.console.markup import escape
 from orchestrator.report.console.tables import MethodRow, concepts_table, methods_table
 from trainables.errors import InvalidInput
 from trainables.miniature.entries import ENTRIES, entry

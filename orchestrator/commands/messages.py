@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from orchestrator import runs
 from orchestrator.commands.context import CommandContext
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Outcome, replay
+from orchestrator.report.console.markup import escape
 
 
 def say_results(context: CommandContext, results: Sequence[runs.RunResult], folder: str) -> bool:

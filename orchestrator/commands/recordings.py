@@ -3,26 +3,30 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from rich.console import Console
-from rich.markup import escape
 
 from orchestrator.recordings import collection
 from orchestrator.recordings.pack import write_pack
 from orchestrator.recordings.recording import DONE
+from orchestrator.recordings.store import DamagedRecording
+from orchestrator.report.console.markup import escape, escape_lines
 from orchestrator.report.console.tables import curve_table, recordings_table
+from trainables import plain_yaml
 from trainables.errors import InvalidInput
 
 
 def list_recordings(place: str) -> None:
-    """Print a line for every complete recording of a place.
+    """Print a line for every complete recording of a place, and for every damaged one.
 
     Raises:
-        InvalidInput: there is none, or a recording is damaged.
+        InvalidInput: there is none, or the place cannot be read.
     """
-    recordings = collection.read_place(place)
+    recordings, damaged = collection.scan_place(place)
+    if not recordings and not damaged:
+        raise collection.no_recordings(place)
     console = Console(highlight=False)
     console.print(recordings_table(recordings))
+    say_damaged(console, damaged)
     console.print(f"{len(recordings)} complete recordings in {escape(place)}", soft_wrap=True)
 
 
@@ -30,13 +34,15 @@ def show_recording(key: str, place: str) -> None:
     """Print the identity, the facts and the training curve of the recordings that a key or concept names.
 
     Raises:
-        InvalidInput: no recording has that key or concept, or a recording is damaged.
+        InvalidInput: no recording that can be read has that key or concept, or the place cannot be read.
     """
     console = Console(highlight=False)
-    for recording in collection.pick(collection.read_place(place), [key]):
+    recordings, damaged = collection.scan_place(place)
+    say_damaged(console, damaged)
+    for recording in collection.pick(recordings, [key]):
         about = {"key": recording.key, **recording.identity.to_json(), "made on": dict(recording.facts)}
         about["concept"] = {name: value for name, value in about["concept"].items() if name != "images"}
-        console.print(escape(yaml.safe_dump(about, sort_keys=False, allow_unicode=True)), soft_wrap=True)
+        console.print(escape_lines(plain_yaml.dump(about)), soft_wrap=True)
         console.print(curve_table(recording))
 
 
@@ -73,21 +79,29 @@ def import_recordings(pack: str, storage: str) -> None:
 
 def verify_recordings(place: str) -> bool:
     """Read every recording of a place, print which are damaged, and return whether all are sound."""
-    console, damaged = Console(highlight=False), 0
+    console = Console(highlight=False)
     if collection.is_packed(place):
         console.print(f"{len(collection.read_place(place))} recordings in {escape(place)} are sound", soft_wrap=True)
         return True
     store = collection.open_store(place)
-    listed = store.list()
+    scan = store.scan()
+    listed, damaged = scan.summaries, scan.damaged
+    count = len(listed) + len(damaged)
     for row in listed:
         try:
             store.read(row.key)
         except InvalidInput as error:
-            damaged += 1
-            console.print(f"[red]damaged[/] {escape(row.concept)}: {escape(str(error))}", soft_wrap=True)
+            damaged.append(DamagedRecording(row.concept, str(error)))
+    say_damaged(console, damaged)
     unfinished = sum(row.state not in DONE for row in listed)
     rest = f", {unfinished} of them not finished" if unfinished else ""
     console.print(
-        f"{len(listed) - damaged} of {len(listed)} recordings in {escape(store.url)} are sound{rest}", soft_wrap=True
+        f"{count - len(damaged)} of {count} recordings in {escape(store.url)} are sound{rest}", soft_wrap=True
     )
     return not damaged
+
+
+def say_damaged(console: Console, damaged: Sequence[DamagedRecording]) -> None:
+    """Print a line for every recording that cannot be read."""
+    for recording in damaged:
+        console.print(f"[red]damaged[/] {escape(recording.name)}: {escape(recording.reason)}", soft_wrap=True)

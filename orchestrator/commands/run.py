@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 from orchestrator import runs
 from orchestrator.commands.context import CommandContext
 from orchestrator.commands.messages import say_results
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
+from orchestrator.report.console.markup import escape
 from orchestrator.report.console.progress import run_bars
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
@@ -51,7 +50,7 @@ def run_live(context: CommandContext, concepts: Sequence[Concept], criterion: Cr
         InvalidInput: the criterion cannot stop live runs, or the storage or the cluster cannot be used.
     """
     runs.check_live(context.experiment, criterion)
-    context.say(f"{criterion} on {len(concepts)} concepts, at most {context.experiment.budget} steps each")
+    context.say(f"{escape(str(criterion))} on {len(concepts)} concepts, at most {context.experiment.budget} steps each")
     params = context.experiment.public() | {"criterion": repr(criterion)}
     with context.tracker.run("run", params) as parent, run_bars(context.console, "personalizing") as bars:
         results = runs.live(context.experiment, concepts, criterion, [parent, bars])

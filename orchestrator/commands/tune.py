@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.markup import escape
-
 from orchestrator.commands.context import CommandContext
 from orchestrator.commands.messages import say_agreement, say_failed
 from orchestrator.commands.record import make_recordings
@@ -14,6 +12,7 @@ from orchestrator.config.experiment import Experiment, StudySettings
 from orchestrator.recordings.collection import for_tuning
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.landscape import survey
+from orchestrator.report.console.markup import escape
 from orchestrator.report.console.progress import StudyBar, study_bar
 from orchestrator.report.console.study import best_lines, robustness_lines
 from orchestrator.report.console.tables import front_table, study_table

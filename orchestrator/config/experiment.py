@@ -2,11 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from orchestrator import plugins
-from orchestrator.config import yaml as plain_yaml
+from orchestrator.config.fields import MAX_STEPS, CountOrNames, Names, Place, PlainDict, Seed, Settings, Text
 from orchestrator.storage.passwords import without_password
+from trainables import plain_yaml
 from trainables.data.concept import Concept
 from trainables.settings import (
     MINIATURE,
@@ -24,31 +25,25 @@ TEXTUAL_INVERSION = "textual_inversion"
 REPLAYED_TRIALS, LIVE_TRIALS = 200, 30
 
 
-class Settings(BaseModel):
-    """Base of all settings: frozen, validated, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
 class MethodSettings(Settings):
     """The personalization method, and what differs from its defaults."""
 
-    name: str = TEXTUAL_INVERSION
+    name: Text = TEXTUAL_INVERSION
     """Name of the method, or "module:Class"."""
-    recipe: str | None = None
+    recipe: Text | None = None
     """Named recipe of the method (`dvar methods` lists them); None takes the method's defaults."""
-    settings: JsonDict = Field(default_factory=dict)
+    settings: PlainDict = Field(default_factory=dict)
     """Arguments of the method's constructor."""
 
 
 class ConceptSettings(Settings):
     """Which concepts are personalized, and which of them tune."""
 
-    source: str = MINIATURE
+    source: Text = MINIATURE
     """ "miniature", a folder of concept folders, or a single concept folder."""
-    only: list[str] | None = None
+    only: Names | None = None
     """Names of the concepts to use; None uses all, but only a few of the miniature's 56, where ["all"] uses all."""
-    tuning: list[str] | int | None = None
+    tuning: CountOrNames = None
     """Names or number of the concepts on which (N, alpha) is chosen; None takes those that the miniature sets aside,
     and half of the concepts of other sources, but at most 4 as in the paper."""
 
@@ -56,27 +51,27 @@ class ConceptSettings(Settings):
 class StudySettings(Settings):
     """How to search for the best setting of a criterion: the objective, the criteria, and where the study is kept."""
 
-    trials: int | None = Field(default=None, ge=1)
+    trials: int | None = Field(default=None, ge=1, le=1_000_000)
     """Total number of settings to try; None tries 200 by replay, and 30 live."""
     live: bool = False
     """Whether to train under each setting on Ray Tune, instead of replaying recordings."""
     quality_kept: float = Field(default=0.9, gt=0, le=1)
     """Mean share of the best quality that a setting must keep (paper, section 4.2: 90 %)."""
-    measure: str = TRAIN_IMAGE
+    measure: Text = TRAIN_IMAGE
     """The quality metric that counts."""
-    recordings: str | None = None
+    recordings: Text | None = None
     """Where the recordings are: "builtin", a pack file, or another storage; None takes the experiment's own storage."""
-    criteria: list[str] = ["dvar"]
+    criteria: Names = Field(default=["dvar"])
     """The criteria to search, each in its own space."""
-    fixed: dict[str, JsonDict] = Field(default_factory=dict)
+    fixed: dict[str, PlainDict] = Field(default_factory=dict)
     """Settings that are not searched, by criterion: {"dvar": {"stride": 10}}."""
     cost: Literal["iterations", "seconds"] = "iterations"
     """What to minimize: optimizer steps, or measured seconds including the criterion's own cost."""
     pareto: bool = False
     """Whether cost and quality are two objectives; otherwise quality is a constraint."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the sampler."""
-    storage: str | None = None
+    storage: Text | None = None
     """"journal:PATH", "sqlite:///PATH" or a database URL, to keep and resume the study; None keeps a replayed study in
     memory, and a live study beside its runs."""
 
@@ -89,43 +84,43 @@ class StudySettings(Settings):
 class Resources(Settings):
     """The Ray cluster that runs the trials, and the resources of each trial."""
 
-    address: str | None = None
+    address: Text | None = None
     """host:port of the cluster's head, or "auto"; None takes `RAY_ADDRESS`, else starts a local cluster."""
-    cpus_per_trial: float = Field(default=1, gt=0)
+    cpus_per_trial: float = Field(default=1, gt=0, le=10_000)
     """Logical CPUs per trial; also the number of threads of a trial on the CPU."""
-    gpus_per_trial: float = Field(default=0, ge=0)
+    gpus_per_trial: float = Field(default=0, ge=0, le=10_000)
     """GPUs per trial, fractions allowed."""
-    max_concurrent: int | None = Field(default=None, ge=1)
+    max_concurrent: int | None = Field(default=None, ge=1, le=100_000)
     """Maximum number of trials at once; None runs as many as fit."""
-    max_failures: int = Field(default=0, ge=0)
+    max_failures: int = Field(default=0, ge=0, le=100_000)
     """How often a trial whose worker dies is retried; it resumes from its checkpoint."""
-    report_steps: int | None = Field(default=None, ge=1)
+    report_steps: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     """Optimizer steps per report; None reports about once a second."""
-    checkpoint_seconds: float = Field(default=30, ge=0)
+    checkpoint_seconds: float = Field(default=30, ge=0, le=10_000_000)
     """Seconds between checkpoints."""
 
 
 class Experiment(Settings):
     """What is personalized, for how long, and how it is scored, searched, scheduled and stored."""
 
-    name: str = Field(default="personalization", min_length=1)
+    name: Text = "personalization"
     """Name of the experiment in MLflow."""
-    preset: str = MINIATURE
+    preset: Text = MINIATURE
     """The preset from which the values started."""
     base_model: BaseModelSettings = BaseModelSettings()
     method: MethodSettings = MethodSettings()
     concepts: ConceptSettings = ConceptSettings()
-    budget: int = Field(default=150, ge=4)
+    budget: int = Field(default=150, ge=4, le=MAX_STEPS)
     """Optimizer steps of a full-length run."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the training."""
-    seeds: list[int] | None = Field(default=None, min_length=1)
+    seeds: list[Seed] | None = Field(default=None, min_length=1)
     """Seeds of the training of full-length runs, which use each; None uses only `seed`. Live runs use the first."""
     fixed_batch: FixedBatchSettings = FixedBatchSettings()
     quality: QualitySettings = QualitySettings()
     study: StudySettings = StudySettings()
     resources: Resources = Resources()
-    storage: str = "dvar-runs"
+    storage: Place = "dvar-runs"
     """Folder or URL for recordings, runs and results."""
 
     def of_seeds(self) -> list["Experiment"]:

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from orchestrator import plugins
 from orchestrator.config import presets
-from orchestrator.config import yaml as plain_yaml
 from orchestrator.config.experiment import TEXTUAL_INVERSION, Experiment
+from orchestrator.config.explain import explain
+from trainables import plain_yaml
 from trainables.errors import InvalidInput
 from trainables.settings import MINIATURE
-from trainables.text import did_you_mean
+from trainables.text import quoted
 from trainables.types import JsonDict, JsonObject
 
 
@@ -53,13 +53,13 @@ def build(preset: str | None, file: Path | None, overrides: Sequence[tuple[str, 
 
 def _read(file: Path) -> JsonDict:
     try:
-        values = plain_yaml.load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"experiment file {file} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"experiment file {file} is not valid YAML: {error}") from error
+        values = plain_yaml.read(file, is_stream=True)
+    except FileNotFoundError as error:
+        raise InvalidInput(f"there is no experiment file {file}; `dvar show` prints one") from error
+    except InvalidInput as error:
+        raise InvalidInput(f"experiment file {file} is not understood: {error}") from error
     if not isinstance(values, dict):
-        raise InvalidInput(f"experiment file {file} must hold keys such as 'budget: 300', got {values!r}")
+        raise InvalidInput(f"experiment file {file} must hold keys such as 'budget: 300', got {quoted(values)}")
     return values
 
 
@@ -102,17 +102,8 @@ def _merge(target: JsonDict, changes: JsonObject) -> None:
 
 
 def _explain(error: ValidationError, file: Path | None) -> str:
-    lines = [_explain_item(item) for item in error.errors()]
+    lines = [f"  {line}" for line in explain(error, _keys_at)]
     return "\n".join([f"the experiment{f' in {file}' if file else ''} is not understood:", *lines])
-
-
-def _explain_item(item: Any) -> str:
-    path = [str(part) for part in item["loc"]]
-    key = ".".join(path)
-    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"  unknown key {key!r}; {did_you_mean(path[-1], _keys_at(path[:-1]))}"
-    reason = str(item.get("ctx", {}).get("error", item["msg"]))
-    return f"  {key or 'experiment'}: {reason}, got {item['input']!r}"
 
 
 def _keys_at(path: Sequence[str]) -> list[str]:

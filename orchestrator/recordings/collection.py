@@ -1,6 +1,5 @@
 """Collections of recordings, wherever they are: in a storage, in a pack, or shipped with the program."""
 
-import tempfile
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -8,8 +7,11 @@ from pathlib import Path
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import choose_tuning, meant_for_tuning
 from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.format import quality_row
 from orchestrator.recordings.pack import read_pack
+from orchestrator.recordings.recorder import RecordingConflict
 from orchestrator.recordings.recording import Recording
+from orchestrator.recordings.store import DamagedRecording
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 from trainables.training.sinks import StepRow
@@ -38,11 +40,40 @@ def read_place(place: str) -> list[Recording]:
         return [recording for pack in _builtin_packs() for recording in read_pack(pack)]
     if (pack := _pack_file(place)) is not None:
         return read_pack(pack)
-    store = open_store(place)
-    recordings = [store.read(row.key) for row in store.list() if row.state == "complete"]
+    recordings, damaged = scan_place(place)
+    if damaged:
+        raise InvalidInput(damaged[0].reason)
     if not recordings:
-        raise InvalidInput(f"there is no complete recording in {store.url}; make some with `dvar record`")
-    return sorted(recordings, key=lambda recording: (recording.concept, recording.key))
+        raise no_recordings(place)
+    return recordings
+
+
+def scan_place(place: str) -> tuple[list[Recording], list[DamagedRecording]]:
+    """Read every complete recording of a place that can be read, and say which cannot.
+
+    Args:
+        place: as in `read_place`; a damaged pack as a whole raises.
+
+    Raises:
+        InvalidInput: the place cannot be read.
+    """
+    if is_packed(place):
+        return read_place(place), []
+    store = open_store(place)
+    scan = store.scan()
+    recordings, damaged = [], scan.damaged
+    for row in scan.summaries:
+        if row.state == "complete":
+            try:
+                recordings.append(store.read(row.key))
+            except InvalidInput as error:
+                damaged.append(DamagedRecording(row.concept, str(error)))
+    return sorted(recordings, key=lambda recording: (recording.concept, recording.key)), damaged
+
+
+def no_recordings(place: str) -> InvalidInput:
+    """Return the error for a storage without a complete recording."""
+    return InvalidInput(f"there is no complete recording in {open_store(place).url}; make some with `dvar record`")
 
 
 def is_packed(place: str) -> bool:
@@ -152,40 +183,47 @@ def split(
 def take_in(recordings: Sequence[Recording], place: str) -> int:
     """Write recordings, without samples and adapters, into a storage; return the number of new recordings.
 
+    Nothing is written unless all can be. What a killed import left unfinished, the next one writes anew.
+
     Raises:
-        InvalidInput: the storage cannot be written, or has an unfinished recording of the same run.
+        InvalidInput: the storage cannot be written, has a damaged recording or an unfinished recording of the same run,
+            or another process imports the same.
     """
     store = open_store(place)
     store.check_writable()
-    new = 0
-    for recording in recordings:
-        state = store.state(recording.identity)
-        if state == "complete":
-            continue
-        if state is not None:
-            raise InvalidInput(
-                f"{store.folder(recording.identity)} is {state}; finish it with `dvar record`, or delete it"
-            )
-        _write(store, recording)
-        new += 1
-    return new
+    new = [recording for recording in recordings if _is_missing(store, recording)]
+    for recording in new:
+        try:
+            _write(store, recording)
+        except RecordingConflict as error:
+            raise InvalidInput(f"{error}, or wait for it, then import again") from error
+    return len(new)
+
+
+def _is_missing(store: RecordingStore, recording: Recording) -> bool:
+    state = store.state(recording.identity)
+    if state in (None, "complete"):
+        return state is None
+    if not store.is_broken_import(recording.identity):
+        raise InvalidInput(f"{store.folder(recording.identity)} is {state}; finish it with `dvar record`, or delete it")
+    return True
 
 
 def _write(store: RecordingStore, recording: Recording) -> None:
-    steps, quality = recording.steps, recording.quality
-    recorder = store.recorder(recording.identity)
+    quality = recording.quality
+    recorder = store.recorder(recording.identity, is_import=True)
     recorder.started(recording.facts)
-    written = 0
-    with tempfile.TemporaryDirectory() as empty:
-        for index in range(len(quality.steps)):
-            until = int(quality.steps[index])
-            recorder.steps([_step_row(recording, step) for step in range(written + 1, until + 1)])
-            scores = {name: float(values[index]) for name, values in quality.scores.items()}
-            parts = quality.samples_seconds or {"all": quality.seconds}
-            seconds = {name: float(values[index]) for name, values in parts.items()}
-            recorder.snapshot(until, scores, seconds, Path(empty))
-            written = until
-    recorder.steps([_step_row(recording, step) for step in range(written + 1, len(steps) + 1)])
+    parts = quality.samples_seconds or {"all": quality.seconds}
+    snapshots = [
+        quality_row(
+            int(step),
+            {name: float(values[index]) for name, values in quality.scores.items()},
+            {name: float(values[index]) for name, values in parts.items()},
+            {},
+        )
+        for index, step in enumerate(quality.steps)
+    ]
+    recorder.imported([_step_row(recording, step) for step in range(1, len(recording.steps) + 1)], snapshots)
     recorder.ended("complete", recording.reason)
 
 

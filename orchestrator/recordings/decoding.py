@@ -3,14 +3,14 @@
 Each decoder raises ValueError, which `decode` turns into the message with folder, file and remedy.
 """
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar, cast, get_args
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from orchestrator.config.fields import MAX_STEPS
 from orchestrator.recordings.format import (
     FORMAT,
     VALUES,
@@ -23,10 +23,16 @@ from orchestrator.recordings.format import (
 )
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, State
+from orchestrator.recordings.tables import check_schema, read_table
 from orchestrator.storage.files import Files, check_name
+from trainables.checks import check_plain
+from trainables.text import printable, quoted
 from trainables.types import JsonDict, JsonObject
 
 T = TypeVar("T")
+
+#: Most bytes of a JSON file; the largest that the program writes, facts of 8 fixed inputs, has 3,000.
+MAX_JSON = 4_000_000
 
 
 def decode(files: Files, name: str, decoder: Callable[[bytes], T], data: bytes) -> T:
@@ -37,19 +43,25 @@ def decode(files: Files, name: str, decoder: Callable[[bytes], T], data: bytes) 
     """
     try:
         return decoder(data)
-    except (ValueError, RecursionError) as error:
-        raise damaged(files, name, str(error)) from error
+    except ValueError as error:
+        raise damaged(files, name, printable(str(error), 1000)) from error
 
 
-def decode_json(data: bytes) -> JsonDict:
-    """Decode a JSON object, strictly: NaN and Infinity are refused.
+def decode_json(data: bytes | str) -> JsonDict:
+    """Decode a JSON object, strictly: NaN, Infinity and what is nested too deeply are refused.
 
     Raises:
-        ValueError: it is not JSON, or not an object.
+        ValueError: it is not JSON, not an object, or too large.
     """
-    fields = json.loads(data, parse_constant=_refuse_constant)
+    if len(data) > MAX_JSON:
+        raise ValueError(f"it has {len(data):,} bytes; at most {MAX_JSON:,}")
+    try:
+        fields = json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(fields, dict):
         raise ValueError("it holds no JSON object")
+    check_plain(fields)
     return fields
 
 
@@ -61,10 +73,12 @@ def decode_identity(data: bytes) -> RunIdentity:
     """
     fields = decode_json(data)
     if fields.get("format") != FORMAT:
-        raise ValueError(f"its format is {fields.get('format')!r}, but this version of the program reads {FORMAT}")
+        raise ValueError(
+            f"its format is {quoted(fields.get('format'))}, but this version of the program reads {FORMAT}"
+        )
     identity = RunIdentity(_field(fields, "identity", dict))
     if fields.get("key") != identity.key:
-        raise ValueError(f"its key is {fields.get('key')!r}, but its identity has the key {identity.key!r}")
+        raise ValueError(f"its key is {quoted(fields.get('key'))}, but its identity has the key {identity.key!r}")
     return identity
 
 
@@ -75,13 +89,13 @@ def decode_status(data: bytes) -> Status:
         ValueError: a field is missing or has another type, or the state is unknown.
     """
     fields = decode_json(data)
-    if fields.get("state") not in get_args(State):
-        raise ValueError(f"its state is {fields.get('state')!r}, but should be in: {', '.join(get_args(State))}")
+    if fields.get("state") not in list(get_args(State)):
+        raise ValueError(f"its state is {quoted(fields.get('state'))}, but should be in: {', '.join(get_args(State))}")
     return Status(
         state=fields["state"],
         reason=_field(fields, "reason", str),
-        steps=_field(fields, "steps", int),
-        snapshots=_field(fields, "snapshots", int),
+        steps=_count(fields, "steps"),
+        snapshots=_count(fields, "snapshots"),
         writer=_field(fields, "writer", str),
         sha256=_field(fields, "sha256", dict),
     )
@@ -116,8 +130,8 @@ def decode_steps(data: bytes) -> Floats:
     Raises:
         ValueError: the table is damaged, has other columns, or its steps are not numbered from 1.
     """
-    table = _decode_table(data)
-    _check_schema(table, steps_schema(max(0, table.num_columns - 1 - len(VALUES))))
+    table = read_table(io.BytesIO(data))
+    check_schema(table.schema, steps_schema(max(0, table.num_columns - 1 - len(VALUES))))
     steps, *columns = (column.to_numpy() for column in table.columns)
     if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
         raise ValueError(f"its {len(steps)} steps are not numbered 1 to {len(steps)}")
@@ -130,12 +144,12 @@ def decode_quality(data: bytes) -> list[QualityRow]:
     Raises:
         ValueError: the table is damaged, has other columns, or its steps do not ascend.
     """
-    table = _decode_table(data)
-    _check_schema(table, quality_schema(table.column_names))
+    table = read_table(io.BytesIO(data))
+    check_schema(table.schema, quality_schema(table.column_names))
     rows = cast(list[QualityRow], table.to_pylist())
     steps = [row["step"] for row in rows]
     if steps != sorted(set(steps)) or any(step < 0 for step in steps):
-        raise ValueError(f"its steps do not ascend: {steps}")
+        raise ValueError(f"its steps do not ascend: {quoted(steps)}")
     for row in rows:
         snapshot_files(row)
     return rows
@@ -146,26 +160,17 @@ def snapshot_files(row: QualityRow) -> dict[str, int]:
     return decode_sizes(decode_json(row["files"].encode()))
 
 
-def _decode_table(data: bytes) -> pa.Table:
-    try:
-        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"it is not a whole Parquet file ({error})") from error
-
-
-def _check_schema(table: pa.Table, expected: pa.Schema) -> None:
-    if not table.schema.equals(expected, check_metadata=False):
-        raise ValueError(f"its columns are {_describe(table.schema)}; expected {_describe(expected)}")
-
-
-def _describe(schema: pa.Schema) -> str:
-    return ", ".join(f"{column.name} ({column.type})" for column in schema)
-
-
 def _field(fields: JsonObject, name: str, kind: type) -> Any:
     value = fields.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{name!r} should be of the type {kind.__name__}, but is {value!r}")
+        raise ValueError(f"{name!r} should be of the type {kind.__name__}, but is {quoted(value)}")
+    return value
+
+
+def _count(fields: JsonObject, name: str) -> int:
+    value: int = _field(fields, name, int)
+    if not 0 <= value <= MAX_STEPS:
+        raise ValueError(f"{name!r} should lie between 0 and {MAX_STEPS:,}, but is {quoted(value)}")
     return value
 
 

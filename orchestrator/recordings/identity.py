@@ -3,9 +3,45 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.config.explain import explain
+from orchestrator.config.fields import MAX_STEPS, MAX_TEXT
+from trainables.checks import check_plain
 from trainables.types import JsonDict, JsonObject
+
+_Text = Annotated[str, Field(max_length=MAX_TEXT)]
+
+
+class _Part(BaseModel):
+    """Types of the fields that the program reads; others are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Concept(_Part):
+    name: _Text
+    class_noun: _Text = ""
+    images: list[Any] = []
+
+
+class _Method(_Part):
+    name: _Text = ""
+
+
+class _BaseModel(_Part):
+    id: _Text = ""
+    fingerprint: _Text = ""
+
+
+class _Fields(_Part):
+    concept: _Concept
+    budget: int = Field(ge=1, le=MAX_STEPS)
+    seed: int | None = None
+    method: _Method | None = None
+    base_model: _BaseModel | None = None
 
 
 class RunIdentity:
@@ -18,21 +54,18 @@ class RunIdentity:
         fields: plain JSON, as `Experiment` describes a run and as a manifest holds it.
 
     Raises:
-        ValueError: the concept's name or the budget is missing or of another type, or a value has no JSON form.
+        ValueError: the concept's name or the budget is missing, a field is of another type or out of its range, or a
+            value has no JSON form.
     """
 
     def __init__(self, fields: JsonObject) -> None:
-        concept = fields.get("concept")
-        if not isinstance(concept, Mapping) or not isinstance(concept.get("name"), str):
-            raise ValueError(f"an identity needs the name of its concept, got {concept!r}")
-        budget = fields.get("budget")
-        if not isinstance(budget, int) or isinstance(budget, bool):
-            raise ValueError(f"an identity needs a whole number as its budget, got {budget!r}")
-        self._fields = dict(fields)
         try:
-            self._key = json_hash(self._fields)
-        except TypeError as error:
-            raise ValueError(f"an identity needs plain JSON: {error}") from error
+            check_plain(fields)
+            _Fields.model_validate(dict(fields))
+        except ValidationError as error:
+            raise ValueError(f"an identity is not understood: {explain(error)[0]}") from error
+        self._fields = dict(fields)
+        self._key = json_hash(self._fields)
 
     def to_json(self) -> JsonDict:
         """Return every field as plain JSON, from which `RunIdentity` makes an equal identity."""

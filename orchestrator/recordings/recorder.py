@@ -40,11 +40,14 @@ class Recorder:
         files: the recording's own folder.
         identity: what determines the run.
         flush_seconds: minimum time for which rows are buffered.
+        role: begins the token of the writer in the status: what writes, if it is no training.
     """
 
-    def __init__(self, files: Files, identity: RunIdentity, flush_seconds: float = FLUSH_SECONDS) -> None:
+    def __init__(
+        self, files: Files, identity: RunIdentity, flush_seconds: float = FLUSH_SECONDS, role: str = ""
+    ) -> None:
         self._files, self._identity, self._flush_seconds = files, identity, flush_seconds
-        self._writer = uuid4().hex
+        self._writer = f"{role}{uuid4().hex}"
         self._rows: list[list[float]] = []
         self._quality: list[layout.QualityRow] = []
         self._state: State = "running"
@@ -121,6 +124,16 @@ class Recorder:
             self._rows.append(self._values(row))
         if time.monotonic() - self._last_flush >= self._wait:
             self._flush()
+
+    def imported(self, rows: Sequence[StepRow], snapshots: Sequence[layout.QualityRow]) -> None:
+        """Replace everything by what is known already; `ended` writes it, all at once.
+
+        Raises:
+            ValueError: rows are not numbered from 1, or differ in their number of fixed inputs.
+        """
+        self._rows, self._quality = [], list(snapshots)
+        for row in rows:
+            self._rows.append(self._values(row))
 
     def _values(self, row: StepRow) -> list[float]:
         if row.step != len(self._rows) + 1:

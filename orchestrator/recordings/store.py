@@ -15,6 +15,9 @@ from orchestrator.storage.files import Files
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 
+#: How the token of a writer begins that imports a recording.
+_IMPORT = "import-"
+
 
 @dataclass(frozen=True)
 class RecordingSummary:
@@ -46,6 +49,27 @@ class RecordingSummary:
 
 
 @dataclass(frozen=True)
+class DamagedRecording:
+    """What a listing says of a recording that cannot be read.
+
+    Attributes:
+        name: the concept if it is known, else the name of the folder.
+        reason: what is wrong with which file, and the remedy.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StoreScan:
+    """The recordings of a store: those that can be summarised, sorted by folder, and the others."""
+
+    summaries: list[RecordingSummary]
+    damaged: list[DamagedRecording]
+
+
+@dataclass(frozen=True)
 class RecordingStore:
     """The recordings below a folder or URL; a small object that reconnects in every process to which it is sent.
 
@@ -68,9 +92,15 @@ class RecordingStore:
         files.write(name, b"")
         files.remove(name)
 
-    def recorder(self, identity: RunIdentity) -> Recorder:
-        """Return the recorder of the run that `identity` determines; it writes nothing until it is started."""
-        return Recorder(self._files().at(layout.folder_name(identity)), identity, self.flush_seconds)
+    def recorder(self, identity: RunIdentity, *, is_import: bool = False) -> Recorder:
+        """Return the recorder of the run that `identity` determines; it writes nothing until it is started.
+
+        Args:
+            identity: of the run.
+            is_import: whether it writes what is known already, see `is_broken_import`.
+        """
+        files = self._files().at(layout.folder_name(identity))
+        return Recorder(files, identity, self.flush_seconds, _IMPORT if is_import else "")
 
     def state(self, identity: RunIdentity) -> State | None:
         """Return the state of a run's recording, or None if there is none; reads no table.
@@ -80,6 +110,15 @@ class RecordingStore:
         """
         status = reading.read_status(self._files().at(layout.folder_name(identity)))
         return status.state if status else None
+
+    def is_broken_import(self, identity: RunIdentity) -> bool:
+        """Whether a run's recording is unfinished because an import was, rather than a training; reads no table.
+
+        Raises:
+            InvalidInput: the recording is damaged.
+        """
+        status = reading.read_status(self._files().at(layout.folder_name(identity)))
+        return status is not None and status.state == "running" and status.writer.startswith(_IMPORT)
 
     def find(self, identity: RunIdentity) -> Recording | None:
         """Return the recording of a run, as far as it has been written, or None if there is none.
@@ -117,9 +156,26 @@ class RecordingStore:
         Raises:
             InvalidInput: a recording is damaged.
         """
+        scan = self.scan()
+        if scan.damaged:
+            raise InvalidInput(scan.damaged[0].reason)
+        return scan.summaries
+
+    def scan(self) -> StoreScan:
+        """Return what `list` returns, and the recordings that cannot be summarised; reads no table."""
         files = self._files()
-        rows = [self._summary(files.at(name)) for name in files.children() if not name.startswith(".")]
-        return [row for row in rows if row is not None]
+        summaries: list[RecordingSummary] = []
+        damaged: list[DamagedRecording] = []
+        for name in files.children():
+            if name.startswith("."):
+                continue
+            try:
+                summary = self._summary(files.at(name))
+            except InvalidInput as error:
+                damaged.append(DamagedRecording(name, str(error)))
+            else:
+                summaries += [summary] if summary else []
+        return StoreScan(summaries, damaged)
 
     def _summary(self, files: Files) -> RecordingSummary | None:
         status = reading.read_status(files)

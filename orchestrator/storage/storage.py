@@ -20,7 +20,7 @@ class Storage:
         place: a folder, a file:// URL, or any URL that fsspec supports, such as "s3://bucket/runs".
 
     Raises:
-        InvalidInput: the home folder of a user is named who is not known here.
+        InvalidInput: the place is empty, or the home folder of a user is named who is not known here.
 
     Attributes:
         url: the absolute folder, or the URL without a trailing slash.
@@ -36,6 +36,8 @@ class Storage:
 
     def __init__(self, place: str | os.PathLike[str]) -> None:
         text = os.fspath(place)
+        if not text.strip() or "\0" in text:
+            raise InvalidInput(f"a storage must be a folder or a URL, got {text!r}; the default is dvar-runs")
         for protocol in _LOCAL_PROTOCOLS:
             text = text.removeprefix(protocol)
         object.__setattr__(self, "url", _tidy_url(text) if "://" in text else _absolute(text))

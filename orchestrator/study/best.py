@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator import criteria
+from orchestrator.config.explain import explain
+from orchestrator.config.fields import MAX_STEPS, Text
 from orchestrator.criteria import Criterion
 from orchestrator.storage.atomic import write_atomically
 from orchestrator.study.result import StudyResult
+from trainables import plain_yaml
 from trainables.errors import InvalidInput
 
 FORMAT = 1
@@ -21,22 +23,22 @@ class Best(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     format: int = FORMAT
-    criterion: str
+    criterion: Text
     params: dict[str, bool | int | float | str | None]
-    tuned_on: list[str]
+    tuned_on: list[Text]
     """Names of the tuning concepts."""
     method: str
     base_model: str
-    budget: int
+    budget: int = Field(ge=1, le=MAX_STEPS)
     """Optimizer steps of the recordings."""
-    measure: str
-    quality_kept_wanted: float
+    measure: Text
+    quality_kept_wanted: float = Field(ge=0, le=1)
     quality_kept: float
-    iterations: float
+    iterations: float = Field(ge=0)
     """Mean over the tuning concepts."""
     is_feasible: bool
     """Whether at least `quality_kept_wanted` is kept."""
-    trials: int
+    trials: int = Field(ge=1)
 
     def make_criterion(self) -> Criterion:
         """Return the criterion with its setting.
@@ -78,7 +80,7 @@ def write(best: Best, path: Path) -> None:
         InvalidInput: it cannot be written there.
     """
     text = "# Written by `dvar tune`; `dvar run` and `dvar compare` read it.\n"
-    text += yaml.safe_dump(best.model_dump(), sort_keys=False, allow_unicode=True)
+    text += plain_yaml.dump(best.model_dump())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
@@ -93,10 +95,10 @@ def read(path: Path) -> Best:
         InvalidInput: it is missing, damaged, of another format, or holds a setting that the criterion refuses.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = plain_yaml.read(path)
     except FileNotFoundError as error:
         raise InvalidInput(f"{path} does not exist; make it with `dvar tune`, or name another with --best") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except InvalidInput as error:
         raise InvalidInput(f"{path} cannot be read ({error}); write it anew with `dvar tune`") from error
     if not isinstance(values, Mapping):
         raise InvalidInput(f"{path} holds no settings; write it anew with `dvar tune`")
@@ -115,5 +117,4 @@ def read(path: Path) -> Best:
 def _first_problem(error: ValidationError | InvalidInput) -> str:
     if isinstance(error, InvalidInput):
         return str(error)
-    item = error.errors()[0]
-    return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+    return explain(error, lambda path: [] if path else list(Best.model_fields))[0]

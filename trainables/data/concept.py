@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from trainables import plain_yaml
 from trainables.errors import InvalidInput
-from trainables.text import did_you_mean
+from trainables.text import did_you_mean, is_printable, quoted
 from trainables.types import JsonDict, JsonObject
 
 MAX_PIXELS = 150_000_000  # a 12,000 x 12,000 image takes 450 MB as RGB; anything larger is a mistake or an attack
 SETTINGS_FILE = "concept.yaml"
+#: Limits of concept.yaml that only a mistake exceeds: characters of a text, and validation prompts, all of them drawn.
+MAX_TEXT, MAX_PROMPTS = 500, 200
 SETTINGS = ("name", "class_noun", "placeholder", "validation_prompts")
 VALIDATION_PROMPTS = ("a {} on the beach", "a {} in the snow", "a {} on a wooden table", "a {} next to a tree")
 
@@ -99,7 +101,7 @@ class Concept:
         Raises:
             InvalidInput: a field is unusable; the message names it.
         """
-        _check_name(self.name)
+        check_name(self.name)
         if not self.images:
             raise InvalidInput(f"concept {self.name!r} has no images; give it at least one")
         if not self.class_noun.strip():
@@ -126,13 +128,19 @@ class Concept:
         return [image.decode() for image in self.images]
 
 
-def _check_name(name: str) -> None:
-    bad = not name or name != name.strip() or name.startswith(".") or re.search(r"[/\\\x00-\x1f\x7f]", name)
-    if bad or len(name) > 100:
+def check_name(name: str) -> str:
+    """Return the name of a concept, wherever it comes from, if it can be used in paths and on a terminal.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    bad = not name or name != name.strip() or name.startswith(".") or re.search(r"[/\\]", name)
+    if bad or len(name) > 100 or not is_printable(name):
         raise InvalidInput(
-            f"concept name {name!r} cannot be used: at most 100 characters, no '/', '\\' or control characters, "
+            f"concept name {quoted(name)} cannot be used: at most 100 characters, no '/', '\\' or control characters, "
             "no dot or space at the start"
         )
+    return name
 
 
 def concept_from_images(name: str, class_noun: str, images: Sequence[Image.Image]) -> Concept:
@@ -232,7 +240,7 @@ def write_concept(concept: Concept, folder: Path) -> None:
         "placeholder": concept.placeholder,
         "validation_prompts": list(concept.validation_prompts),
     }
-    (target / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    (target / SETTINGS_FILE).write_text(plain_yaml.dump(settings), encoding="utf-8")
 
 
 def _may_be_concept(path: Path) -> bool:
@@ -249,14 +257,16 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _read_settings(path: Path) -> JsonObject:
-    if not path.exists():
-        return {}
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} is not valid YAML: {error}") from error
+        settings = plain_yaml.read(path)
+    except FileNotFoundError:
+        return {}
+    except InvalidInput as error:
+        raise InvalidInput(f"{path} is not understood: {error}") from error
+    if settings is None:  # nothing but comments
+        return {}
     if not isinstance(settings, dict):
-        raise InvalidInput(f"{path} must hold settings such as 'class_noun: dog', got {settings!r}")
+        raise InvalidInput(f"{path} must hold settings such as 'class_noun: dog', got {quoted(settings)}")
     for key, value in settings.items():
         _check_setting(path, str(key), value)
     return settings
@@ -264,9 +274,19 @@ def _read_settings(path: Path) -> JsonObject:
 
 def _check_setting(path: Path, key: str, value: object) -> None:
     if key not in SETTINGS:
-        raise InvalidInput(f"{path}: unknown setting {key!r}; {did_you_mean(key, SETTINGS)}")
+        raise InvalidInput(f"{path}: unknown setting {quoted(key)}; {did_you_mean(key, SETTINGS)}")
     if key == "validation_prompts":
         if not isinstance(value, list) or not all(isinstance(prompt, str) for prompt in value):
-            raise InvalidInput(f"{path}: validation_prompts must be a list of texts, got {value!r}")
+            raise InvalidInput(f"{path}: validation_prompts must be a list of texts, got {quoted(value)}")
+        if len(value) > MAX_PROMPTS:
+            raise InvalidInput(
+                f"{path}: validation_prompts has {len(value)} prompts, at most {MAX_PROMPTS} can be drawn"
+            )
     elif not isinstance(value, str):
-        raise InvalidInput(f"{path}: {key} must be text, got {value!r}")
+        raise InvalidInput(f"{path}: {key} must be text, got {quoted(value)}")
+    for text in value if isinstance(value, list) else [value]:
+        if len(text) > MAX_TEXT or not is_printable(text):
+            raise InvalidInput(
+                f"{path}: {key} must be a line of at most {MAX_TEXT} characters without invisible ones, "
+                f"got {quoted(text)}"
+            )

@@ -11,10 +11,11 @@ from pathlib import Path
 from filelock import FileLock
 from PIL import Image
 
-from trainables.checks import check_types
+from trainables.checks import check_at_most, check_types
 from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.models.base import BaseModel
+from trainables.settings import MAX_COUNT, MAX_INFERENCE_STEPS
 from trainables.text import did_you_mean
 from trainables.types import JsonDict, JsonObject
 
@@ -52,6 +53,9 @@ class PriorSettings:
         for name in ("images", "inference_steps"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"prior.{name} must be at least 1, got {getattr(self, name)}")
+        check_at_most(self, "prior.", images=MAX_COUNT, inference_steps=MAX_INFERENCE_STEPS)
+        if self.guidance_scale < 0:
+            raise InvalidInput(f"prior.guidance_scale must not be negative, got {self.guidance_scale}")
 
     @classmethod
     def from_mapping(cls, values: JsonObject) -> "PriorSettings":

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Generator, Tensor
 
-from trainables.checks import check_types
+from trainables.checks import check_at_most, check_types
 from trainables.data.concept import Concept
 from trainables.data.inputs import Augmentation, Inputs, denoising_loss, predict
 from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
 from trainables.methods._prior import PriorSettings
 from trainables.models.base import BaseModel
+from trainables.settings import MAX_COUNT
 from trainables.types import JsonDict, JsonObject
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Method(ABC):
             raise InvalidInput(f"weight_decay must not be negative, got {self.weight_decay}")
         if self.batch_size < 1:
             raise InvalidInput(f"batch_size must be at least 1, got {self.batch_size}")
+        check_at_most(self, batch_size=MAX_COUNT)
         if self.micro_batch is not None and (self.micro_batch < 1 or self.batch_size % self.micro_batch):
             raise InvalidInput(f"micro_batch must divide batch_size {self.batch_size}, got {self.micro_batch}")
         if not 0 <= self.flip_probability <= 1:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Generator, Tensor
 
+from trainables.checks import check_at_most
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
+from trainables.settings import MAX_COUNT
 from trainables.tensors import grouped, part
 from trainables.types import JsonObject
 
@@ -67,6 +69,7 @@ class DreamBoothLoRA(Method):
         super().__post_init__()
         if self.rank < 1:
             raise InvalidInput(f"rank must be at least 1, got {self.rank}")
+        check_at_most(self, rank=MAX_COUNT)
         if self.alpha is not None and self.alpha < 1:
             raise InvalidInput(f"alpha must be at least 1, got {self.alpha}; null takes the rank")
 

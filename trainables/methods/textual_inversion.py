@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Generator, Tensor
 
+from trainables.checks import check_at_most
 from trainables.data.concept import Concept
 from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
 from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
+from trainables.settings import MAX_COUNT
 from trainables.types import JsonObject
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class TextualInversion(Method):
         super().__post_init__()
         if self.num_vectors < 1:
             raise InvalidInput(f"num_vectors must be at least 1, got {self.num_vectors}")
+        check_at_most(self, num_vectors=MAX_COUNT)
 
     @property
     def trains_text(self) -> bool:

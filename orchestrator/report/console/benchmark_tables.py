@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.criteria import Criterion
+from orchestrator.report.console.markup import plain
 from orchestrator.report.console.tables import add_row, new_table
 from orchestrator.study.benchmark import Benchmark, BenchmarkRow, CheaperSchedule, Transfer
 
@@ -107,7 +108,7 @@ def transfer_table(carried: Sequence[Transfer], target: float) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, show_edge=False)
     table.add_column("tuned on", no_wrap=True)
     for method in targets:
-        table.add_column(method.replace("_", "\n"), justify="right")
+        table.add_column(plain(method.replace("_", "\n")), justify="right")
     for source in dict.fromkeys(transfer.source for transfer in carried):
         cells = {transfer.target: transfer for transfer in carried if transfer.source == source}
         add_row(table, source, *(_carried_cell(cells[method], target) for method in targets))

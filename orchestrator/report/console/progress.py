@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from orchestrator.report.console.markup import escape
 from orchestrator.runs.spec import RunResult, RunSpec
 from orchestrator.study.result import TrialResult
 from trainables.training.report import L_DET, Report
@@ -58,7 +58,7 @@ class RunBars:
         loss = f", L_det {report.metrics[L_DET]:.4f}" if L_DET in report.metrics else ""
         if report.has_ended:
             self._console.print(f"  [green]{report.state:>8}[/]  {escape(spec.concept)} at step {report.step}")
-        self._update(f"{spec.concept}: step {report.step}{loss}")
+        self._update(f"{escape(spec.concept)}: step {report.step}{loss}")
 
     def run_ended(self, result: RunResult) -> None:
         """Count a failed run as done; the command says why it failed."""
@@ -81,7 +81,7 @@ class StudyBar:
     def tried(self, count: int, best: TrialResult) -> None:
         """Move the bar to `count` settings, and show the best setting so far."""
         kept = f"{best.iterations:.0f} steps, {100 * best.quality_kept:.1f} % kept"
-        self._best = f"best: {best.criterion} {kept}"
+        self._best = f"best: {escape(str(best.criterion))} {kept}"
         self._progress.update(self._task, completed=count, detail=self._best)
 
     def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
@@ -89,7 +89,7 @@ class StudyBar:
 
     def run_reported(self, spec: RunSpec, report: Report) -> None:
         """Show the concept that reported last and its step, before the best setting so far."""
-        parts = [f"{spec.concept}: step {report.step}", self._best]
+        parts = [f"{escape(spec.concept)}: step {report.step}", self._best]
         self._progress.update(self._task, detail=", ".join(part for part in parts if part))
 
     def run_ended(self, result: RunResult) -> None:

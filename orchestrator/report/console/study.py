@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 
-from rich.markup import escape
-
+from orchestrator.report.console.markup import escape
 from orchestrator.study.result import StudyResult
 from orchestrator.study.robustness import Robustness
 
 
 def best_lines(result: StudyResult) -> Iterator[str]:
     """Yield what the best setting needs and keeps, and that no setting keeps enough where that is so."""
-    best, metric = result.best, result.objective.metric
+    best, metric = result.best, escape(result.objective.metric)
     if not best.is_feasible:
         yield (
             f"[yellow]no setting keeps {100 * result.objective.quality_kept:.0f} % of the best {metric}; the following "
@@ -53,5 +52,5 @@ def robustness_lines(robustness: Robustness, unit: str) -> Iterator[str]:
 
 
 def _ranges(robustness: Robustness) -> str:
-    parts = [f"{key} {low:g} to {high:g}" for key, (low, high) in robustness.near_ranges.items() if low != high]
+    parts = [f"{escape(key)} {low:g} to {high:g}" for key, (low, high) in robustness.near_ranges.items() if low != high]
     return ", ".join(parts)

@@ -10,6 +10,7 @@ from rich.text import Text
 from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import RecordingSummary
 from orchestrator.replay.replay import Outcome, Spread, Summary
+from orchestrator.report.console.markup import plain
 from orchestrator.study.result import StudyResult, TrialResult
 from search_spaces.defaults import MethodDefaults
 
@@ -54,14 +55,14 @@ def new_table(left: Sequence[str] = (), right: Sequence[str] = (), *, folds: Seq
     return table
 
 
-def _padded(heading: str, lines: int) -> str:
+def _padded(heading: str, lines: int) -> Text:
     """Put a heading on the last of several lines."""
-    return "\n" * (lines - heading.count("\n")) + heading
+    return plain("\n" * (lines - heading.count("\n")) + heading)
 
 
 def add_row(table: Table, *cells: str | Text, style: str = "") -> None:
     """Add a row whose text is shown as it is: brackets in a concept's name are no markup."""
-    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), style=style)
+    table.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in cells), style=style)
 
 
 def comparison_table(rows: Sequence[StrategyRow]) -> Table:

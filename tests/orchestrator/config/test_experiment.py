@@ -5,11 +5,11 @@ import yaml
 from PIL import Image
 
 from orchestrator.config import presets
-from orchestrator.config import yaml as plain_yaml
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.load import build
 from orchestrator.config.split import split_concepts
 from orchestrator.recordings.identity import json_hash
+from trainables import plain_yaml
 from trainables.data.concept import concept_from_images
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES
@@ -121,9 +121,9 @@ def test_a_preset_is_a_key_like_any_other(tmp_path):
         ("budget", "many", "budget: .* got 'many'"),
         ("budget", 1, "budget: .* got 1"),
         ("base_model.dtype", "int8", "unknown dtype 'int8'; available: float32"),
-        ("base_model.resolution", 65, "multiple of 8 pixels, got 65"),
-        ("quality.samples", 0, "quality.samples must be at least 1, got 0"),
-        ("seeds", [], r"seeds: .*at least 1 item.* got \[\]"),
+        ("base_model.resolution", 65, "multiple of 8 pixels, at most 4096, got 65"),
+        ("quality.samples", 0, "quality: samples must be at least 1, got 0"),
+        ("seeds", [], r"seeds: .*at least 1, got \[\]"),
         ("seeds", ["x"], "seeds.0: .* got 'x'"),
         ("fixed_batch.size", 0, "at least one input, got size 0"),
         ("study.quality_kept", 1.5, "study.quality_kept: .* got 1.5"),
@@ -221,3 +221,47 @@ def test_the_key_depends_on_concept_and_base_model(concepts):
     plain = Experiment()
     keys = {json_hash(plain.identity(c, f)) for c in concepts[:2] for f in ("a", "b")}
     assert len(keys) == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("budget", True, "budget: must be a whole number, got True"),
+        ("seeds", [True, 2], "seeds.0: must be a whole number, got True"),
+        ("quality.samples", True, "quality: samples must be a whole number, got True"),
+        ("quality.every", False, "quality: every must be a whole number or null, got False"),
+        ("quality.guidance_scale", float("inf"), "quality.guidance_scale: must be a finite number, got inf"),
+        ("base_model.resolution", 10**9, "resolution must be a positive multiple of 8 pixels, at most 4096"),
+        ("base_model.id", " ", "id must name a base model"),
+        ("fixed_batch.size", 10**9, "size must be at most 10,000"),
+        ("budget", 10**40, "budget: must be at most 10000000"),
+        ("storage", "", "storage: must not be empty"),
+        ("storage", " ", "storage: a storage must be a folder or a URL"),
+        ("storage", "a\0b", "must be a folder or a URL"),
+        ("resources.cpus_per_trial", float("inf"), "cpus_per_trial: must be a finite number"),
+        ("resources.cpus_per_trial", float("nan"), "cpus_per_trial: must be a finite number"),
+        ("concepts.tuning", -1, "tuning: must be a number of concepts, at least 1, .* got -1"),
+        ("concepts.tuning", True, "tuning: must be a number of concepts, .* got True"),
+        ("concepts.tuning", [], "tuning: must be a number of concepts"),
+        ("concepts.only", [], "only: must hold at least 1"),
+        ("study.criteria", [], "criteria: must hold at least 1"),
+        ("study.criteria", [""], "criteria.0: must not be empty"),
+        ("study.seed", -1, "study.seed: must be at least 0"),
+        ("study.cost", "time", "study.cost: must be 'iterations' or 'seconds', got 'time'"),
+        ("method.settings", {"learning_rate": float("nan")}, "method.settings: values must be .* got nan"),
+        ("study.fixed", {"dvar": {"stride": {1, 2}}}, "study.fixed.dvar: values must be .*"),
+        ("method", 3, "method: must hold keys and values, got 3"),
+        ("name", "x" * 9999, r"name: must have at most 4096 characters, got 'x+\.\.\. \("),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_in_our_words(key, value, message):
+    with pytest.raises(InvalidInput, match=message) as caught:
+        build("miniature", None, [(key, value)])
+    assert len(str(caught.value)) < 500
+    assert "Input should" not in str(caught.value)
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    (tmp_path / "x.yaml").write_text("budget: 30\nquality: {every: 5}\nbudget: 40\n")
+    with pytest.raises(InvalidInput, match="'budget' is given twice, again in line 3"):
+        build(None, tmp_path / "x.yaml", [])

@@ -89,6 +89,73 @@ def test_verify_names_what_is_damaged(dvar, pack, tmp_path):
     assert dvar("recordings", "verify", pack)[0] == 0
 
 
+@pytest.mark.parametrize("rows", [0, 3, 200])
+def test_an_import_that_was_killed_is_finished_by_the_next(dvar, pack, recordings, tmp_path, rows):
+    store = library.open_store(str(tmp_path / "there"))
+    recorder = store.recorder(recordings[1].identity, is_import=True)
+    recorder.started(recordings[1].facts)
+    recorder.imported([library._step_row(recordings[1], step) for step in range(1, rows + 1)], [])
+    recorder._write_tables()
+    assert store.state(recordings[1].identity) == "running"
+    assert dvar("recordings", "import", pack, tmp_path / "there")[1].startswith("3 of 3 recordings are new")
+    assert np.array_equal(store.find(recordings[1].identity).steps.l_det, recordings[1].steps.l_det)
+    assert dvar("recordings", "verify", tmp_path / "there")[0] == 0
+
+
+@pytest.mark.parametrize("state", ["running", "failed", "stopped"])
+def test_nothing_is_imported_unless_all_can_be(dvar, pack, recordings, tmp_path, state):
+    store = library.open_store(str(tmp_path / "there"))
+    recorder = store.recorder(recordings[2].identity)
+    recorder.started(recordings[2].facts)
+    if state != "running":
+        recorder.ended(state, "for a test")
+    before = sorted((tmp_path / "there" / "recordings").iterdir())
+    code, printed = dvar("recordings", "import", pack, tmp_path / "there")
+    assert (code, sorted((tmp_path / "there" / "recordings").iterdir())) == (2, before)
+    assert f"is {state}" in printed
+
+
+def test_two_imports_at_once_end_with_a_message(pack, recordings, tmp_path, monkeypatch):
+    place, packed = str(tmp_path / "there"), read_pack(pack)
+    first = library.open_store(place).recorder(packed[0].identity, is_import=True)
+    first.started(packed[0].facts)
+    ended, kind = [], type(first)
+
+    def overtaken(self, *arguments):
+        first._is_owner = False
+        first.started(packed[0].facts)  # the other one begins again between two writes
+        ended.append(arguments)
+        return close(self, *arguments)
+
+    close = kind._close
+    monkeypatch.setattr(kind, "_close", overtaken)
+    with pytest.raises(InvalidInput, match="another process"):
+        library.take_in(packed, place)
+    assert ended
+
+
+BROKEN = {
+    "manifest.json": [b"", b"{}", b"[" * 50_000, b'{"format": 1, "key": "\\u001b[2J", "identity": {}}'],
+    "status.json": [b"\xff", b'{"state": ["running"]}', b'{"state": "complete", "reason": 5}', None],
+}
+
+
+@pytest.mark.parametrize(("file", "content"), [(file, content) for file, all_ in BROKEN.items() for content in all_])
+def test_listings_report_a_bad_entry_and_go_on(dvar, pack, tmp_path, file, content):
+    there = tmp_path / "there"
+    dvar("recordings", "import", pack, there)
+    folder = next((there / "recordings").glob("car_1-*"))
+    (folder / file).unlink()
+    (folder / file).mkdir() if content is None else (folder / file).write_bytes(content)
+    for command in (["status"], ["recordings", "list"], ["recordings", "verify"], ["recordings", "show", "cat_3"]):
+        code, printed = dvar(*command, there)
+        assert code == (1 if "verify" in command else 0), printed
+        assert printed.count("damaged car_1") == 1
+        assert "\x1b" not in printed
+        assert "cat_3" in printed or "2 of 3 recordings" in printed
+    assert dvar("tune", "--recordings", there, "--method", "p_plus")[0] == 2  # never on a part without a word
+
+
 def test_a_pack_tunes_without_concepts_or_models(dvar, pack, tmp_path):
     code, printed = dvar(
         "tune", "--recordings", pack, "--method", "svdiff", "--trials", "12", "--tuning", "car_1,cat_3"

@@ -53,7 +53,7 @@ def test_a_place_that_cannot_be_written_is_left_clean(best, tmp_path):
         ({"criterion": "dvra"}, "unknown criterion 'dvra'"),
         ({"budget": "many"}, "budget: "),
         ({"iterations": float("nan")}, "iterations: "),
-        ({"extra": 1}, "extra: "),
+        ({"extra": 1}, "unknown key 'extra'"),
         ({"format": 2}, "has format 2"),
     ],
 )

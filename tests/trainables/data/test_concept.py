@@ -91,7 +91,7 @@ def test_other_files_are_left_alone(folder):
         ("concept.yaml", b"name: ../evil", "'../evil'"),
         ("concept.yaml", b"- 1", "must hold settings"),
         ("concept.yaml", b"class_noun: 3", "class_noun must be text, got 3"),
-        ("concept.yaml", b"{", "not valid YAML"),
+        ("concept.yaml", b"{", "is not understood"),
         ("concept.yaml", b"placeholder: two words", "must be one word"),
         ("concept.yaml", b"validation_prompts: [on the beach]", "exactly one {}"),
     ],
