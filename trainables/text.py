@@ -1,5 +1,6 @@
-"""Words for messages: a hint at what was meant, and the line of an error that says the most."""
+"""Words for messages and names: a hint at what was meant, the telling line of an error, one form of a name."""
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -28,3 +29,13 @@ def first_line(error: BaseException) -> str:
     """Return the first line of an error's message that is not empty, or the error's class name if all are."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC): macOS may keep "é" as two characters, keyboards send one.
+
+    Example:
+        >>> composed("cafe\u0301") == "caf\u00e9"
+        True
+    """
+    return unicodedata.normalize("NFC", name)

@@ -23,6 +23,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.models.files import resolve
+from trainables.settings import MINIATURE
 from trainables.text import first_line
 
 #: Packages whose versions must be the same on every node; otherwise the series differ.
@@ -116,6 +117,9 @@ def _concepts(experiment: Experiment) -> Iterator[Finding]:
         yield Finding("concepts", "note", f"{text}; these are the same, so no result would hold for other concepts")
     else:
         yield Finding("concepts", "ok", text)
+    if experiment.concepts.source != MINIATURE:
+        for concept in split.all:
+            yield Finding("concept", "note" if concept.unused else "ok", concept.summary)
 
 
 def _base_model(experiment: Experiment) -> Iterator[Finding]:

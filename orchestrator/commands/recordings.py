@@ -10,6 +10,7 @@ from rich.markup import escape
 from orchestrator.recordings import collection
 from orchestrator.recordings.pack import write_pack
 from orchestrator.recordings.recording import DONE
+from orchestrator.recordings.store import RecordingSummary
 from orchestrator.report.console.tables import curve_table, recordings_table
 from trainables.errors import InvalidInput
 
@@ -24,6 +25,16 @@ def list_recordings(place: str) -> None:
     console = Console(highlight=False)
     console.print(recordings_table(recordings))
     console.print(f"{len(recordings)} complete recordings in {escape(place)}", soft_wrap=True)
+    if not collection.is_packed(place):
+        say_copies(console, collection.open_store(place).list())
+
+
+def say_copies(console: Console, rows: Sequence[RecordingSummary]) -> None:
+    """Print which folders hold a recording that another one holds, too."""
+    for row in rows:
+        for copy in row.copies:
+            text = f"{escape(copy)} is a copy of {escape(Path(row.folder).name)} and not counted"
+            console.print(f"[yellow]note:[/] {text}", soft_wrap=True)
 
 
 def show_recording(key: str, place: str) -> None:
@@ -90,4 +101,5 @@ def verify_recordings(place: str) -> bool:
     console.print(
         f"{len(listed) - damaged} of {len(listed)} recordings in {escape(store.url)} are sound{rest}", soft_wrap=True
     )
+    say_copies(console, listed)
     return not damaged

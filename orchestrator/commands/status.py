@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator.commands.recordings import say_copies
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.collection import FOLDER
 from orchestrator.report.console.tables import status_table
@@ -23,5 +24,7 @@ def status(storage: str) -> None:
         console.print(f"there are no runs in {escape(storage)} yet", soft_wrap=True)
         return
     console.print(status_table([(title, summary) for title, summaries in rows.items() for summary in summaries]))
+    for summaries in rows.values():
+        say_copies(console, summaries)
     for summary in (summary for summaries in rows.values() for summary in summaries if summary.traceback):
         console.print(f"traceback of {escape(summary.concept)}: {escape(str(summary.traceback))}", soft_wrap=True)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from trainables.text import composed
 from trainables.types import JsonDict, JsonObject
 
 
@@ -49,8 +50,8 @@ class RunIdentity:
 
     @property
     def concept(self) -> str:
-        """Name of the concept that the run learns."""
-        return str(self._fields["concept"]["name"])
+        """Name of the concept that the run learns, in the form in which a concept's folder is named today."""
+        return composed(self._fields["concept"]["name"])
 
     @property
     def class_noun(self) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from orchestrator import criteria
 from orchestrator.criteria import Criterion
 from orchestrator.storage.atomic import write_atomically
 from orchestrator.study.result import StudyResult
 from trainables.errors import InvalidInput
+from trainables.text import composed
 
 FORMAT = 1
 
@@ -37,6 +38,11 @@ class Best(BaseModel):
     is_feasible: bool
     """Whether at least `quality_kept_wanted` is kept."""
     trials: int
+
+    @field_validator("tuned_on")
+    @classmethod
+    def _compose(cls, names: list[str]) -> list[str]:
+        return [composed(name) for name in names]
 
     def make_criterion(self) -> Criterion:
         """Return the criterion with its setting.
