@@ -66,6 +66,7 @@ def examine(experiment: Experiment) -> Iterator[Finding]:
         "method": _method,
         "concepts": _concepts,
         "base model": _base_model,
+        "captions": _captions,
         "storage": _storage,
         "MLflow": _tracking,
         "Ray": _cluster,
@@ -127,6 +128,11 @@ def _base_model(experiment: Experiment) -> Iterator[Finding]:
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     files = runs.run_specs(experiment, read_concepts(experiment)[:1])[0].identity.fingerprint
     yield Finding("base model", "ok", f"{experiment.base_model.id}, {size / 1e9:.2f} GB, fingerprint {files}")
+
+
+def _captions(experiment: Experiment) -> Iterator[Finding]:
+    runs.full_length_runs(experiment).check(read_concepts(experiment))
+    yield Finding("captions", "ok", "every placeholder is read as a word of its own")
 
 
 def _storage(experiment: Experiment) -> Iterator[Finding]:
