@@ -1,11 +1,14 @@
 """Experiments: from preset, file and flags; wrong keys and values; the split into tuning and test concepts."""
 
+import unicodedata
+
 import pytest
 import yaml
 from PIL import Image
 
 from orchestrator.config import presets
 from orchestrator.config import yaml as plain_yaml
+from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.load import build
 from orchestrator.config.split import split_concepts
@@ -221,3 +224,18 @@ def test_the_key_depends_on_concept_and_base_model(concepts):
     plain = Experiment()
     keys = {json_hash(plain.identity(c, f)) for c in concepts[:2] for f in ("a", "b")}
     assert len(keys) == 4
+
+
+@pytest.mark.parametrize("name", ["café", "Ångström", "강아지"])
+def test_names_of_concepts_are_found_in_either_form_of_unicode(tmp_path, name):
+    forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+    for on_disk in forms:
+        for folder in ("dog", on_disk):
+            (tmp_path / on_disk / folder).mkdir(parents=True)
+            Image.new("RGB", (8, 8), "red").save(tmp_path / on_disk / folder / "a.png")
+        for given in forms:
+            values = [("concepts.source", str(tmp_path / on_disk)), ("concepts.only", [given])]
+            experiment = build("miniature", None, values)
+            assert [concept.name for concept in read_concepts(experiment)] == [forms[0]]
+            tuning = build("miniature", None, [values[0], ("concepts.tuning", [given])])
+            assert [c.name for c in split_concepts(tuning, read_concepts(tuning)).tuning] == [forms[0]]
