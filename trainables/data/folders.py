@@ -23,7 +23,7 @@ class FolderContents:
     Attributes:
         images: the files that are images and can be used, sorted by name.
         unread: names of images that cannot be used, each with the reason.
-        others: names of other files.
+        others: names of what else is no part of a concept.
         folders: the folders in it, sorted by name.
         is_declared: whether it has a concept.yaml.
     """
@@ -58,7 +58,9 @@ def read_contents(folder: Path) -> FolderContents:
     is_declared = False
     for path in _visible(folder):
         if path.is_dir():
-            if not path.name.startswith("__"):
+            if _holds_runs(path):
+                others.append(f"{path.name}/ (runs)")
+            elif not path.name.startswith("__"):
                 folders.append(path)
         elif path.name == SETTINGS_FILE:
             is_declared = True
@@ -81,6 +83,13 @@ def _visible(folder: Path) -> list[Path]:
     except OSError as error:
         raise InvalidInput(f"{folder} cannot be read ({error.strerror}); fix its permissions") from error
     return sorted(paths, key=lambda path: composed(path.name))
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether a folder is this program's storage, whose samples and figures are images, but show no concept."""
+    if (folder / "mlflow.db").is_file():
+        return True
+    return any(True for kind in ("recordings", "live") for _ in folder.glob(f"{kind}/*/status.json"))
 
 
 def holds_images(folder: Path) -> bool:

@@ -172,6 +172,16 @@ def test_images_beside_folders_of_images_may_be_two_things(tmp_path, without_hei
         load_concepts(tmp_path)
 
 
+@pytest.mark.parametrize("mark", ["mlflow.db", "recordings/dog-0a/status.json", "live/dog-0a/status.json"])
+def test_the_storage_of_runs_is_no_concept(tmp_path, mark):
+    """Both layouts are often used from inside, and the storage is made there."""
+    put(tmp_path / "one", "1.png", "dvar-runs/landscape.png", f"dvar-runs/{mark}")
+    put(tmp_path / "many", "cat/1.png", "dog/1.png", "dvar-runs/landscape.png", f"dvar-runs/{mark}")
+    (concept,) = load_concepts(tmp_path / "one")
+    assert concept.unused == ("dvar-runs/ (runs)",)
+    assert [concept.name for concept in load_concepts(tmp_path / "many")] == ["cat", "dog"]
+
+
 def test_a_concept_yaml_says_that_the_images_are_a_concept(tmp_path):
     put(tmp_path, "1.png", "more/2.png")
     (tmp_path / "concept.yaml").touch()
