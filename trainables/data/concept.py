@@ -5,6 +5,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +67,15 @@ class ConceptImage:
             raise InvalidInput(f"{self.name} is not an image that Pillow can read; remove it or convert it") from error
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise InvalidInput(f"{self.name} is damaged or cut off ({error}); replace it or remove it") from error
+
+    def later_frames(self) -> int:
+        """Return how many frames or pages follow the first, which is all that `decode` returns; 0 if unknown."""
+        with suppress(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(self.data)) as image:
+                # What cameras put behind a JPEG (MPO) are previews of the same picture.
+                return 0 if image.format == "MPO" else getattr(image, "n_frames", 1) - 1
+        return 0
 
 
 def _too_large(name: str, detail: str) -> str:
@@ -203,13 +213,15 @@ def _concept(folder: Path, contents: FolderContents) -> Concept:
     images = tuple(_read_image(file) for file in contents.images)
     for image in images:
         image.decode()
+    later = [(file.name, image.later_frames()) for file, image in zip(contents.images, images, strict=True)]
+    frames = tuple(f"{count} of {count + 1} frames of {name}" for name, count in later if count)
     return Concept(
         name=name,
         class_noun=settings.get("class_noun", class_noun_for(name)),
         placeholder=settings.get("placeholder", placeholder_for(name)),
         images=images,
         validation_prompts=tuple(settings.get("validation_prompts", VALIDATION_PROMPTS)),
-        unused=contents.unused,
+        unused=(*frames, *contents.unused),
     )
 
 

@@ -152,6 +152,21 @@ def test_files_that_cannot_be_opened(dog):
     assert load_concept(dog).unused == ("b.jpg (a link to nothing)", "c.jpg")
 
 
+@pytest.mark.parametrize(("form", "suffix"), [("GIF", "gif"), ("TIFF", "tif"), ("WEBP", "webp"), ("PNG", "png")])
+def test_frames_and_pages_after_the_first_are_named(dog, form, suffix):
+    frames = [Image.new("RGB", (12, 10), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(dog / f"b.{suffix}", form, save_all=True, append_images=frames[1:])
+    concept = load_concept(dog)
+    assert concept.unused == (f"2 of 3 frames of b.{suffix}",)
+    assert concept.decode()[1].getpixel((5, 5))[0] > 240
+
+
+def test_previews_behind_a_jpeg_are_not_missed(dog):
+    frames = [Image.new("RGB", (12, 10), colour) for colour in ("red", "green")]
+    frames[0].save(dog / "b.jpg", "MPO", save_all=True, append_images=frames[1:])
+    assert load_concept(dog).unused == ()
+
+
 # Layouts
 
 
