@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from trainables.data.folders import SETTINGS_FILE, FolderContents, holds_images, listed, read_contents
+from trainables.data.folders import SETTINGS_FILE, FolderContents, holds_images, listed, printable, read_contents
 from trainables.data.image_files import missing_reader
 from trainables.data.pixels import to_rgb
 from trainables.errors import InvalidInput
@@ -141,7 +141,7 @@ class Concept:
         """A line on what is learned from the concept's folder, and what is not."""
         count = f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}"
         unused = f"; not used: {listed(self.unused)}" if self.unused else ""
-        return f"{self.name}: {count}, noun {self.class_noun!r}, {self.placeholder}{unused}"
+        return printable(f"{self.name}: {count}, noun {self.class_noun!r}, {self.placeholder}{unused}")
 
     def decode(self) -> list[Image.Image]:
         """Return every image as RGB; see `ConceptImage.decode`."""

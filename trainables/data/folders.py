@@ -115,7 +115,15 @@ def listed(names: tuple[str, ...]) -> str:
         >>> listed(tuple("abcdefghij"))
         'a, b, c, d, e, f, g, h and 2 more'
     """
-    # What a terminal would obey rather than show is spelled out.
-    shown = [name if name.isprintable() else ascii(name)[1:-1] for name in names[:_SHOWN]]
-    rest = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {rest} more" if rest else "")
+    rest = len(names) - _SHOWN
+    return printable(", ".join(names[:_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def printable(text: str) -> str:
+    r"""Spell out what a terminal would obey rather than show.
+
+    Example:
+        >>> printable("a\x1b[31m b")
+        'a\\x1b[31m b'
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trainables.data.concept import Concept, placeholder_for
@@ -64,7 +65,7 @@ def check_phrase(concept: Concept, phrase: str) -> None:
 
 def _texts(method: "Method", concept: Concept) -> Iterator[str]:
     """Yield every caption and prompt of training and sampling, with a mark where the placeholder stands."""
-    phrase = method.phrase.format(placeholder=_HERE, class_noun=concept.class_noun)
+    phrase = method.phrase_for(replace(concept, placeholder=_HERE))
     if method.vectors_in_captions:
         check_phrase(concept, phrase.replace(_HERE, concept.placeholder))
     if _HERE not in phrase:  # perhaps it was written out
