@@ -1,4 +1,4 @@
-"""Words for messages: a hint at what was meant, an error's best line, and text from outside that is safe to print."""
+"""Words for messages and names: a hint at what was meant, an error's best line, safe text, one form of a name."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -84,3 +84,13 @@ def _is_safe(char: str) -> bool:
 
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC): macOS may keep "é" as two characters, keyboards send one.
+
+    Example:
+        >>> composed("cafe\u0301") == "caf\u00e9"
+        True
+    """
+    return unicodedata.normalize("NFC", name)

@@ -17,6 +17,7 @@ from orchestrator.study.best import Best
 from orchestrator.tracking.mlflow import Tracker
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
+from trainables.settings import MINIATURE
 
 BEST_FILE = "best.yaml"
 
@@ -80,6 +81,12 @@ class CommandContext:
     def say(self, text: str) -> None:
         """Print a line of console markup, which the terminal wraps."""
         self.console.print(text, soft_wrap=True)
+
+    def say_concepts(self) -> None:
+        """Print a line on each concept that was read from a folder: what is learned from it, and what is not used."""
+        if self.experiment.concepts.source != MINIATURE:
+            for concept in self.concepts:
+                self.say(escape(concept.summary))
 
     def say_where_runs_are(self) -> None:
         """Print how to browse what MLflow holds."""

@@ -23,6 +23,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 from trainables.models.files import resolve
+from trainables.settings import MINIATURE
 from trainables.text import first_line
 
 #: Packages whose versions must be the same on every node; otherwise the series differ.
@@ -65,6 +66,7 @@ def examine(experiment: Experiment) -> Iterator[Finding]:
         "method": _method,
         "concepts": _concepts,
         "base model": _base_model,
+        "captions": _captions,
         "storage": _storage,
         "MLflow": _tracking,
         "Ray": _cluster,
@@ -116,6 +118,9 @@ def _concepts(experiment: Experiment) -> Iterator[Finding]:
         yield Finding("concepts", "note", f"{text}; these are the same, so no result would hold for other concepts")
     else:
         yield Finding("concepts", "ok", text)
+    if experiment.concepts.source != MINIATURE:
+        for concept in split.all:
+            yield Finding("concept", "note" if concept.unused else "ok", concept.summary)
 
 
 def _base_model(experiment: Experiment) -> Iterator[Finding]:
@@ -123,6 +128,11 @@ def _base_model(experiment: Experiment) -> Iterator[Finding]:
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     files = runs.run_specs(experiment, read_concepts(experiment)[:1])[0].identity.fingerprint
     yield Finding("base model", "ok", f"{experiment.base_model.id}, {size / 1e9:.2f} GB, fingerprint {files}")
+
+
+def _captions(experiment: Experiment) -> Iterator[Finding]:
+    runs.full_length_runs(experiment).check(read_concepts(experiment))
+    yield Finding("captions", "ok", "every placeholder is read as a word of its own")
 
 
 def _storage(experiment: Experiment) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ def record(experiment: Experiment) -> bool:
         InvalidInput: a concept, the method, the base model, the storage, MLflow or the cluster cannot be used.
     """
     context = CommandContext.open(experiment)
+    context.say_concepts()
     is_good = make_recordings(context)
     context.say_where_runs_are()
     return is_good

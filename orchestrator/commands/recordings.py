@@ -8,7 +8,7 @@ from rich.console import Console
 from orchestrator.recordings import collection
 from orchestrator.recordings.pack import write_pack
 from orchestrator.recordings.recording import DONE
-from orchestrator.recordings.store import DamagedRecording
+from orchestrator.recordings.store import DamagedRecording, RecordingSummary
 from orchestrator.report.console.markup import escape, escape_lines
 from orchestrator.report.console.tables import curve_table, recordings_table
 from trainables import plain_yaml
@@ -28,6 +28,16 @@ def list_recordings(place: str) -> None:
     console.print(recordings_table(recordings))
     say_damaged(console, damaged)
     console.print(f"{len(recordings)} complete recordings in {escape(place)}", soft_wrap=True)
+    if not collection.is_packed(place):
+        say_copies(console, collection.open_store(place).list())
+
+
+def say_copies(console: Console, rows: Sequence[RecordingSummary]) -> None:
+    """Print which folders hold a recording that another one holds, too."""
+    for row in rows:
+        for copy in row.copies:
+            text = f"{escape(copy)} is a copy of {escape(Path(row.folder).name)} and not counted"
+            console.print(f"[yellow]note:[/] {text}", soft_wrap=True)
 
 
 def show_recording(key: str, place: str) -> None:
@@ -98,6 +108,7 @@ def verify_recordings(place: str) -> bool:
     console.print(
         f"{count - len(damaged)} of {count} recordings in {escape(store.url)} are sound{rest}", soft_wrap=True
     )
+    say_copies(console, listed)
     return not damaged
 
 

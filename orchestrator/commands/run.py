@@ -30,6 +30,7 @@ def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, 
             concept is left.
     """
     context = CommandContext.open(experiment, best)
+    context.say_concepts()
     concepts: Sequence[Concept] = context.concepts
     if criterion is None:
         setting = context.read_best()

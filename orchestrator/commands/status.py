@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from orchestrator.commands.recordings import say_damaged
+from orchestrator.commands.recordings import say_copies, say_damaged
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.collection import FOLDER
 from orchestrator.report.console.markup import escape
@@ -22,6 +22,8 @@ def status(storage: str) -> None:
         console.print(f"there are no runs in {escape(storage)} yet", soft_wrap=True)
         return
     console.print(status_table([(title, summary) for title, summaries in rows.items() for summary in summaries]))
+    for summaries in rows.values():
+        say_copies(console, summaries)
     for summary in (summary for summaries in rows.values() for summary in summaries if summary.traceback):
         console.print(f"traceback of {escape(summary.concept)}: {escape(str(summary.traceback))}", soft_wrap=True)
     say_damaged(console, damaged)

@@ -97,6 +97,7 @@ def search_live(context: CommandContext) -> StudyResult | None:
     context = context.for_tuning()
     experiment, settings = context.experiment, context.experiment.study
     _check_live_search(experiment)
+    context.say_concepts()
     context.say("full-length runs of the tuning concepts establish the best quality:")
     if not make_recordings(context):
         return None

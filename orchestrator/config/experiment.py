@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from orchestrator import plugins
 from orchestrator.config.fields import MAX_STEPS, CountOrNames, Names, Place, PlainDict, Seed, Settings, Text
@@ -17,6 +17,7 @@ from trainables.settings import (
     FixedBatchSettings,
     QualitySettings,
 )
+from trainables.text import composed
 from trainables.types import JsonDict
 
 ALL = "all"
@@ -46,6 +47,11 @@ class ConceptSettings(Settings):
     tuning: CountOrNames = None
     """Names or number of the concepts on which (N, alpha) is chosen; None takes those that the miniature sets aside,
     and half of the concepts of other sources, but at most 4 as in the paper."""
+
+    @field_validator("only", "tuning")
+    @classmethod
+    def _compose(cls, names: list[str] | int | None) -> list[str] | int | None:
+        return [composed(name) for name in names] if isinstance(names, list) else names
 
 
 class StudySettings(Settings):

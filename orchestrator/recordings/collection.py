@@ -14,6 +14,7 @@ from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import DamagedRecording
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
+from trainables.text import composed
 from trainables.training.sinks import StepRow
 
 Recordings = dict[str, list[Recording]]
@@ -102,7 +103,10 @@ def pick(recordings: Sequence[Recording], keys: Sequence[str]) -> list[Recording
     """
     picked: dict[str, Recording] = {}
     for name in keys:
-        fitting = [recording for recording in recordings if recording.concept == name or recording.key.startswith(name)]
+        concept = composed(name)
+        fitting = [
+            recording for recording in recordings if recording.concept == concept or recording.key.startswith(name)
+        ]
         if not fitting:
             raise InvalidInput(f"no recording has the key or concept {name!r}; `dvar recordings list` shows them")
         picked |= {recording.key: recording for recording in fitting}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from orchestrator.config.explain import explain
 from orchestrator.config.fields import MAX_STEPS, MAX_TEXT
 from trainables.checks import check_plain
+from trainables.text import composed
 from trainables.types import JsonDict, JsonObject
 
 _Text = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -82,8 +83,8 @@ class RunIdentity:
 
     @property
     def concept(self) -> str:
-        """Name of the concept that the run learns."""
-        return str(self._fields["concept"]["name"])
+        """Name of the concept that the run learns, in the form in which a concept's folder is named today."""
+        return composed(self._fields["concept"]["name"])
 
     @property
     def class_noun(self) -> str:

@@ -1,7 +1,8 @@
 """RecordingStore: reads, lists and begins the recordings below a folder or URL."""
 
+import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +19,8 @@ from trainables.errors import InvalidInput
 #: How the token of a writer begins that imports a recording.
 _IMPORT = "import-"
 
+_KEY = re.compile(r"[0-9a-f]{20}")
+
 
 @dataclass(frozen=True)
 class RecordingSummary:
@@ -33,6 +36,7 @@ class RecordingSummary:
         reason: why it ended; empty while it runs.
         age: seconds since it was last written.
         traceback: where the traceback of a failed run is; None if there is none.
+        copies: further folders with the same recording, such as "... (1)"; they are not counted.
     """
 
     key: str
@@ -46,6 +50,7 @@ class RecordingSummary:
     reason: str
     age: float
     traceback: str | None
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,7 @@ class RecordingStore:
         return contents.recording()
 
     def list(self) -> "list[RecordingSummary]":
-        """Return a summary of every recording, sorted by folder; reads no table.
+        """Return a summary of every recording, sorted by folder; reads no table, and counts no copy of a folder.
 
         Raises:
             InvalidInput: a recording is damaged.
@@ -175,7 +180,7 @@ class RecordingStore:
                 damaged.append(DamagedRecording(name, str(error)))
             else:
                 summaries += [summary] if summary else []
-        return StoreScan(summaries, damaged)
+        return StoreScan(_without_copies(summaries), damaged)
 
     def _summary(self, files: Files) -> RecordingSummary | None:
         status = reading.read_status(files)
@@ -214,7 +219,25 @@ class RecordingStore:
 
     def _at(self, key: str) -> Files:
         files = self._files()
-        for name in files.children():
-            if key and name.endswith(f"-{key}"):
-                return files.at(name)
-        raise InvalidInput(f"there is no recording {key!r} in {self.url}")
+        names = [name for name in files.children() if f"-{key}" in name] if _KEY.fullmatch(key) else []
+        if not names:
+            raise InvalidInput(f"there is no recording {key!r} in {self.url}")
+        return files.at(min(names, key=lambda name: _strangeness(name, key)))
+
+
+def _without_copies(rows: list[RecordingSummary]) -> list[RecordingSummary]:
+    """Keep one summary of each run: copying a folder within a storage makes no further run of it."""
+    by_key: dict[str, list[RecordingSummary]] = {}
+    for row in rows:
+        by_key.setdefault(row.key, []).append(row)
+    kept = []
+    for key, same in by_key.items():
+        original = min(same, key=lambda row: _strangeness(row.folder.rpartition("/")[2], key))
+        copies = tuple(row.folder for row in same if row is not original)
+        kept.append(replace(original, copies=copies))
+    return kept
+
+
+def _strangeness(name: str, key: str) -> tuple[bool, int]:
+    """Order folders with the same recording: file managers put "Copy of" before its name, or "(1)" after it."""
+    return not name.endswith(f"-{key}"), len(name)

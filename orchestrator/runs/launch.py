@@ -122,6 +122,16 @@ class RunKind:
             checkpoint_seconds=experiment.resources.checkpoint_seconds,
         )
 
+    def check(self, concepts: Sequence[Concept]) -> None:
+        """Check here, before anything trains, that every caption of the concepts is read as meant.
+
+        Raises:
+            InvalidInput: a placeholder or a caption is unusable, or a setting of the method is wrong.
+        """
+        from trainables.training.words import check_words  # brings torch, as the method does
+
+        check_words(self.config(), concepts)
+
 
 def full_length_runs(experiment: Experiment) -> RunKind:
     """Return what runs that train for the full budget have in common."""
@@ -142,6 +152,7 @@ def _run(
     with lease.held(storage_of(experiment), [spec.key for spec in specs]):
         pending = [spec for spec in specs if store.state(spec.identity) not in DONE]
         if pending:
+            kind.check(concepts)
             for listener in listeners:
                 listener.runs_started(pending, experiment.budget)
             train(kind, concepts, Trials.of(pending), listeners, lambda spec, error: errors.update({spec.key: error}))

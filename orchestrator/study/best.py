@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from orchestrator import criteria
 from orchestrator.config.explain import explain
@@ -13,6 +13,7 @@ from orchestrator.storage.atomic import write_atomically
 from orchestrator.study.result import StudyResult
 from trainables import plain_yaml
 from trainables.errors import InvalidInput
+from trainables.text import composed
 
 FORMAT = 1
 
@@ -39,6 +40,11 @@ class Best(BaseModel):
     is_feasible: bool
     """Whether at least `quality_kept_wanted` is kept."""
     trials: int = Field(ge=1)
+
+    @field_validator("tuned_on")
+    @classmethod
+    def _compose(cls, names: list[str]) -> list[str]:
+        return [composed(name) for name in names]
 
     def make_criterion(self) -> Criterion:
         """Return the criterion with its setting.

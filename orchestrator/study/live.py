@@ -136,6 +136,7 @@ class LiveStudy:
             queue = SuggestionQueue(self, study, trials, self._listeners, on_trial)
             if not queue.is_finished:
                 kind = runs.stopped_runs(self.experiment)
+                kind.check(self.concepts)
                 runs.train(kind, self.concepts, runs.Trials.from_source(queue), self._listeners, queue.run_failed)
             if queue.error is not None:
                 raise queue.error

@@ -5,23 +5,34 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainables import plain_yaml
+from trainables.data.folders import SETTINGS_FILE, FolderContents, holds_images, listed, read_contents
+from trainables.data.image_files import missing_reader
+from trainables.data.pixels import to_rgb
 from trainables.errors import InvalidInput
-from trainables.text import did_you_mean, is_printable, quoted
+from trainables.text import composed, did_you_mean, is_printable, printable, quoted
 from trainables.types import JsonDict, JsonObject
 
 MAX_PIXELS = 150_000_000  # a 12,000 x 12,000 image takes 450 MB as RGB; anything larger is a mistake or an attack
-SETTINGS_FILE = "concept.yaml"
 #: Limits of concept.yaml that only a mistake exceeds: characters of a text, and validation prompts, all of them drawn.
 MAX_TEXT, MAX_PROMPTS = 500, 200
 SETTINGS = ("name", "class_noun", "placeholder", "validation_prompts")
 VALIDATION_PROMPTS = ("a {} on the beach", "a {} in the snow", "a {} on a wooden table", "a {} next to a tree")
+#: Words of folders' names that say whose images they are, or that they are images, rather than what is on them.
+NO_NOUNS = frozenset(
+    {
+        "a", "an", "the", "my", "our", "your", "of", "in", "on", "at", "from", "for", "with", "and", "new", "old",
+        "final", "copy", "test", "photo", "photos", "foto", "fotos", "pic", "pics", "picture", "pictures", "img",
+        "imgs", "image", "images", "snapshot", "snapshots", "jpg", "jpeg", "png", "heic", "data", "dataset",
+        "training", "examples", "samples", "instance", "concept",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,12 +53,14 @@ class ConceptImage:
         Raises:
             InvalidInput: Pillow cannot read it, it is cut off, or it has more than `MAX_PIXELS` pixels.
         """
+        if missing := missing_reader(self.data):
+            raise InvalidInput(f"{self.name} {missing}; install it, or convert the image to JPEG or PNG")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 with Image.open(io.BytesIO(self.data)) as image:
                     _check_size(image, self.name)
-                    return _to_rgb(ImageOps.exif_transpose(image))
+                    return to_rgb(ImageOps.exif_transpose(image))
         except InvalidInput:
             raise
         except Image.DecompressionBombError as error:
@@ -56,6 +69,15 @@ class ConceptImage:
             raise InvalidInput(f"{self.name} is not an image that Pillow can read; remove it or convert it") from error
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise InvalidInput(f"{self.name} is damaged or cut off ({error}); replace it or remove it") from error
+
+    def later_frames(self) -> int:
+        """Return how many frames or pages follow the first, which is all that `decode` returns; 0 if unknown."""
+        with suppress(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(self.data)) as image:
+                # What cameras put behind a JPEG (MPO) are previews of the same picture.
+                return 0 if image.format == "MPO" else getattr(image, "n_frames", 1) - 1
+        return 0
 
 
 def _too_large(name: str, detail: str) -> str:
@@ -68,15 +90,6 @@ def _check_size(image: Image.Image, name: str) -> None:
         raise InvalidInput(_too_large(name, f"{width} x {height} pixels"))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow's own conversion clips 16 bits at 255 instead of scaling them
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
-
-
 @dataclass(frozen=True)
 class Concept:
     """An object to learn.
@@ -87,6 +100,7 @@ class Concept:
         placeholder: the new word that comes to mean the concept ("<my-dog>").
         images: at least 1.
         validation_prompts: prompts of new contexts, each with exactly 1 `{}` for the placeholder.
+        unused: what lies beside the images and is not used, with the reason if there is one; no part of the identity.
     """
 
     name: str
@@ -94,6 +108,7 @@ class Concept:
     placeholder: str
     images: tuple[ConceptImage, ...]
     validation_prompts: tuple[str, ...] = VALIDATION_PROMPTS
+    unused: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Check that the concept can be trained, and that its name can be used in paths.
@@ -122,6 +137,13 @@ class Concept:
             "images": [image.sha256 for image in self.images],
             "validation_prompts": list(self.validation_prompts),
         }
+
+    @property
+    def summary(self) -> str:
+        """A line on what is learned from the concept's folder, and what is not."""
+        count = f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}"
+        unused = f"; not used: {listed(self.unused)}" if self.unused else ""
+        return printable(f"{self.name}: {count}, noun {self.class_noun!r}, {self.placeholder}{unused}")
 
     def decode(self) -> list[Image.Image]:
         """Return every image as RGB; see `ConceptImage.decode`."""
@@ -161,49 +183,89 @@ def placeholder_for(name: str) -> str:
 
 
 def class_noun_for(name: str) -> str:
-    """Guess the class noun from a folder's name: its last word without digits (`dog6` is a dog), else "object"."""
-    words = [word for word in re.split(r"[\W\d_]+", name.lower()) if word]
-    return words[-1] if words else "object"
+    """Guess the class noun from a folder's name: its last word that can be one, without digits, else "object".
+
+    Example:
+        >>> class_noun_for("dog6"), class_noun_for("my_dog_photos"), class_noun_for("2024")
+        ('dog', 'dog', 'object')
+    """
+    words = _words(name)
+    if (apart := _words(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))) and apart[-1] in NO_NOUNS:
+        words = apart  # "MyDogPhotos"; any other name with capitals inside stays the word that it is
+    return next((word for word in reversed(words) if word not in NO_NOUNS), "object")
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W\d_]+", name.lower()) if word]
 
 
 def load_concept(folder: Path) -> Concept:
     """Read a concept from a folder of images and an optional `concept.yaml`.
 
     `concept.yaml` may set `name`, `class_noun`, `placeholder` and `validation_prompts`; what it leaves out comes
-    from the folder's name. Every image is decoded once, so that a damaged file is reported before anything trains.
+    from the folder's own name, that of a link rather than of its target. Every image is decoded once, so that a
+    damaged file is reported before anything trains.
 
     Raises:
         InvalidInput: there is no image, an image is unusable, or `concept.yaml` is not understood.
     """
-    files = _image_files(folder)
-    if not files:
-        raise InvalidInput(f"{folder} holds no images; put at least one in it (any format that Pillow reads)")
+    return _concept(folder, read_contents(folder))
+
+
+def _concept(folder: Path, contents: FolderContents) -> Concept:
+    if not contents.images:
+        raise InvalidInput(_no_images(folder, contents))
     settings = _read_settings(folder / SETTINGS_FILE)
-    name = settings.get("name", folder.resolve().name)
-    images = tuple(ConceptImage(str(file), file.read_bytes()) for file in files)
+    own_name = folder.resolve().name if folder.name in ("", "..") else folder.name
+    name = composed(settings.get("name", own_name))
+    images = tuple(_read_image(file) for file in contents.images)
     for image in images:
         image.decode()
+    later = [(file.name, image.later_frames()) for file, image in zip(contents.images, images, strict=True)]
+    frames = tuple(f"{count} of {count + 1} frames of {name}" for name, count in later if count)
     return Concept(
         name=name,
         class_noun=settings.get("class_noun", class_noun_for(name)),
         placeholder=settings.get("placeholder", placeholder_for(name)),
         images=images,
         validation_prompts=tuple(settings.get("validation_prompts", VALIDATION_PROMPTS)),
+        unused=(*frames, *contents.unused),
     )
+
+
+def _read_image(file: Path) -> ConceptImage:
+    try:
+        return ConceptImage(str(file), file.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read ({error.strerror}); fix it or remove it") from error
+
+
+def _no_images(folder: Path, contents: FolderContents) -> str:
+    if contents.unread:
+        return f"{folder} holds no images that can be read: {listed(contents.unread)}"
+    if inside := [path for path in contents.folders if holds_images(path)]:
+        names = listed(tuple(path.name for path in inside))
+        return f"{folder} holds no images itself, but its folders do ({names}); move the images of a concept into it"
+    beside = f" (only {listed(contents.unused)})" if contents.unused else ""
+    return f"{folder} holds no images{beside}; put at least one in it (any format that Pillow reads)"
 
 
 def load_concepts(folder: Path) -> list[Concept]:
     """Read a folder of concept folders, or a single concept folder, sorted by name.
 
     Raises:
-        InvalidInput: the folder does not exist or is empty, two concepts share a name, or concepts are unusable;
-            all problems are listed at once.
+        InvalidInput: the folder does not exist or is empty, it holds images as well as folders of images, two concepts
+            share a name, or concepts are unusable; all problems are listed at once.
     """
     if not folder.is_dir():
         raise InvalidInput(f"concepts folder {folder} does not exist or is not a folder")
-    subfolders = [] if _image_files(folder) else sorted(p for p in folder.iterdir() if _may_be_concept(p))
+    contents = read_contents(folder)
+    if contents.has_images:
+        _check_one_reading(folder, contents)
+    if contents.has_images or not contents.folders:
+        return [_concept(folder, contents)]
     concepts, problems = [], []
-    for path in subfolders or [folder]:
+    for path in contents.folders:
         try:
             concepts.append(load_concept(path))
         except InvalidInput as error:
@@ -211,6 +273,22 @@ def load_concepts(folder: Path) -> list[Concept]:
     if problems:
         raise InvalidInput("\n".join(problems))
     return checked_unique(concepts)
+
+
+def _check_one_reading(folder: Path, contents: FolderContents) -> None:
+    """Refuse images beside folders of images: they may be previews of several concepts, or a concept themselves.
+
+    Raises:
+        InvalidInput: both readings are possible, and no concept.yaml says that the folder is a concept.
+    """
+    inside = () if contents.is_declared else tuple(path.name for path in contents.folders if holds_images(path))
+    if inside:
+        images = listed((*(path.name for path in contents.images), *contents.unread))
+        raise InvalidInput(
+            f"{folder} holds images ({images}) as well as folders of images ({listed(inside)}): move the images "
+            "elsewhere if each folder is a concept, or the folders if the images are one; an empty concept.yaml beside "
+            "the images also says that they are one"
+        )
 
 
 def checked_unique(concepts: Sequence[Concept]) -> list[Concept]:
@@ -241,19 +319,6 @@ def write_concept(concept: Concept, folder: Path) -> None:
         "validation_prompts": list(concept.validation_prompts),
     }
     (target / SETTINGS_FILE).write_text(plain_yaml.dump(settings), encoding="utf-8")
-
-
-def _may_be_concept(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith((".", "__"))
-
-
-def _image_files(folder: Path) -> list[Path]:
-    suffixes = Image.registered_extensions()
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
-    )
 
 
 def _read_settings(path: Path) -> JsonObject:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
+from trainables.methods._captions import check_phrase
 from trainables.models.base import BaseModel
 
 if TYPE_CHECKING:
@@ -51,16 +52,9 @@ class ConceptWord:
         is_spelled_out: bool = True,
     ) -> None:
         """Add the word; from here on, `base` has another tokenizer, and its text encoder another table."""
-        if concept.placeholder not in phrase:
-            raise InvalidInput(
-                f"the phrase {phrase!r} lacks the placeholder {concept.placeholder!r}, whose embedding would not "
-                "train; put {placeholder} into `phrase`"
-            )
-        tokenizer = copy.deepcopy(base.tokenizer)
-        start_ids = tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
-        tokens = vector_tokens(concept.placeholder, num_vectors, is_spelled_out=is_spelled_out)
-        _check_new(tokenizer, tokens, concept)
-        tokenizer.add_tokens(tokens)
+        check_phrase(concept, phrase)
+        tokenizer = with_word(base.tokenizer, concept, num_vectors, is_spelled_out=is_spelled_out)
+        start_ids = base.tokenizer(concept.class_noun, add_special_tokens=False)["input_ids"]
         self._base, self._placeholder = base, concept.placeholder
         self._original = (base.tokenizer, base.text_encoder.get_input_embeddings())
         table = self._original[1].weight
@@ -108,6 +102,21 @@ def vector_tokens(placeholder: str, count: int, *, is_spelled_out: bool) -> list
     """
     joint = "_" if is_spelled_out else "-"
     return [placeholder, *(f"{placeholder}{joint}{index}" for index in range(1, count))]
+
+
+def with_word(
+    tokenizer: "PreTrainedTokenizerBase", concept: Concept, count: int, *, is_spelled_out: bool = True
+) -> "PreTrainedTokenizerBase":
+    """Return a copy of a tokenizer that has a concept's placeholder, with `count` vectors, among its words.
+
+    Raises:
+        InvalidInput: the placeholder is already a word.
+    """
+    tokenizer = copy.deepcopy(tokenizer)
+    tokens = vector_tokens(concept.placeholder, count, is_spelled_out=is_spelled_out)
+    _check_new(tokenizer, tokens, concept)
+    tokenizer.add_tokens(tokens)
+    return tokenizer
 
 
 def _check_new(tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[str], concept: Concept) -> None:

@@ -116,6 +116,11 @@ class Method(ABC):
         return self.phrase.format(placeholder=concept.placeholder, class_noun=concept.class_noun)
 
     @property
+    def vectors_in_captions(self) -> int:
+        """How many vectors of the placeholder a caption holds where it stands; 0 for a method that learns no word."""
+        return 0
+
+    @property
     def augmentation(self) -> Augmentation:
         """How an image is varied before it is encoded."""
         return Augmentation(self.flip_probability, self.random_crop, self.random_scale)

@@ -51,6 +51,11 @@ class CustomDiffusion(Method):
         """True: the placeholder is in every caption of the concept."""
         return True
 
+    @property
+    def vectors_in_captions(self) -> int:
+        """One."""
+        return 1
+
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Replace keys and values by trainable copies, and add the placeholder."""
         self._word = ConceptWord(base, concept, self.phrase_for(concept))

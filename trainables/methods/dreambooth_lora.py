@@ -78,6 +78,11 @@ class DreamBoothLoRA(Method):
         """Whether the placeholder's embedding trains."""
         return self.learns_word
 
+    @property
+    def vectors_in_captions(self) -> int:
+        """One if the placeholder's embedding trains."""
+        return int(self.learns_word)
+
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Add the products, whose first factor is Gaussian and whose second is zero, and the placeholder."""
         from peft import LoraConfig

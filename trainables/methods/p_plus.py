@@ -104,6 +104,11 @@ class PPlus(Method):
         """True: the placeholder is in every caption."""
         return True
 
+    @property
+    def vectors_in_captions(self) -> int:
+        """One: each layer reads its own in its place."""
+        return 1
+
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Add the placeholder with one vector per layer, and give each layer its own text states."""
         layers = base.text_readers()

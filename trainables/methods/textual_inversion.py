@@ -68,6 +68,11 @@ class TextualInversion(Method):
         """True: the placeholder is in every caption."""
         return True
 
+    @property
+    def vectors_in_captions(self) -> int:
+        """All of them, in sequence."""
+        return self.num_vectors
+
     def attach(self, base: BaseModel, concept: Concept, generator: Generator) -> None:
         """Add the placeholder to a copy of the tokenizer, and its vectors beside the table of embeddings."""
         self._word = ConceptWord(base, concept, self.phrase_for(concept), self.num_vectors)

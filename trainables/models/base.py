@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -36,6 +36,15 @@ class Conditioning:
     def cat(parts: Sequence["Conditioning"]) -> "Conditioning":
         """Concatenate the conditionings of several batches, at least 1, whose tensors have the same names."""
         return Conditioning({name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors})
+
+
+class ReadsCaptions(Protocol):
+    """What turns captions into tokens: a base model, or its tokenizer without the networks."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Return the captions' token ids, shape (batch, tokens); see `BaseModel.tokenize`."""
 
 
 class BaseModel(ABC):

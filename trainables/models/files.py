@@ -20,7 +20,8 @@ class Architecture:
     """What the files of an architecture are, and which module loads them.
 
     Attributes:
-        module: of `trainables.models`; its function `load(folder, settings, device)` returns a `BaseModel`.
+        module: of `trainables.models`; its function `load(folder, settings, device)` returns a `BaseModel`, and
+            `load_tokenizer(folder)` what reads its captions.
         components: the folders of a pipeline, in the order in which they are hashed; each with the names that its
             weights may have, of which one must be there, or with none if it has no weights.
     """

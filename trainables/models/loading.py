@@ -1,11 +1,12 @@
-"""Loads a base model of any architecture that the program knows."""
+"""Loads a base model, or its tokenizer alone, of any architecture that the program knows."""
 
 import importlib
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
-from trainables.models.base import BaseModel
+from trainables.models.base import BaseModel, ReadsCaptions
 from trainables.models.files import architecture
 from trainables.settings import BaseModelSettings
 
@@ -21,6 +22,19 @@ def load(folder: Path, settings: BaseModelSettings, device: torch.device | str =
     Raises:
         InvalidInput: a component is missing, damaged, or of a class that its architecture does not have.
     """
-    module = importlib.import_module(f"trainables.models.{architecture(folder).module}")
-    base: BaseModel = module.load(folder, settings, device)
+    base: BaseModel = _module(folder).load(folder, settings, device)
     return base
+
+
+def load_tokenizer(folder: Path) -> ReadsCaptions:
+    """Load what reads a pipeline's captions, without any network.
+
+    Raises:
+        InvalidInput: it is missing or damaged.
+    """
+    reader: ReadsCaptions = _module(folder).load_tokenizer(folder)
+    return reader
+
+
+def _module(folder: Path) -> ModuleType:
+    return importlib.import_module(f"trainables.models.{architecture(folder).module}")

@@ -1,5 +1,6 @@
 """StableDiffusion: the base models 1.x and 2.x, made of diffusers' own classes."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,47 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
 STATES = "states"
+
+
+@dataclass
+class CaptionReader:
+    """Turns captions into tokens as a Stable Diffusion pipeline does.
+
+    Attributes:
+        tokenizer: CLIP's.
+    """
+
+    tokenizer: "CLIPTokenizer"
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Return the captions' token ids, padded to the tokenizer's length: shape (batch, tokens), on the CPU.
+
+        Raises:
+            InvalidInput: a caption has more tokens than the text encoder reads.
+        """
+        length = self.tokenizer.model_max_length
+        written = [self._written_out(caption) for caption in captions]
+        rows = self.tokenizer(written, padding="max_length", max_length=length)["input_ids"]
+        for caption, row in zip(captions, rows, strict=True):
+            if len(row) > length:
+                raise InvalidInput(
+                    f"the caption {caption!r} has {len(row)} tokens, and the text encoder reads {length}; choose a "
+                    "shorter template, validation prompt or phrase, or fewer vectors (num_vectors)"
+                )
+        return torch.tensor(rows)
+
+    def _written_out(self, caption: str) -> str:
+        """Write out words with several vectors, exactly as `TextualInversionLoaderMixin.maybe_convert_prompt` does.
+
+        Its import takes a driver that only checks captions as long as everything else together.
+        """
+        added = self.tokenizer.added_tokens_encoder
+        for token in dict.fromkeys(self.tokenizer.tokenize(caption)):
+            if token in added:
+                numbered = (f"{token}_{number}" for number in itertools.count(1))
+                vectors = (token, *itertools.takewhile(added.__contains__, numbered))
+                caption = caption.replace(token, " ".join(vectors))
+        return caption
 
 
 @dataclass(eq=False)
@@ -100,18 +142,7 @@ class StableDiffusion(BaseModel):
         Raises:
             InvalidInput: a caption has more tokens than the text encoder reads.
         """
-        from diffusers.loaders import TextualInversionLoaderMixin
-
-        length = self.tokenizer.model_max_length
-        written = TextualInversionLoaderMixin().maybe_convert_prompt(list(captions), self.tokenizer)
-        rows = self.tokenizer(written, padding="max_length", max_length=length)["input_ids"]
-        for caption, row in zip(captions, rows, strict=True):
-            if len(row) > length:
-                raise InvalidInput(
-                    f"the caption {caption!r} has {len(row)} tokens, and the text encoder reads {length}; choose a "
-                    "shorter template, validation prompt or phrase, or fewer vectors (num_vectors)"
-                )
-        return torch.tensor(rows, device=self.device)
+        return CaptionReader(self.tokenizer).tokenize(captions).to(self.device)
 
     def encode_text(self, input_ids_bl: Tensor) -> Conditioning:
         """Return the text encoder's last states, shape (batch, tokens, width), in the model's precision."""
@@ -173,14 +204,14 @@ def load(folder: Path, settings: BaseModelSettings, device: torch.device | str =
     """
     quiet_libraries()
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel
 
     check_folder(folder)
     dtype = getattr(torch, settings.dtype)
     weights = {"use_safetensors": True, "local_files_only": True}
     try:
         base = StableDiffusion(
-            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+            tokenizer=load_tokenizer(folder).tokenizer,
             text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **weights),
             vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, **weights),
             unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, **weights),
@@ -188,8 +219,24 @@ def load(folder: Path, settings: BaseModelSettings, device: torch.device | str =
             resolution=settings.resolution,
             folder=folder,
         )
+    except InvalidInput:
+        raise
     except Exception as error:  # the loaders raise many kinds, all of which mean that the folder is unusable
         raise InvalidInput(f"base model {folder} cannot be loaded: {error}") from error
     for module in (base.text_encoder, base.vae, base.unet):
         module.to(device).eval().requires_grad_(False)
     return base
+
+
+def load_tokenizer(folder: Path) -> CaptionReader:
+    """Load what reads the captions of a pipeline's folder, and no network.
+
+    Raises:
+        InvalidInput: it is missing or damaged.
+    """
+    from transformers import CLIPTokenizer
+
+    try:
+        return CaptionReader(CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True))
+    except Exception as error:  # as in `load`
+        raise InvalidInput(f"base model {folder} cannot be loaded: {error}") from error

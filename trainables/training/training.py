@@ -1,5 +1,6 @@
 """Training: personalizes a base model to a concept, step by step, with L_det after each step; without Ray."""
 
+import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from trainables.data.concept import Concept
 from trainables.data.inputs import SOURCES, Augmentation, Inputs, InputSource, join, split
 from trainables.data.randomness import Streams, derived_seed
 from trainables.methods import _prior as prior
+from trainables.methods._captions import check_captions
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
 from trainables.settings import FixedBatchSettings, LDetSchedule
@@ -84,8 +86,11 @@ class Training:
         self._prior_streams = Streams(seed, "training on the class", SOURCES)
         # Before the method changes anything: the base model draws its own class.
         of_class = prior.class_images(base, concept.class_noun, method.prior) if method.prior else []
+        before = copy.copy(base)  # keeps its tokenizer, which the method may replace
         try:
             method.attach(base, concept, torch.Generator().manual_seed(derived_seed(seed, "initial values")))
+            if method.vectors_in_captions:
+                check_captions(method, concept, before, base)
             captions = [template.format(method.phrase_for(concept)) for template in method.templates]
             keeps_text = not method.trains_text
             self._source = InputSource(base, concept.decode(), captions, method.augmentation, keeps_text=keeps_text)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,17 +140,50 @@ def test_mlflow_has_a_parent_a_command_and_a_child_a_concept(commands, folder):
         assert child.data.params["budget"] == "40"
 
 
-def test_a_failed_concept_ends_with_1_and_leaves_the_others(folder, tmp_path, small):
-    """One concept's placeholder is a word of the tokenizer already: its trial fails, the others complete."""
-    import shutil
-
+def test_a_failed_concept_ends_with_1_and_leaves_the_others(folder, tmp_path, small, plugin_folder, monkeypatch):
+    """One concept's vectors become NaN: its trial fails, the others complete."""
     shutil.copytree(folder / "photos", tmp_path / "photos")
-    (tmp_path / "photos" / "blue-cup2" / "concept.yaml").write_text("placeholder: photo")
-    code, printed = dvar(tmp_path, "record", "--concepts", "photos", *small, "--budget", "5")
+    (tmp_path / "photos" / "blue-cup2").rename(tmp_path / "photos" / "robot")
+    monkeypatch.setenv("PYTHONPATH", f"{plugin_folder}:{os.environ.get('PYTHONPATH', '')}")
+    flags = ["--concepts", "photos", *small, "--budget", "8", "--method", "exploding_method:Exploding"]
+    code, printed = dvar(tmp_path, "record", *flags)
     assert code == 1, printed
     assert "2 of 3 concepts done" in printed
-    assert "failed blue-cup2" in printed
-    assert "'photo'" in printed
+    assert "failed robot after" in printed
+
+
+@pytest.mark.parametrize(("placeholder", "vectors"), [("photo", 1), ("ph", 1), ("<Cup>", 4)])
+def test_a_placeholder_that_would_be_misread_ends_with_2_before_anything_trains(
+    folder, tmp_path, small, placeholder, vectors
+):
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    (tmp_path / "photos" / "blue-cup2" / "concept.yaml").write_text(f"placeholder: {placeholder}")
+    flags = ["--concepts", "photos", *small, "--set", f"method.settings.num_vectors={vectors}"]
+    code, printed = dvar(tmp_path, "record", *flags)
+    assert code == 2, printed
+    assert f"placeholder '{placeholder}' of concept 'blue-cup2'" in printed
+    assert "Traceback" not in printed
+    assert not [*(tmp_path / "dvar-runs").glob("recordings/*-*")]
+
+
+def test_a_line_per_concept_says_what_is_trained_and_what_is_not(folder, tmp_path, small):
+    shutil.copytree(folder / "photos" / "red_ball", tmp_path / "my_ball_photos")
+    (tmp_path / "my_ball_photos" / "notes").mkdir()
+    (tmp_path / "my_ball_photos" / "manual.pdf").write_bytes(b"%PDF-1.7")
+    shutil.move(tmp_path / "my_ball_photos" / "2.jpg", tmp_path / "my_ball_photos" / "IMG_2")
+    flags = ["--concepts", "my_ball_photos", *small, "--budget", "5", "--window", "3", "--threshold", "0.1"]
+    line = "my_ball_photos: 3 images, noun 'ball', <my-ball-photos>; not used: manual.pdf (PDF), notes/"
+    code, printed = dvar(tmp_path, "run", *flags)
+    assert code == 0, printed
+    assert printed.index(line) < printed.index("1 of 1 concepts done")
+
+
+def test_a_preview_beside_concept_folders_ends_with_2(folder, tmp_path, small):
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    shutil.copy(folder / "photos" / "red_ball" / "0.jpg", tmp_path / "photos" / "preview")
+    code, printed = dvar(tmp_path, "record", "--concepts", "photos", *small)
+    assert code == 2, printed
+    assert "holds images (preview) as well as folders of images (blue-cup2, green box, red_ball)" in printed
 
 
 def test_a_method_in_the_current_folder_is_recorded(folder, tmp_path, small):

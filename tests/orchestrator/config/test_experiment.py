@@ -1,10 +1,13 @@
 """Experiments: from preset, file and flags; wrong keys and values; the split into tuning and test concepts."""
 
+import unicodedata
+
 import pytest
 import yaml
 from PIL import Image
 
 from orchestrator.config import presets
+from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.load import build
 from orchestrator.config.split import split_concepts
@@ -265,3 +268,18 @@ def test_a_key_given_twice_is_refused(tmp_path):
     (tmp_path / "x.yaml").write_text("budget: 30\nquality: {every: 5}\nbudget: 40\n")
     with pytest.raises(InvalidInput, match="'budget' is given twice, again in line 3"):
         build(None, tmp_path / "x.yaml", [])
+
+
+@pytest.mark.parametrize("name", ["café", "Ångström", "강아지"])
+def test_names_of_concepts_are_found_in_either_form_of_unicode(tmp_path, name):
+    forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+    for on_disk in forms:
+        for folder in ("dog", on_disk):
+            (tmp_path / on_disk / folder).mkdir(parents=True)
+            Image.new("RGB", (8, 8), "red").save(tmp_path / on_disk / folder / "a.png")
+        for given in forms:
+            values = [("concepts.source", str(tmp_path / on_disk)), ("concepts.only", [given])]
+            experiment = build("miniature", None, values)
+            assert [concept.name for concept in read_concepts(experiment)] == [forms[0]]
+            tuning = build("miniature", None, [values[0], ("concepts.tuning", [given])])
+            assert [c.name for c in split_concepts(tuning, read_concepts(tuning)).tuning] == [forms[0]]

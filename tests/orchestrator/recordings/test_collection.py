@@ -1,6 +1,7 @@
 """`dvar recordings` and `dvar tune --recordings`: what is packed here tunes there."""
 
 import dataclasses
+import unicodedata
 
 import numpy as np
 import pytest
@@ -206,3 +207,17 @@ def test_tuning_takes_the_experiments_base_model(recordings, tmp_path):
     other = build(None, None, [("method.name", "svdiff"), ("base_model.id", "third")])
     with pytest.raises(InvalidInput, match=r"svdiff on elsewhere, svdiff on miniature, .*svdiff on third"):
         library.for_tuning(other, str(tmp_path / "both.parquet"))
+
+
+@pytest.mark.parametrize("name", ["café", "Ångström", "강아지"])
+def test_a_recording_is_found_by_its_name_in_either_form(recordings, tmp_path, name):
+    """Also those that were recorded when names were taken as the file system gave them."""
+    forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+    for stored in forms:
+        identity = recordings[0].identity.with_fields(concept={"name": stored})
+        recording = dataclasses.replace(recordings[0], identity=identity)
+        assert recording.identity.to_json()["concept"]["name"] == stored
+        for given in forms:
+            assert library.pick([recording, recordings[1]], [given]) == [recording]
+            experiment = build(None, None, [("concepts.tuning", [given])])
+            assert library.split([recording, recordings[1]], experiment.concepts.tuning)[0] == [recording]

@@ -2,12 +2,16 @@
 
 import dataclasses
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from orchestrator.cli.app import app
 from orchestrator.recordings import RecordingStore
+from orchestrator.recordings.collection import read_place
 from orchestrator.recordings.identity import json_hash
 from orchestrator.storage.files import LocalFiles
 from orchestrator.storage.retry import StorageFailure
@@ -50,6 +54,39 @@ def test_listing_and_reading_by_key(store, adapter):
     assert store.read(summaries["dog"].key).concept == "dog"
     with pytest.raises(InvalidInput, match="there is no recording 'abc'"):
         store.read("abc")
+
+
+@pytest.mark.parametrize(
+    "copies",
+    [["{} (1)"], ["Copy of {}"], ["{} - Copy", "{} - Copy (2)"], ["{}.bak"], ["{} 2", "{} copy", "Kopie von {}"]],
+)
+def test_copies_of_a_recording_count_once(tmp_path, adapter, copies):
+    store = RecordingStore(str(tmp_path / "recordings"))
+    complete(store, adapter)
+    complete(store, adapter, name="cat")
+    original = Path(store.folder(identity()))
+    targets = [original.with_name(copy.format(original.name)) for copy in copies]
+    for target in targets:
+        shutil.copytree(original, target)
+        (target / "steps.parquet").write_bytes(b"")  # none of them is read
+    cat, dog = sorted(store.list(), key=lambda summary: summary.concept)
+    assert (cat.copies, sorted(dog.copies)) == ((), sorted(map(str, targets)))
+    assert dog.folder == str(original)
+    place = str(tmp_path)
+    assert [recording.concept for recording in read_place(place)] == ["cat", "dog"]
+    output = CliRunner().invoke(app, ["recordings", "verify", place], env={"COLUMNS": "300"}).output
+    assert f"2 of 2 recordings in {store.url} are sound" in output
+    assert all(f"{target} is a copy of {original.name} and not counted" in output for target in targets)
+
+
+def test_a_recording_in_a_renamed_folder_is_read(tmp_path, adapter):
+    store = RecordingStore(str(tmp_path / "recordings"))
+    complete(store, adapter)
+    original = Path(store.folder(identity()))
+    original.rename(original.with_name(f"{original.name} (1)"))
+    (summary,) = store.list()
+    assert summary.copies == ()
+    assert store.read(summary.key).key == identity().key
 
 
 def test_a_complete_recording_is_never_begun_again(store, adapter):

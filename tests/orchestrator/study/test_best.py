@@ -1,5 +1,7 @@
 """best.yaml: written atomically, read back, and refused where it is not understood."""
 
+import unicodedata
+
 import pytest
 import yaml
 
@@ -75,3 +77,10 @@ def test_a_damaged_file(tmp_path, content):
 def test_a_missing_file(tmp_path):
     with pytest.raises(InvalidInput, match="does not exist; make it with `dvar tune`"):
         best_file.read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["café", "Ångström", "강아지"])
+def test_the_names_it_was_tuned_on_are_composed(best, tmp_path, name):
+    decomposed = best.model_copy(update={"tuned_on": [unicodedata.normalize("NFD", name)]})
+    best_file.write(decomposed, tmp_path / "best.yaml")
+    assert best_file.read(tmp_path / "best.yaml").tuned_on == [unicodedata.normalize("NFC", name)]
