@@ -27,10 +27,11 @@ def errors_as_exit_codes() -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    from rich.console import Console
     from rich.markup import escape
 
-    Console(stderr=True).print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    from orchestrator.report.console.output import OutputConsole
+
+    OutputConsole(stderr=True).print(f"[red]error:[/] {escape(message)}", soft_wrap=True)
     raise typer.Exit(code)
 
 

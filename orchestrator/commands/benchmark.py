@@ -11,6 +11,7 @@ from rich.markup import escape
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
 from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.progress import bars
 from orchestrator.study.benchmark import DVAR, Benchmark, BenchmarkRow, SearchConfig, run_benchmark, transfers
 from orchestrator.study.result import Objective
@@ -38,7 +39,7 @@ def benchmark(
     Raises:
         InvalidInput: no method or criterion is left, the recordings cannot serve, or the file cannot be written.
     """
-    console, settings = Console(highlight=False), experiment.study
+    console, settings = OutputConsole(), experiment.study
     place = settings.recordings or BUILTIN
     if target:
         _write([], target)  # report an unwritable path before the search, not after it
@@ -75,7 +76,7 @@ def benchmark(
     if target:
         _write(rows, target)
         console.print(f"the first tables, with every metric: {escape(str(target))}", soft_wrap=True)
-    console.print(tracker.where_runs_are(), soft_wrap=True)
+    console.print(escape(tracker.where_runs_are()), soft_wrap=True)
 
 
 def _print(

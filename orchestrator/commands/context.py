@@ -12,6 +12,7 @@ from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import Split, split_concepts
 from orchestrator.recordings.recording import Recording
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.study import best as best_file
 from orchestrator.study.best import Best
 from orchestrator.tracking.mlflow import Tracker
@@ -52,7 +53,7 @@ class CommandContext:
         Raises:
             InvalidInput: a concept, the base model or MLflow cannot be used.
         """
-        console, experiments = Console(highlight=False), tuple(experiment.of_seeds())
+        console, experiments = OutputConsole(), tuple(experiment.of_seeds())
         concepts: tuple[Concept, ...] = ()
         if needs_models:
             with console.status("reading concepts"):

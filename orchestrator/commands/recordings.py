@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.recordings import collection
 from orchestrator.recordings.pack import write_pack
 from orchestrator.recordings.recording import DONE
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.tables import curve_table, recordings_table
 from trainables.errors import InvalidInput
 
@@ -21,7 +21,7 @@ def list_recordings(place: str) -> None:
         InvalidInput: there is none, or a recording is damaged.
     """
     recordings = collection.read_place(place)
-    console = Console(highlight=False)
+    console = OutputConsole()
     console.print(recordings_table(recordings))
     console.print(f"{len(recordings)} complete recordings in {escape(place)}", soft_wrap=True)
 
@@ -32,7 +32,7 @@ def show_recording(key: str, place: str) -> None:
     Raises:
         InvalidInput: no recording has that key or concept, or a recording is damaged.
     """
-    console = Console(highlight=False)
+    console = OutputConsole()
     for recording in collection.pick(collection.read_place(place), [key]):
         about = {"key": recording.key, **recording.identity.to_json(), "made on": dict(recording.facts)}
         about["concept"] = {name: value for name, value in about["concept"].items() if name != "images"}
@@ -56,7 +56,7 @@ def export_recordings(target: Path, place: str, only: Sequence[str] | None, whol
     chosen = recordings if only is None else collection.pick(recordings, only)
     write_pack(chosen, target, compact=not whole)
     size = target.stat().st_size / 1e6
-    Console(highlight=False).print(f"{len(chosen)} recordings in {escape(str(target))}, {size:.2f} MB", soft_wrap=True)
+    OutputConsole().print(f"{len(chosen)} recordings in {escape(str(target))}, {size:.2f} MB", soft_wrap=True)
 
 
 def import_recordings(pack: str, storage: str) -> None:
@@ -68,12 +68,12 @@ def import_recordings(pack: str, storage: str) -> None:
     recordings = collection.read_place(pack)
     new = collection.take_in(recordings, storage)
     text = f"{new} of {len(recordings)} recordings are new in {escape(collection.open_store(storage).url)}"
-    Console(highlight=False).print(text, soft_wrap=True)
+    OutputConsole().print(text, soft_wrap=True)
 
 
 def verify_recordings(place: str) -> bool:
     """Read every recording of a place, print which are damaged, and return whether all are sound."""
-    console, damaged = Console(highlight=False), 0
+    console, damaged = OutputConsole(), 0
     if collection.is_packed(place):
         console.print(f"{len(collection.read_place(place))} recordings in {escape(place)} are sound", soft_wrap=True)
         return True

@@ -1,10 +1,10 @@
 """`dvar status`: lists the runs of a storage, with the state of each and why it ended."""
 
-from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.collection import FOLDER
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.tables import status_table
 from orchestrator.runs import LIVE
 from orchestrator.storage.storage import Storage
@@ -16,7 +16,7 @@ def status(storage: str) -> None:
     Raises:
         InvalidInput: a recording is damaged.
     """
-    console = Console(highlight=False)
+    console = OutputConsole()
     kinds = {FOLDER: "full length", LIVE: "live"}
     rows = {title: RecordingStore(Storage(storage).at(folder).url).list() for folder, title in kinds.items()}
     if not any(rows.values()):

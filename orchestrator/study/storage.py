@@ -11,8 +11,9 @@ import numpy as np
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from sqlalchemy.engine import make_url
 
-from orchestrator.storage.passwords import without_password
+from orchestrator.storage.passwords import without_password, without_password_of
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 
@@ -79,11 +80,12 @@ def open_storage(url: str) -> BaseStorage:
         if url.startswith(JOURNAL):
             return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL).removeprefix("//")))
         if url.startswith(POSTGRESQL):  # with the driver of the extra `postgresql`, not SQLAlchemy's older default
-            return RDBStorage(f"postgresql+psycopg://{url.removeprefix(POSTGRESQL)}")
+            address = make_url(url).set(drivername="postgresql+psycopg")
+            return RDBStorage(address.render_as_string(hide_password=False))
         return RDBStorage(url)
     except Exception as error:  # each kind of storage raises errors of its own
         shown = without_password(url)
-        reason = str(error).replace(url, shown)
+        reason = without_password_of(url, str(error))
         if isinstance(error, ImportError):
             reason = "the database's driver is not installed; for PostgreSQL: pip install 'dvar-tune[postgresql]'"
         raise InvalidInput(f"study storage {shown!r} cannot be used: {reason}") from error
