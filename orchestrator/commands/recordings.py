@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 from rich.markup import escape
 
+from orchestrator.commands.messages import say_caveats
 from orchestrator.recordings import collection
 from orchestrator.recordings.pack import write_pack
 from orchestrator.recordings.recording import DONE
@@ -24,6 +25,7 @@ def list_recordings(place: str) -> None:
     console = OutputConsole()
     console.print(recordings_table(recordings))
     console.print(f"{len(recordings)} complete recordings in {escape(place)}", soft_wrap=True)
+    say_caveats(console, recordings)
 
 
 def show_recording(key: str, place: str) -> None:
@@ -33,11 +35,13 @@ def show_recording(key: str, place: str) -> None:
         InvalidInput: no recording has that key or concept, or a recording is damaged.
     """
     console = OutputConsole()
-    for recording in collection.pick(collection.read_place(place), [key]):
+    recordings = collection.pick(collection.read_place(place), [key])
+    for recording in recordings:
         about = {"key": recording.key, **recording.identity.to_json(), "made on": dict(recording.facts)}
         about["concept"] = {name: value for name, value in about["concept"].items() if name != "images"}
         console.print(escape(yaml.safe_dump(about, sort_keys=False, allow_unicode=True)), soft_wrap=True)
         console.print(curve_table(recording))
+    say_caveats(console, recordings)
 
 
 def export_recordings(target: Path, place: str, only: Sequence[str] | None, whole: bool) -> None:

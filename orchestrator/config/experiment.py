@@ -5,7 +5,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator import plugins
-from orchestrator.config import yaml as plain_yaml
 from orchestrator.storage.passwords import without_password
 from trainables.data.concept import Concept
 from trainables.settings import (
@@ -132,10 +131,6 @@ class Experiment(Settings):
         """Return a copy of the experiment for each seed, in the order of the seeds."""
         seeds = [self.seed] if self.seeds is None else dict.fromkeys(self.seeds)
         return [self.model_copy(update={"seed": seed}) for seed in seeds]
-
-    def to_yaml(self) -> str:
-        """Return every key and its value as YAML, from which `load.build` makes an equal experiment."""
-        return plain_yaml.dump(self.model_dump(mode="json"))
 
     def public(self) -> JsonDict:
         """Return every value as plain JSON, to be shown and logged: every address loses its password."""

@@ -12,10 +12,12 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from orchestrator.storage.passwords import without_password, without_password_of
+from orchestrator.storage.passwords import HIDDEN, without_password, without_password_of
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
+from trainables.text import first_line
 
 JOURNAL, POSTGRESQL = "journal:", "postgresql://"
 
@@ -63,6 +65,26 @@ class FilesJournal(BaseJournalBackend):
         """Write further logs, as one file; Optuna calls this."""
         self._files.write(self._name(), json.dumps(logs).encode())
         self._logs += logs
+
+
+def check_storage(url: str) -> None:
+    """Check that a text is an address of `open_storage`, without opening or making anything.
+
+    Raises:
+        InvalidInput: it is no address, or of an unknown kind of database; the message hides the password.
+    """
+    if url.startswith(JOURNAL):
+        return
+    try:
+        make_url(url).get_dialect()
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        reason = without_password_of(url, first_line(error))
+        raise InvalidInput(
+            f"study storage {without_password(url)!r} is no address ({reason}); use journal:FILE, sqlite:///FILE or a "
+            "database URL"
+        ) from error
+    if HIDDEN in url:
+        raise InvalidInput(f"study storage {url!r} lacks its password, which is never printed; use --study-storage")
 
 
 def open_storage(url: str) -> BaseStorage:

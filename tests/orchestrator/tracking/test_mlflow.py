@@ -126,7 +126,7 @@ def test_texts_become_artifacts(experiment, tracker):
     assert [artifact.path for artifact in client.list_artifacts(run_id)] == ["x.txt"]
 
 
-@pytest.mark.parametrize("name", ["a&b;c=d", "[x] {y} %%", "it's \"q\" $HOME", "日本 #1? 50%25"])
+@pytest.mark.parametrize("name", ["a&b;c=d", "[x] {y} %%", 'it\'s "q" $HOME', "日本 #1? 50%25"])
 def test_the_store_lies_in_the_named_folder_and_the_printed_command_finds_it(name, tmp_path, make_experiment):
     tracker = Tracker(make_experiment(storage=str(tmp_path / name)))
     with tracker.run("tune", {}) as parent:
