@@ -51,9 +51,17 @@ def test_the_best_setting(make_recording):
 
 
 def test_that_no_setting_keeps_enough(make_recording):
-    result = Study([make_recording("a", 200)], objective=Objective(0.9999)).search(5)
+    result = Study([make_recording("a", 200)], objective=Objective(1.0)).search(5)
     warning, *_ = best_lines(result)
-    assert numbers(warning) == [99.99]
+    assert numbers(warning) == [100]
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [(0.999, 99.9), (0.9, 90), (0.29, 29)])
+def test_the_share_to_keep_is_shown_as_it_was_given(wanted, shown):
+    objective = Objective(wanted)
+    best = objective.judge("dvar", {}, DVAR(20, 0.3), [Outcome("a", 0, 60, True, 200, 1.0, 0.2, 0.8)])
+    warning, _ = best_lines(StudyResult(objective, 200, 1, best, (), (), (best,)))
+    assert numbers(warning) == [shown]
 
 
 @pytest.mark.parametrize(
