@@ -1,6 +1,7 @@
 """The command `dvar`: parses, calls, prints. Heavy modules are imported only where a command needs them."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from orchestrator.config.experiment import Experiment
     from orchestrator.criteria import Criterion
 
+#: Columns below which the tables of the help would cut the names of flags; the terminal wraps its lines instead.
+NARROWEST_HELP = 80
 EPILOGUE = "Start with: dvar demo. For help on a command: dvar record --help."
 
 app = typer.Typer(
@@ -24,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=EPILOGUE,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Detect when a text-to-image personalization is done, and stop it there.\n\n"
         "The stopping criterion DVAR watches L_det, the loss on a fixed batch that is drawn once. [b]record[/b] trains "
@@ -32,6 +36,28 @@ app = typer.Typer(
         "[b]compare[/b] shows the strategies side by side. All runs are logged to MLflow."
     ),
 )
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        from orchestrator import __distribution__
+
+        try:
+            typer.echo(f"{__distribution__} {version(__distribution__)}")
+        except PackageNotFoundError:
+            typer.echo(f"{__distribution__}, a checkout that is not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def dvar(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that precede a command."""
 
 
 @app.command()
@@ -50,7 +76,7 @@ def record(experiment: "Experiment") -> None:
 
 
 BestFile = Annotated[
-    Path | None, typer.Option("--best", help="File of the best setting; default: best.yaml in the storage.")
+    Path | None, typer.Option("--best", help="File of the best setting; default: that of the method and budget.")
 ]
 
 
@@ -64,7 +90,7 @@ def tune(
 
     Optuna minimizes the iterations that keep 90 % of the best quality (the paper's objective), starting from the
     paper's own setting. The command prints the best setting with its neighbours, states how strongly it depends on
-    these concepts, and writes it to best.yaml.
+    these concepts, and writes it to best-METHOD-BUDGET.yaml in the storage.
 
     With --live, Ray Tune trains the tuning concepts under every setting, after full-length runs of these concepts
     have established the best quality. That takes many times as long; the same command resumes an interrupted search.
@@ -81,14 +107,14 @@ def tune(
 def run(
     experiment: "Experiment",
     best: BestFile = None,
-    window: Annotated[int | None, typer.Option(help="DVAR's window N in steps; overrides best.yaml.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="DVAR's threshold alpha, 0..1; overrides best.yaml.")] = None,
+    window: Annotated[int | None, typer.Option(help="DVAR's window N in steps; overrides --best.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="DVAR's threshold alpha, 0..1; overrides --best.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Also run the concepts on which the setting was tuned.")] = False,
 ) -> None:
     """Personalize concepts, stop each as soon as DVAR fires, and export the adapters.
 
-    The setting comes from best.yaml (see `dvar tune`), whose tuning concepts are left out, or from --window and
-    --threshold, which run every concept.
+    The setting comes from --best, else from what `dvar tune` wrote for the same method and budget, whose tuning
+    concepts are left out; or from --window and --threshold, which run every concept.
 
     Example: [b]dvar run --concepts my-dog/ --window 310 --threshold 0.15 --preset sd15[/b]
     """
@@ -104,7 +130,7 @@ def _criterion(window: int | None, threshold: float | None) -> "Criterion | None
     if window is None and threshold is None:
         return None
     if window is None or threshold is None:
-        raise InvalidInput("give both --window and --threshold, or neither to use best.yaml")
+        raise InvalidInput("give both --window and --threshold, or neither to use the best setting")
     return criteria.load("dvar", window=window, threshold=threshold)
 
 
@@ -114,7 +140,8 @@ def compare(experiment: "Experiment", best: BestFile = None) -> None:
     """Compare strategies on the test concepts: the full budget, DVAR with the paper's setting, DVAR tuned.
 
     The metrics come from replaying each strategy over the recordings, with measured seconds; live runs of
-    `dvar run` are shown beside them.
+    `dvar run` are shown beside them. The tuned setting comes from --best, else from what `dvar tune` wrote for the same
+    method and budget.
 
     Example: [b]dvar compare --storage dvar-runs[/b]
     """
@@ -191,9 +218,13 @@ def doctor(experiment: "Experiment") -> None:
 def show(experiment: "Experiment") -> None:
     """Print the experiment as YAML, with every key and its value, ready for --experiment.
 
+    Its settings are checked as `dvar tune` checks them; passwords in it are left out.
+
     Example: [b]dvar show --preset sd15 > my-experiment.yaml[/b]
     """
-    typer.echo(experiment.to_yaml(), nl=False)
+    from orchestrator.commands import show
+
+    show.show(experiment)
 
 
 @app.command()
@@ -239,4 +270,6 @@ def main() -> None:
         check_packages()
     except ForeignPackageError as error:
         sys.exit(f"error: {error}")
-    app()
+    if shutil.get_terminal_size().columns < NARROWEST_HELP:
+        os.environ.setdefault("TERMINAL_WIDTH", str(NARROWEST_HELP))  # typer's; its tables cut what does not fit
+    app(prog_name="dvar")

@@ -27,11 +27,11 @@ def errors_as_exit_codes() -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    from rich.console import Console
 
     from orchestrator.report.console.markup import escape_lines
+    from orchestrator.report.console.output import OutputConsole
 
-    Console(stderr=True).print(f"[red]error:[/] {escape_lines(message)}", highlight=False, soft_wrap=True)
+    OutputConsole(stderr=True).print(f"[red]error:[/] {escape_lines(message)}", soft_wrap=True)
     raise typer.Exit(code)
 
 

@@ -229,6 +229,7 @@ def _experiment(given: Mapping[str, object], flags: Mapping[str, Flag]) -> "Expe
 
 
 def _assignment(text: str) -> tuple[str, object]:
+    """Return the key and the value of KEY=VALUE: YAML, but names separated by commas where a flag takes these."""
     from trainables import plain_yaml
     from trainables.errors import InvalidInput
     from trainables.text import quoted
@@ -237,9 +238,14 @@ def _assignment(text: str) -> tuple[str, object]:
     if not equals or not key:
         raise InvalidInput(f"--set takes KEY=VALUE such as quality.every=50, got {quoted(text)}")
     try:
-        return key, plain_yaml.load(value)
+        loaded = plain_yaml.load(value)
     except InvalidInput as error:
         raise InvalidInput(f"--set {key}: {quoted(value)} is not understood: {error}") from error
+    if loaded is None or isinstance(loaded, list | dict):
+        return key, loaded
+    flag = next((flag for flag in (*SHARED.values(), *SEARCH.values()) if flag.key == key and flag.is_list), None)
+    # A single name that is quoted or looks like a number, too; quotes are YAML's.
+    return key, flag.value(loaded if isinstance(loaded, str) else value) if flag else loaded
 
 
 def split_names(text: str | None) -> list[str] | None:

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator.commands.messages import say_caveats
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
 from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
 from orchestrator.report.console.markup import escape
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.progress import bars
 from orchestrator.study.benchmark import DVAR, Benchmark, BenchmarkRow, SearchConfig, run_benchmark, transfers
 from orchestrator.study.result import Objective
 from orchestrator.study.search_space import searchable
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
-from trainables.settings import OF_THE_MINIATURE
 
 #: How far the median stop may move, as a share of its step, when L_det is evaluated more cheaply.
 MOVED = 0.02
@@ -38,7 +39,7 @@ def benchmark(
     Raises:
         InvalidInput: no method or criterion is left, the recordings cannot serve, or the file cannot be written.
     """
-    console, settings = Console(highlight=False), experiment.study
+    console, settings = OutputConsole(), experiment.study
     place = settings.recordings or BUILTIN
     if target:
         _write([], target)  # report an unwritable path before the search, not after it
@@ -70,8 +71,8 @@ def benchmark(
     _print(console, benchmarks, rows, search, chosen)
     for problem in problems:
         console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
-    if all(recording.is_of_the_miniature for group in recordings.values() for recording in group):
-        console.print(f"\n{OF_THE_MINIATURE}", soft_wrap=True)
+    console.print()
+    say_caveats(console, [recording for group in recordings.values() for recording in group])
     if target:
         _write(rows, target)
         console.print(f"the first tables, with every metric: {escape(str(target))}", soft_wrap=True)

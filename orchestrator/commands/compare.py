@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator import criteria, runs
 from orchestrator.commands.context import CommandContext
-from orchestrator.commands.messages import say_agreement
+from orchestrator.commands.messages import say_agreement, say_caveats
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion, Never
 from orchestrator.recordings.recording import DONE, Recording
@@ -53,10 +53,11 @@ def compare(experiment: Experiment, best: Path | None) -> None:
         best: the file of the best setting; see `CommandContext.open`.
 
     Raises:
-        InvalidInput: best.yaml or a recording is missing or cannot be used.
+        InvalidInput: the best setting or a recording is missing or cannot be used.
     """
     context = CommandContext.open(experiment, best)
     compare_strategies(context)
+    say_caveats(context.console, [context.experiment])
     context.say_where_runs_are()
 
 
@@ -64,7 +65,7 @@ def compare_strategies(context: CommandContext) -> None:
     """Compare strategies on the context's test concepts; print the table and log it to MLflow.
 
     Raises:
-        InvalidInput: best.yaml or a recording is missing or cannot be used.
+        InvalidInput: the best setting or a recording is missing or cannot be used.
     """
     setting = context.read_best()
     concepts: Sequence[Concept] = context.unseen(setting)

@@ -12,14 +12,13 @@ from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import Split, split_concepts
 from orchestrator.recordings.recording import Recording
 from orchestrator.report.console.markup import escape
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.study import best as best_file
 from orchestrator.study.best import Best
 from orchestrator.tracking.mlflow import Tracker
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.settings import MINIATURE
-
-BEST_FILE = "best.yaml"
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,14 @@ class CommandContext:
     Attributes:
         experiments: one per seed, in the order of the seeds.
         concepts: every concept that the command works on; empty if it needs no models.
-        best_path: the file of the best setting.
+        best: the file of the best setting as the user named it; None leaves it to `read_best` and `best_to_write`.
         console: where the command prints.
         tracker: writes to MLflow.
     """
 
     experiments: tuple[Experiment, ...]
     concepts: tuple[Concept, ...]
-    best_path: Path
+    best: Path | None
     console: Console
     tracker: Tracker
 
@@ -46,14 +45,14 @@ class CommandContext:
 
         Args:
             experiment: what the command works on.
-            best: the file of the best setting; None is best.yaml in a local storage, else in the current folder.
+            best: the file of the best setting; None is that of the method and budget in `results_folder`.
             needs_models: whether to read concepts and base model, so that problems with them show before anything
                 begins.
 
         Raises:
             InvalidInput: a concept, the base model or MLflow cannot be used.
         """
-        console, experiments = Console(highlight=False), tuple(experiment.of_seeds())
+        console, experiments = OutputConsole(), tuple(experiment.of_seeds())
         concepts: tuple[Concept, ...] = ()
         if needs_models:
             with console.status("reading concepts"):
@@ -62,12 +61,32 @@ class CommandContext:
                 runs.run_specs(experiments[0], concepts)  # raises the problems of its files
         with console.status("opening MLflow"):
             tracker = Tracker(experiment)
-        return cls(experiments, concepts, best or _default_best(experiment), console, tracker)
+        return cls(experiments, concepts, best, console, tracker)
 
     @property
     def experiment(self) -> Experiment:
         """The experiment of the first seed."""
         return self.experiments[0]
+
+    @property
+    def results_folder(self) -> Path:
+        """Where best settings and pictures are: in a local storage, else in the current folder."""
+        return runs.storage_of(self.experiment).path or Path()
+
+    def best_to_write(self, base_model: str, budget: int) -> Path:
+        """Return the file to which a search writes its best setting.
+
+        Args:
+            base_model: id of the base model of its recordings.
+            budget: their optimizer steps.
+
+        Raises:
+            InvalidInput: the file holds a setting for another method, base model or budget, which would be lost.
+        """
+        method = self.experiment.method.name
+        path = self.best or self.results_folder / best_file.file_name(method, budget)
+        best_file.check_replaceable(path, method, base_model, budget)
+        return path
 
     @property
     def split(self) -> Split:
@@ -97,12 +116,17 @@ class CommandContext:
         return f"{concept}, seed {seed}" if len(self.experiments) > 1 else concept
 
     def read_best(self) -> Best:
-        """Read best.yaml, and print a note for each of method, base model and budget that it was not tuned for.
+        """Read the best setting, and say which file it is in and for what else it was tuned, if for anything else.
+
+        It is in the file that the user names, else in that of `best_file.find`.
 
         Raises:
             InvalidInput: the file is missing or not understood.
         """
-        setting, experiment = best_file.read(self.best_path), self.experiment
+        experiment = self.experiment
+        path = self.best or best_file.find(self.results_folder, experiment.method.name, experiment.budget)
+        setting, shown = best_file.read(path), escape(str(path))
+        self.say(f"the best setting is that of {shown}")
         current = {
             "method": experiment.method.name,
             "base_model": experiment.base_model.id,
@@ -111,8 +135,13 @@ class CommandContext:
         for name, value in current.items():
             tuned_for = str(getattr(setting, name))
             if tuned_for != value:
-                note = f"{self.best_path} was tuned for {name} {tuned_for}, but this is {value}"
-                self.say(f"[yellow]note: {escape(note)}[/]")
+                about = escape(f"{name} {tuned_for}, but this is {value}")
+                self.say(f"[yellow]note: {shown} was tuned for {about}[/]")
+        if setting.never_stops:
+            self.say(
+                f"[yellow]note: the setting stopped no tuning run before its budget of {setting.budget} steps, so it "
+                "saves nothing; record and tune with a larger --budget, or tune with a lower --keep[/]"
+            )
         return setting
 
     def unseen(self, setting: Best) -> list[Concept]:
@@ -138,7 +167,3 @@ class CommandContext:
                 "make them with `dvar record` and the same flags"
             )
         return [recording for recording in recordings.values() if recording]
-
-
-def _default_best(experiment: Experiment) -> Path:
-    return (runs.storage_of(experiment).path or Path()) / BEST_FILE

@@ -3,6 +3,7 @@
 from orchestrator import runs
 from orchestrator.commands.compare import compare_strategies
 from orchestrator.commands.context import CommandContext
+from orchestrator.commands.messages import say_caveats
 from orchestrator.commands.record import make_recordings
 from orchestrator.commands.run import run_live
 from orchestrator.commands.tune import search_by_replay
@@ -11,7 +12,6 @@ from orchestrator.criteria import Criterion
 from orchestrator.report.console.markup import escape
 from orchestrator.report.figures.demo import demo_picture
 from orchestrator.storage.atomic import replacing
-from trainables.settings import MINIATURE, OF_THE_MINIATURE
 
 PICTURE = "demo.png"
 
@@ -28,15 +28,15 @@ def demo(experiment: Experiment) -> bool:
     if not make_recordings(context):
         return False
     _explain(context, "tune", "replay stopping on recordings of the tuning concepts, and find the best setting")
-    result = search_by_replay(context)
+    result = search_by_replay(context, context.recordings(context.split.tuning))
     _explain(context, "run", "personalize the other concepts, and stop each with that setting")
     if not run_live(context, context.split.test, result.best.criterion):
         return False
     _explain(context, "compare", "what each strategy costs and keeps on concepts that the search never saw")
     compare_strategies(context)
     _draw(context, result.best.criterion)
-    if experiment.base_model.id == MINIATURE:
-        context.say(f"\n{OF_THE_MINIATURE}")
+    context.say("")
+    say_caveats(context.console, [experiment])
     context.say_where_runs_are()
     return True
 
@@ -51,7 +51,7 @@ def _draw(context: CommandContext, criterion: Criterion) -> None:
         runs.live_runs(experiment),
         runs.run_specs(experiment, concepts, criterion),
     )
-    target = context.best_path.with_name(PICTURE)
+    target = context.results_folder / PICTURE
     with replacing(target) as file:
         picture.save(file, format="PNG")
     context.say(f"\npicture of the concepts, their samples at the stop and at the full budget: {escape(str(target))}")

@@ -11,13 +11,13 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.version import Version
-from rich.console import Console
 
 from orchestrator import __distribution__, plugins, runs
 from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import split_concepts
 from orchestrator.report.console.markup import escape
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.runs import cluster
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking.mlflow import Tracker
@@ -50,7 +50,7 @@ class Finding:
 
 def doctor(experiment: Experiment) -> bool:
     """Print the result of checking everything that a run needs; return whether nothing is wrong."""
-    console, is_good = Console(highlight=False), True
+    console, is_good = OutputConsole(), True
     styles = {"ok": "green", "note": "yellow", "wrong": "red"}
     for finding in examine(experiment):
         is_good = is_good and finding.verdict != "wrong"
@@ -153,7 +153,7 @@ def _existing(path: Path) -> Path:
 
 
 def _tracking(experiment: Experiment) -> Iterator[Finding]:
-    yield Finding("MLflow", "ok", f"{Tracker(experiment).uri} can be reached")
+    yield Finding("MLflow", "ok", f"{Tracker(experiment).shown_uri} can be reached")
 
 
 def _cluster(experiment: Experiment) -> Iterator[Finding]:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from orchestrator import plugins
 from orchestrator.config.methods import method_defaults
 from orchestrator.report.console.markup import escape
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.tables import MethodRow, concepts_table, methods_table
 from trainables.errors import InvalidInput
 from trainables.miniature.entries import ENTRIES, entry
@@ -24,7 +23,7 @@ def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None
     Raises:
         InvalidInput: a name is unknown, or the size is out of range.
     """
-    console = Console(highlight=False)
+    console = OutputConsole()
     names = list(ENTRIES) if only is None else only
     if target is None:
         entries = [entry(name) for name in names]
@@ -45,7 +44,7 @@ def methods() -> bool:
     """List the personalization methods and the problems of those that cannot be loaded; return whether all can."""
     from trainables.methods.base import Method
 
-    console = Console(highlight=False)
+    console = OutputConsole()
     problems = plugins.METHODS.problems(Method)
     rows = []
     for name in plugins.METHODS.names():

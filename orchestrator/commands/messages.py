@@ -1,13 +1,17 @@
-"""What several commands print: which runs failed, and whether live runs stop where a replay says."""
+"""What several commands print: failed runs, whether live runs stop where a replay says, what the miniature is worth."""
 
 from collections.abc import Sequence
 
+from rich.console import Console
+
 from orchestrator import runs
 from orchestrator.commands.context import CommandContext
+from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Outcome, replay
 from orchestrator.report.console.markup import escape
+from trainables.settings import MINIATURE, OF_THE_MINIATURE
 
 
 def say_results(context: CommandContext, results: Sequence[runs.RunResult], folder: str) -> bool:
@@ -50,3 +54,33 @@ def say_agreement(
     replayed = {recording.concept: replay(criterion, recording, metric).stop_step for recording in recordings}
     same = sum(replayed[outcome.concept] == outcome.stop_step for outcome in live)
     context.say(f"live and replayed stop at the same step: {same} of {len(live)} concepts")
+
+
+def say_caveats(console: Console, sources: Sequence[Recording | Experiment]) -> None:
+    """Print that results made with the miniature, or scored by it, say nothing about other models and images.
+
+    Args:
+        console: prints.
+        sources: the recordings or experiments of the results.
+    """
+    models = [_models(source) for source in sources]
+    on_miniature = [base_model == MINIATURE for base_model, _ in models]
+    if all(on_miniature):
+        console.print(OF_THE_MINIATURE, soft_wrap=True)
+        return
+    if any(on_miniature):
+        console.print(OF_THE_MINIATURE.replace("All", "Some", 1), soft_wrap=True)
+    if any(scorer == MINIATURE for base_model, scorer in models if base_model != MINIATURE):
+        console.print(
+            "The quality is scored by the miniature's CLIP, which knows only rendered toys; choose a CLIP model with "
+            "--set quality.scorer=openai/clip-vit-base-patch32",
+            soft_wrap=True,
+        )
+
+
+def _models(source: Recording | Experiment) -> tuple[str, str]:
+    """Return the ids of the base model and of the scorer; the latter is empty if unknown."""
+    if isinstance(source, Experiment):
+        return source.base_model.id, source.quality.scorer
+    quality = source.identity.to_json().get("quality")
+    return source.identity.base_model, str(quality.get("scorer", "")) if isinstance(quality, dict) else ""

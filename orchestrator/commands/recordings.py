@@ -5,11 +5,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator.commands.messages import say_caveats
 from orchestrator.recordings import collection
 from orchestrator.recordings.pack import write_pack
 from orchestrator.recordings.recording import DONE
 from orchestrator.recordings.store import DamagedRecording, RecordingSummary
 from orchestrator.report.console.markup import escape, escape_lines
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.tables import curve_table, recordings_table
 from trainables import plain_yaml
 from trainables.errors import InvalidInput
@@ -24,12 +26,14 @@ def list_recordings(place: str) -> None:
     recordings, damaged = collection.scan_place(place)
     if not recordings and not damaged:
         raise collection.no_recordings(place)
-    console = Console(highlight=False)
+    console = OutputConsole()
     console.print(recordings_table(recordings))
     say_damaged(console, damaged)
     console.print(f"{len(recordings)} complete recordings in {escape(place)}", soft_wrap=True)
     if not collection.is_packed(place):
-        say_copies(console, collection.open_store(place).list())
+        say_copies(console, collection.open_store(place).scan().summaries)
+    if recordings:
+        say_caveats(console, recordings)
 
 
 def say_copies(console: Console, rows: Sequence[RecordingSummary]) -> None:
@@ -46,14 +50,16 @@ def show_recording(key: str, place: str) -> None:
     Raises:
         InvalidInput: no recording that can be read has that key or concept, or the place cannot be read.
     """
-    console = Console(highlight=False)
-    recordings, damaged = collection.scan_place(place)
+    console = OutputConsole()
+    readable, damaged = collection.scan_place(place)
     say_damaged(console, damaged)
-    for recording in collection.pick(recordings, [key]):
+    recordings = collection.pick(readable, [key])
+    for recording in recordings:
         about = {"key": recording.key, **recording.identity.to_json(), "made on": dict(recording.facts)}
         about["concept"] = {name: value for name, value in about["concept"].items() if name != "images"}
         console.print(escape_lines(plain_yaml.dump(about)), soft_wrap=True)
         console.print(curve_table(recording))
+    say_caveats(console, recordings)
 
 
 def export_recordings(target: Path, place: str, only: Sequence[str] | None, whole: bool) -> None:
@@ -72,7 +78,7 @@ def export_recordings(target: Path, place: str, only: Sequence[str] | None, whol
     chosen = recordings if only is None else collection.pick(recordings, only)
     write_pack(chosen, target, compact=not whole)
     size = target.stat().st_size / 1e6
-    Console(highlight=False).print(f"{len(chosen)} recordings in {escape(str(target))}, {size:.2f} MB", soft_wrap=True)
+    OutputConsole().print(f"{len(chosen)} recordings in {escape(str(target))}, {size:.2f} MB", soft_wrap=True)
 
 
 def import_recordings(pack: str, storage: str) -> None:
@@ -84,12 +90,12 @@ def import_recordings(pack: str, storage: str) -> None:
     recordings = collection.read_place(pack)
     new = collection.take_in(recordings, storage)
     text = f"{new} of {len(recordings)} recordings are new in {escape(collection.open_store(storage).url)}"
-    Console(highlight=False).print(text, soft_wrap=True)
+    OutputConsole().print(text, soft_wrap=True)
 
 
 def verify_recordings(place: str) -> bool:
     """Read every recording of a place, print which are damaged, and return whether all are sound."""
-    console = Console(highlight=False)
+    console = OutputConsole()
     if collection.is_packed(place):
         console.print(f"{len(collection.read_place(place))} recordings in {escape(place)} are sound", soft_wrap=True)
         return True

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestrator import runs
 from orchestrator.commands.context import CommandContext
-from orchestrator.commands.messages import say_results
+from orchestrator.commands.messages import say_caveats, say_results
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.report.console.markup import escape
@@ -26,8 +26,8 @@ def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, 
         every: whether to run the concepts on which the best setting was tuned, too.
 
     Raises:
-        InvalidInput: a concept, the base model, the storage, MLflow, the cluster or best.yaml cannot be used, or no
-            concept is left.
+        InvalidInput: a concept, the base model, the storage, MLflow, the cluster or the best setting cannot be used,
+            or no concept is left.
     """
     context = CommandContext.open(experiment, best)
     context.say_concepts()
@@ -40,6 +40,7 @@ def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, 
             if not concepts:
                 raise InvalidInput("the setting was tuned on every concept; run them nevertheless with --all")
     is_good = run_live(context, concepts, criterion)
+    say_caveats(context.console, [context.experiment])
     context.say_where_runs_are()
     return is_good
 
@@ -58,8 +59,19 @@ def run_live(context: CommandContext, concepts: Sequence[Concept], criterion: Cr
     for result in results:
         if result.is_good:
             folder = escape(_export(context, result))
-            context.say(f"{escape(result.spec.concept)}: {result.steps} steps, adapter in {folder}")
+            whole = ", the whole budget" if result.state == "complete" else ""
+            context.say(f"{escape(result.spec.concept)}: {result.steps} steps{whole}, adapter in {folder}")
+    _say_never_stopped(context, [result for result in results if result.state == "complete"], len(results))
     return say_results(context, results, runs.live_runs(context.experiment).url)
+
+
+def _say_never_stopped(context: CommandContext, complete: Sequence[runs.RunResult], count: int) -> None:
+    """Print that runs used their whole budget, and what to do about it."""
+    if complete:
+        context.say(
+            f"[yellow]{len(complete)} of {count} runs were never stopped and used the whole budget; with a larger "
+            "--budget they may stop, or `dvar tune` on concepts like these finds a setting that does[/]"
+        )
 
 
 def _export(context: CommandContext, result: runs.RunResult) -> str:

@@ -1,11 +1,10 @@
 """`dvar status`: lists the runs of a storage, with the state of each and why it ended."""
 
-from rich.console import Console
-
 from orchestrator.commands.recordings import say_copies, say_damaged
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.collection import FOLDER
 from orchestrator.report.console.markup import escape
+from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.tables import status_table
 from orchestrator.runs import LIVE
 from orchestrator.storage.storage import Storage
@@ -13,7 +12,7 @@ from orchestrator.storage.storage import Storage
 
 def status(storage: str) -> None:
     """Print the runs of a storage with their state, why each ended, where tracebacks of failed runs are, and damage."""
-    console = Console(highlight=False)
+    console = OutputConsole()
     kinds = {FOLDER: "full length", LIVE: "live"}
     scans = {title: RecordingStore(Storage(storage).at(folder).url).scan() for folder, title in kinds.items()}
     rows = {title: scan.summaries for title, scan in scans.items()}

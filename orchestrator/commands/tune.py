@@ -1,12 +1,15 @@
 """`dvar tune`: searches for the best setting, by replay or live, and prints it with its robustness."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
+from orchestrator.commands.checks import check_study, search_space
 from orchestrator.commands.context import CommandContext
-from orchestrator.commands.messages import say_agreement, say_failed
+from orchestrator.commands.messages import say_agreement, say_caveats, say_failed
 from orchestrator.commands.record import make_recordings
 from orchestrator.config.experiment import Experiment, StudySettings
 from orchestrator.recordings.collection import for_tuning
@@ -20,23 +23,21 @@ from orchestrator.report.figures.landscape import draw_landscape
 from orchestrator.report.html.landscape import write_landscape_page
 from orchestrator.storage.passwords import without_password
 from orchestrator.study import best as best_file
-from orchestrator.study.live import LiveStudy, SearchIncomplete, check_space
+from orchestrator.study.live import LiveStudy, SearchIncomplete
 from orchestrator.study.replayed import Study
 from orchestrator.study.result import Objective, StudyResult, TrialResult
 from orchestrator.study.robustness import assess
 from orchestrator.study.search import Search
-from orchestrator.study.search_space import SearchSpace, stated_defaults
+from orchestrator.study.search_space import stated_defaults
 from orchestrator.study.storage import open_storage
 from orchestrator.tracking.mlflow import ParentRun
-from search_spaces.defaults import MethodDefaults
-from trainables.errors import InvalidInput
-from trainables.settings import OF_THE_MINIATURE, SAMPLES_OF
+from trainables.settings import MINIATURE
 
 LANDSCAPE, LANDSCAPE_PAGE = "landscape.png", "landscape.html"
 
 
 def tune(experiment: Experiment, best: Path | None) -> bool:
-    """Search for the best setting on the tuning concepts, print it, and write best.yaml.
+    """Search for the best setting on the tuning concepts, print it, and write it to a file.
 
     Args:
         experiment: what to search, and on which concepts.
@@ -46,26 +47,29 @@ def tune(experiment: Experiment, best: Path | None) -> bool:
         Whether as many settings as asked for were judged, and no run failed.
 
     Raises:
-        InvalidInput: recordings are given for a live search, or something that the search needs cannot be used.
+        InvalidInput: a setting of the search is wrong, see `check_study`; or something that it needs cannot be used.
     """
-    place, is_live = experiment.study.recordings, experiment.study.live
-    if is_live and place:
-        raise InvalidInput(f"--live trains, and replays no recordings of {place!r}; omit --live or --recordings")
+    check_study(experiment)
+    place = experiment.study.recordings
     context = CommandContext.open(experiment, best, needs_models=place is None)
-    result = search_live(context) if is_live else search_by_replay(context)
+    if experiment.study.live:
+        result, recordings = search_live(context), []
+    else:
+        recordings = for_tuning(experiment, place) if place else context.recordings(context.split.tuning)
+        result = search_by_replay(context, recordings)
+    if result is not None:
+        say_caveats(context.console, recordings or [context.experiment])
     context.say_where_runs_are()
     return result is not None and not result.failed
 
 
-def search_by_replay(context: CommandContext) -> StudyResult:
-    """Search on recordings of the tuning concepts, write best.yaml, and print the result.
+def search_by_replay(context: CommandContext, recordings: Sequence[Recording]) -> StudyResult:
+    """Search on recordings of the tuning concepts, write the best setting to a file, and print the result.
 
     Raises:
-        InvalidInput: a recording is missing, or the study cannot be made or kept.
+        InvalidInput: the study cannot be made or kept, or its file holds a setting for something else.
     """
     experiment, settings = context.experiment, context.experiment.study
-    place = settings.recordings
-    recordings = for_tuning(experiment, place) if place else context.recordings(context.split.tuning)
     study = Study(
         recordings,
         names=settings.criteria,
@@ -74,19 +78,18 @@ def search_by_replay(context: CommandContext) -> StudyResult:
         fixed=settings.fixed,
         name=experiment.name,
     )
+    target = _target(context, recordings)
     with context.tracker.run("tune", experiment.public()) as parent:
         with _say_how_to_go_on(context), study_bar(context.console, settings.trials_wanted) as bar:
             result = _search(study, settings, bar)
-        landscape = _keep_result(context, parent, recordings, result)
-    _say_result(context, result)
-    if place and all(recording.is_of_the_miniature for recording in recordings):
-        context.say(OF_THE_MINIATURE)
+        landscape = _keep_result(context, parent, target, recordings, result)
+    _say_result(context, target, result)
     landscape.say(context)
     return result
 
 
 def search_live(context: CommandContext) -> StudyResult | None:
-    """Search by training on the tuning concepts, write best.yaml and print the result.
+    """Search by training on the tuning concepts, write the best setting to a file and print the result.
 
     Returns:
         The result; None if recordings or trials are incomplete.
@@ -96,24 +99,27 @@ def search_live(context: CommandContext) -> StudyResult | None:
     """
     context = context.for_tuning()
     experiment, settings = context.experiment, context.experiment.study
-    _check_live_search(experiment)
+    if settings.storage:
+        open_storage(settings.storage)  # a problem with it must not show only after hours
+    context.best_to_write(experiment.base_model.id, experiment.budget)  # nor one with that
     context.say_concepts()
     context.say("full-length runs of the tuning concepts establish the best quality:")
     if not make_recordings(context):
         return None
     recordings = context.recordings(context.concepts)
-    space = _space(experiment, stated_defaults(experiment.method.name, recordings[0]))
+    target = _target(context, recordings)
+    space = search_space(experiment, stated_defaults(experiment.method.name, recordings[0]))
     study = LiveStudy(experiment, context.concepts, recordings, space=space, objective=Objective.of(settings))
     with context.tracker.run("tune live", experiment.public()) as parent:
         with study_bar(context.console, settings.trials_wanted) as bar:
             try:
                 result = _search(study.followed_by(parent, bar), settings, bar)
             except SearchIncomplete as incomplete:
-                _say_incomplete(context, incomplete)
+                _say_incomplete(context, target, incomplete)
                 return None
-        landscape = _keep_result(context, parent, recordings, result)
+        landscape = _keep_result(context, parent, target, recordings, result)
     say_failed(context, result.failed)
-    _say_result(context, result)
+    _say_result(context, target, result)
     best = result.best
     say_agreement(context, best.outcomes, recordings, best.criterion, settings.measure)
     landscape.say(context)
@@ -130,25 +136,22 @@ def _search(study: Search, settings: StudySettings, bar: StudyBar) -> StudyResul
     )
 
 
-def _space(experiment: Experiment, defaults: MethodDefaults | None) -> SearchSpace:
-    settings = experiment.study
-    return SearchSpace(
-        settings.criteria, experiment.budget, method=experiment.method.name, defaults=defaults, fixed=settings.fixed
-    )
+def _target(context: CommandContext, recordings: Sequence[Recording]) -> Path:
+    """Return the file for the best setting; see `CommandContext.best_to_write`."""
+    return context.best_to_write(_base_model(context, recordings), recordings[0].budget)
 
 
-def _check_live_search(experiment: Experiment) -> None:
-    """Check that a live search can begin, before the full-length runs take hours.
+def _base_model(context: CommandContext, recordings: Sequence[Recording]) -> str:
+    return recordings[0].identity.base_model or context.experiment.base_model.id
 
-    Raises:
-        InvalidInput: a criterion cannot stop live runs, the metric is unknown, or the study's storage cannot be used.
-    """
-    settings = experiment.study
-    check_space(experiment, _space(experiment, None))
-    if settings.measure not in SAMPLES_OF:
-        raise InvalidInput(f"unknown metric {settings.measure!r}; --measure takes: {', '.join(SAMPLES_OF)}")
-    if settings.storage:
-        open_storage(settings.storage)
+
+class _Marks(TypedDict):
+    """What the picture and the page of a landscape mark; see `landscape_figure`."""
+
+    title: str
+    target: float
+    default: tuple[float, float]
+    chosen: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -167,14 +170,14 @@ class _Landscape:
 
 
 def _keep_result(
-    context: CommandContext, parent: ParentRun, recordings: Sequence[Recording], result: StudyResult
+    context: CommandContext, parent: ParentRun, target: Path, recordings: Sequence[Recording], result: StudyResult
 ) -> _Landscape:
-    """Write best.yaml and the landscape, and log them with the outcomes to MLflow."""
+    """Write the best setting and the landscape, and log them with the outcomes to MLflow."""
     experiment, best = context.experiment, result.best
-    setting = best_file.from_result(result, experiment.method.name, experiment.base_model.id)
-    best_file.write(setting, context.best_path)
-    landscape = _draw_landscape(context, recordings, result)
-    for path in (context.best_path, *landscape.files):
+    setting = best_file.from_result(result, experiment.method.name, _base_model(context, recordings))
+    best_file.write(setting, target)
+    landscape = _draw_landscape(context, target, recordings, result)
+    for path in (target, *landscape.files):
         parent.log_artifact(path)
     for outcome in best.outcomes:
         child = parent.child(outcome.concept, {"criterion": repr(best.criterion)}, {"dvar.kind": "outcome"})
@@ -185,18 +188,37 @@ def _keep_result(
     return landscape
 
 
-def _draw_landscape(context: CommandContext, recordings: Sequence[Recording], result: StudyResult) -> _Landscape:
-    """Draw DVAR's plane beside best.yaml, where the study searched DVAR."""
+def _draw_landscape(
+    context: CommandContext, target: Path, recordings: Sequence[Recording], result: StudyResult
+) -> _Landscape:
+    """Draw DVAR's plane beside the best setting's file, where the study searched DVAR."""
     default = next((default for default in result.default_results if default.name == "dvar"), None)
     if default is None or context.experiment.study.fixed.get("dvar"):
         return _Landscape()  # the plane is that of DVAR with nothing fixed
     landscape = survey(recordings, result.objective.metric)
-    title = f"DVAR on {len(recordings)} recordings of {context.experiment.method.name}, {result.budget} steps"
-    chosen = _point(result.best) if result.best.name == "dvar" else None
-    paths = tuple(context.best_path.with_name(name) for name in (LANDSCAPE, LANDSCAPE_PAGE))
-    for draw, path in zip((draw_landscape, write_landscape_page), paths, strict=True):
-        draw(landscape, path, target=result.objective.quality_kept, default=_point(default), chosen=chosen, title=title)
-    return _Landscape(paths)
+    picture, page = (best_file.beside(target, name) for name in (LANDSCAPE, LANDSCAPE_PAGE))
+    marks: _Marks = {
+        "title": f"DVAR on {len(recordings)} recordings of {context.experiment.method.name}, {result.budget} steps",
+        "target": result.objective.quality_kept,
+        "default": _point(default),
+        "chosen": _point(result.best) if result.best.name == "dvar" else None,
+    }
+    draw_landscape(landscape, picture, **marks)
+    write_landscape_page(landscape, page, **marks, command=_run_command(context, recordings))
+    return _Landscape((picture, page))
+
+
+def _run_command(context: CommandContext, recordings: Sequence[Recording]) -> str:
+    """Return the command that personalizes as the recordings were made, but for the concepts, quoted for a shell."""
+    experiment, base_model = context.experiment, _base_model(context, recordings)
+    flags = {"--method": experiment.method.name, "--budget": str(recordings[0].budget)}
+    if experiment.method.recipe:
+        flags["--recipe"] = experiment.method.recipe
+    if experiment.preset != MINIATURE:
+        flags["--preset"] = experiment.preset
+    if (experiment.preset, base_model) != (MINIATURE, MINIATURE):
+        flags["--base-model"] = base_model
+    return shlex.join(["dvar", "run", *(word for flag in flags.items() for word in flag)])
 
 
 def _point(result: TrialResult) -> tuple[int, float]:
@@ -218,8 +240,8 @@ def _say_how_to_go_on(context: CommandContext) -> Iterator[None]:
         raise
 
 
-def _say_incomplete(context: CommandContext, incomplete: SearchIncomplete) -> None:
-    trials, best = context.experiment.study.trials_wanted, escape(context.best_path.name)
+def _say_incomplete(context: CommandContext, target: Path, incomplete: SearchIncomplete) -> None:
+    trials, best = context.experiment.study.trials_wanted, escape(target.name)
     say_failed(context, incomplete.failed)
     context.say(
         f"[yellow]{incomplete.judged} of {trials} settings were tried, so {best} is not written; the same command "
@@ -227,7 +249,7 @@ def _say_incomplete(context: CommandContext, incomplete: SearchIncomplete) -> No
     )
 
 
-def _say_result(context: CommandContext, result: StudyResult) -> None:
+def _say_result(context: CommandContext, target: Path, result: StudyResult) -> None:
     names = sorted({outcome.concept for outcome in result.best.outcomes})
     context.say(f"{result.trials} settings on {len(names)} tuning concepts ({escape(', '.join(names))}):")
     context.console.print(study_table(result))
@@ -241,4 +263,4 @@ def _say_result(context: CommandContext, result: StudyResult) -> None:
         context.say(line)
     if not result.best.criterion.decides_by_step:
         context.say("[yellow]this criterion watches samples, so it can be compared but not run live[/]")
-    context.say(f"written to {escape(str(context.best_path))}")
+    context.say(f"written to {escape(str(target))}")

@@ -1,9 +1,10 @@
 """Reads an experiment's concepts: those of the miniature are rendered, others are folders of images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.config.experiment import ALL, Experiment
-from orchestrator.config.split import check_names, pick
+from orchestrator.config.split import check_names, pick, tuning_names
 from trainables.data.concept import Concept, load_concepts
 from trainables.miniature.entries import ENTRIES, FEW
 from trainables.settings import MINIATURE
@@ -19,7 +20,23 @@ def read_concepts(experiment: Experiment) -> list[Concept]:
     if experiment.concepts.source == MINIATURE:
         from trainables.miniature import concepts as toys  # renders with torch
 
-        names = tuple(ENTRIES) if only == [ALL] else only
-        return toys.load(FEW if names is None else check_names(names, tuple(ENTRIES)))
+        return toys.load(_miniature_names(experiment))
     concepts = load_concepts(Path(experiment.concepts.source).expanduser())
     return concepts if only is None else pick(concepts, only)
+
+
+def check_concepts(experiment: Experiment) -> None:
+    """Check the names of concepts of the miniature and the choice of those that tune; others need their folders.
+
+    Raises:
+        InvalidInput: a name is unknown, or more concepts shall tune than there are.
+    """
+    if experiment.concepts.source == MINIATURE:
+        tuning_names(experiment, sorted(_miniature_names(experiment)))
+
+
+def _miniature_names(experiment: Experiment) -> Sequence[str]:
+    only = experiment.concepts.only
+    if only is None:
+        return FEW
+    return tuple(ENTRIES) if only == [ALL] else check_names(only, tuple(ENTRIES))

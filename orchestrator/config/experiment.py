@@ -1,13 +1,12 @@
 """Experiment: the typed description of what to personalize and how; `config.load.build` makes it."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from orchestrator import plugins
 from orchestrator.config.fields import MAX_STEPS, CountOrNames, Names, Place, PlainDict, Seed, Settings, Text
 from orchestrator.storage.passwords import without_password
-from trainables import plain_yaml
 from trainables.data.concept import Concept
 from trainables.settings import (
     MINIATURE,
@@ -134,15 +133,9 @@ class Experiment(Settings):
         seeds = [self.seed] if self.seeds is None else dict.fromkeys(self.seeds)
         return [self.model_copy(update={"seed": seed}) for seed in seeds]
 
-    def to_yaml(self) -> str:
-        """Return every key and its value as YAML, from which `load.build` makes an equal experiment."""
-        return plain_yaml.dump(self.model_dump(mode="json"))
-
     def public(self) -> JsonDict:
-        """Return every value as plain JSON, to be shown and logged: a database URL loses its password."""
-        values = self.model_dump(mode="json")
-        if values["study"]["storage"]:
-            values["study"]["storage"] = without_password(values["study"]["storage"])
+        """Return every value as plain JSON, to be shown and logged: every address loses its password."""
+        values: JsonDict = _public(self.model_dump(mode="json"))
         return values
 
     def identity(self, concept: Concept, fingerprint: str) -> JsonDict:
@@ -167,3 +160,12 @@ class Experiment(Settings):
             "fixed_batch": dump["fixed_batch"],
             "quality": dump["quality"],
         }
+
+
+def _public(value: Any) -> Any:
+    """Return plain JSON without the password of any address in it."""
+    if isinstance(value, dict):
+        return {key: _public(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_public(inner) for inner in value]
+    return without_password(value) if isinstance(value, str) else value

@@ -41,19 +41,26 @@ def split_concepts(experiment: Experiment, concepts: Sequence[Concept]) -> Split
     Raises:
         InvalidInput: a name is unknown, or there are fewer concepts than asked for.
     """
-    choice = experiment.concepts.tuning
-    names = [concept.name for concept in concepts]
-    meant = meant_for_tuning(names) if choice is None and experiment.concepts.source == MINIATURE else []
-    if isinstance(choice, list):
-        tuning = pick(concepts, choice)
-    elif meant and len(meant) < len(concepts):
-        tuning = [concept for concept in concepts if concept.name in meant]
-    else:
-        count = min(MOST_TUNING, max(1, len(concepts) // 2)) if choice is None else choice
-        chosen = choose_tuning(names, count, experiment.seed)
-        tuning = [concept for concept in concepts if concept.name in chosen]
+    chosen = tuning_names(experiment, [concept.name for concept in concepts])
+    tuning = [concept for concept in concepts if concept.name in chosen]
     test = [concept for concept in concepts if concept not in tuning]
     return Split(tuple(tuning), tuple(test or tuning))
+
+
+def tuning_names(experiment: Experiment, names: Sequence[str]) -> list[str]:
+    """Return which of the names of concepts, sorted, are those that tune; see `split_concepts`.
+
+    Raises:
+        InvalidInput: a name is unknown, or there are fewer concepts than asked for.
+    """
+    choice = experiment.concepts.tuning
+    if isinstance(choice, list):
+        return check_names(choice, names)
+    meant = meant_for_tuning(names) if choice is None and experiment.concepts.source == MINIATURE else []
+    if meant and len(meant) < len(names):
+        return meant
+    count = min(MOST_TUNING, max(1, len(names) // 2)) if choice is None else choice
+    return choose_tuning(names, count, experiment.seed)
 
 
 def meant_for_tuning(names: Sequence[str]) -> list[str]:

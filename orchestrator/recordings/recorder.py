@@ -15,6 +15,7 @@ from orchestrator.recordings import reading
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import DONE, Floats, State
 from orchestrator.storage.files import Files
+from orchestrator.storage.passwords import without_passwords
 from orchestrator.storage.retry import StorageFailure, StorageFull
 from trainables.errors import InvalidInput
 from trainables.training.sinks import EndState, StepRow
@@ -204,7 +205,8 @@ class Recorder:
         """
         if state not in get_args(EndState):
             raise ValueError(f"unknown end state {state!r}")
-        self._state, self._reason = state, reason
+        # What a storage or a model answers may hold the address that it was asked for, with its password.
+        self._state, self._reason, trace = state, without_passwords(reason), without_passwords(trace)
         # The caller that reports a failure raises it too. The storage must not hide the reason; often it is the reason.
         with suppress(StorageFailure) if state == "failed" else nullcontext():
             self._close(state, trace)

@@ -1,5 +1,6 @@
-"""best.yaml: a study's best setting, and what it was tuned on."""
+"""The file of a study's best setting, and of what it was tuned on: best-METHOD-BUDGET.yaml."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from trainables.errors import InvalidInput
 from trainables.text import composed
 
 FORMAT = 1
+#: The file of versions that kept a single setting per storage.
+OLD_NAME = "best.yaml"
 
 
 class Best(BaseModel):
-    """What best.yaml holds; the names of its fields are those in the file."""
+    """What the file holds; the names of its fields are those in the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -45,6 +48,11 @@ class Best(BaseModel):
     @classmethod
     def _compose(cls, names: list[str]) -> list[str]:
         return [composed(name) for name in names]
+
+    @property
+    def never_stops(self) -> bool:
+        """Whether no tuning run was stopped before its budget."""
+        return self.iterations >= self.budget
 
     def make_criterion(self) -> Criterion:
         """Return the criterion with its setting.
@@ -79,6 +87,70 @@ def from_result(result: StudyResult, method: str, base_model: str) -> Best:
     )
 
 
+def file_name(method: str, budget: int) -> str:
+    """Return the name of the file with the best setting for a method and a budget.
+
+    Example:
+        >>> file_name("svdiff", 300), file_name("my_methods:NormTuning", 40)
+        ('best-svdiff-300.yaml', 'best-my_methods-NormTuning-40.yaml')
+    """
+    safe = re.sub(r"[^\w.-]", "-", method)
+    return f"best-{safe}-{budget}.yaml"
+
+
+def find(folder: Path, method: str, budget: int) -> Path:
+    """Return the file with the best setting for a method and a budget.
+
+    It is that of `file_name`, or an older version's best.yaml if its setting was tuned for the same.
+
+    Raises:
+        InvalidInput: there is neither, or best.yaml is not understood.
+    """
+    path, old = folder / file_name(method, budget), folder / OLD_NAME
+    if path.exists():
+        return path
+    if old.exists():
+        setting = read(old)
+        if (setting.method, setting.budget) == (method, budget):
+            return old
+    others = ", ".join(other.name for other in sorted(folder.glob("best*.yaml")))
+    there = f" (there are {others}, of other methods or budgets)" if others else ""
+    raise InvalidInput(f"{path} does not exist; make it with `dvar tune`, or name another with --best{there}")
+
+
+def check_replaceable(path: Path, method: str, base_model: str, budget: int) -> None:
+    """Check that a file may be written: that it is missing, or holds an earlier setting for the same.
+
+    Raises:
+        InvalidInput: it holds a setting for another method, base model or budget, or something else.
+    """
+    if not path.exists():
+        return
+    remedy = "move it away, or write to another file with --best"
+    try:
+        setting = read(path)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path} would be replaced, but is no file of a best setting; {remedy}") from error
+    if (setting.method, setting.base_model, setting.budget) != (method, base_model, budget):
+        raise InvalidInput(
+            f"{path} would be replaced, but holds the setting for {setting.method} on {setting.base_model} with "
+            f"{setting.budget} steps; {remedy}"
+        )
+
+
+def beside(best: Path, name: str) -> Path:
+    """Return where another file of the same study is: its name ends like that of the best setting.
+
+    Example:
+        >>> beside(Path("runs/best-svdiff-300.yaml"), "landscape.png").as_posix()
+        'runs/landscape-svdiff-300.png'
+        >>> beside(Path("mine.yaml"), "landscape.png").as_posix(), beside(Path("best.yaml"), "landscape.png").as_posix()
+        ('landscape-mine.png', 'landscape.png')
+    """
+    ending = "" if best.name == OLD_NAME else f"-{best.stem.removeprefix('best-')}"
+    return best.with_name(f"{Path(name).stem}{ending}{Path(name).suffix}")
+
+
 def write(best: Best, path: Path) -> None:
     """Write the file atomically: a reader sees either the old one or the new one.
 
@@ -95,7 +167,7 @@ def write(best: Best, path: Path) -> None:
 
 
 def read(path: Path) -> Best:
-    """Read a best.yaml.
+    """Read the file of a best setting.
 
     Raises:
         InvalidInput: it is missing, damaged, of another format, or holds a setting that the criterion refuses.

@@ -11,10 +11,13 @@ import numpy as np
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from orchestrator.storage.passwords import without_password
+from orchestrator.storage.passwords import HIDDEN, without_password, without_password_of
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
+from trainables.text import first_line
 
 JOURNAL, POSTGRESQL = "journal:", "postgresql://"
 
@@ -64,6 +67,26 @@ class FilesJournal(BaseJournalBackend):
         self._logs += logs
 
 
+def check_storage(url: str) -> None:
+    """Check that a text is an address of `open_storage`, without opening or making anything.
+
+    Raises:
+        InvalidInput: it is no address, or of an unknown kind of database; the message hides the password.
+    """
+    if url.startswith(JOURNAL):
+        return
+    try:
+        make_url(url).get_dialect()
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        reason = without_password_of(url, first_line(error))
+        raise InvalidInput(
+            f"study storage {without_password(url)!r} is no address ({reason}); use journal:FILE, sqlite:///FILE or a "
+            "database URL"
+        ) from error
+    if HIDDEN in url:
+        raise InvalidInput(f"study storage {url!r} lacks its password, which is never printed; use --study-storage")
+
+
 def open_storage(url: str) -> BaseStorage:
     """Open an Optuna storage.
 
@@ -79,11 +102,12 @@ def open_storage(url: str) -> BaseStorage:
         if url.startswith(JOURNAL):
             return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL).removeprefix("//")))
         if url.startswith(POSTGRESQL):  # with the driver of the extra `postgresql`, not SQLAlchemy's older default
-            return RDBStorage(f"postgresql+psycopg://{url.removeprefix(POSTGRESQL)}")
+            address = make_url(url).set(drivername="postgresql+psycopg")
+            return RDBStorage(address.render_as_string(hide_password=False))
         return RDBStorage(url)
     except Exception as error:  # each kind of storage raises errors of its own
         shown = without_password(url)
-        reason = str(error).replace(url, shown)
+        reason = without_password_of(url, str(error))
         if isinstance(error, ImportError):
             reason = "the database's driver is not installed; for PostgreSQL: pip install 'dvar-tune[postgresql]'"
         raise InvalidInput(f"study storage {shown!r} cannot be used: {reason}") from error

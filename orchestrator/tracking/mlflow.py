@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,6 +15,7 @@ from filelock import FileLock
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.runs.spec import RunResult, RunSpec
+from orchestrator.storage.passwords import without_password, without_password_of, without_passwords
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 from trainables.training.report import L_DET, Report
@@ -30,7 +32,30 @@ def tracking_uri(experiment: Experiment) -> str:
     configured = os.environ.get("MLFLOW_TRACKING_URI")
     if configured:
         return configured
-    return f"sqlite:///{_local_folder(experiment) / 'mlflow.db'}"
+    return _sqlite_uri(_local_folder(experiment) / "mlflow.db")
+
+
+def _sqlite_uri(file: Path) -> str:
+    from sqlalchemy.engine import URL
+
+    url = URL.create("sqlite", database=str(file))
+    if url.render_as_string() != f"sqlite:///{file}":
+        # For "sqlite:///", MLflow makes the folder whose name is still percent-encoded, beside the real one.
+        url = url.set(drivername="sqlite+pysqlite")
+    return url.render_as_string(hide_password=False)
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store; None for any other store, and for one in memory."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(uri)
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+        return None
+    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return Path(str(url.database)) if is_file else None
 
 
 def _local_folder(experiment: Experiment) -> Path:
@@ -44,7 +69,7 @@ class Tracker:
         experiment: its name and storage determine where to write.
 
     Attributes:
-        uri: of the tracking server or store.
+        uri: of the tracking server or store; it may hold a password, which `shown_uri` hides.
 
     Raises:
         InvalidInput: the tracking server or store cannot be reached.
@@ -55,11 +80,16 @@ class Tracker:
         self.uri = tracking_uri(experiment)
         self._client, self._experiment_id = _connect(experiment, self.uri)
 
+    @property
+    def shown_uri(self) -> str:
+        """The address of the tracking server or store, to be printed."""
+        return without_password(self.uri)
+
     def where_runs_are(self) -> str:
         """Return a line that says how to browse the runs in MLflow."""
-        if self.uri.startswith("sqlite:"):
-            return f"browse the runs: mlflow ui --backend-store-uri {self.uri}"
-        return f"runs are in MLflow at {self.uri}"
+        if _sqlite_file(self.uri):
+            return f"browse the runs: mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
+        return f"runs are in MLflow at {self.shown_uri}"
 
     @contextmanager
     def run(self, kind: str, params: JsonObject, name: str | None = None) -> Iterator["ParentRun"]:
@@ -70,7 +100,7 @@ class Tracker:
             params: to log.
             name: of the run; None makes it from kind and method.
         """
-        run_name = name or f"{kind} {self._experiment.method.name}"
+        run_name = without_passwords(name or f"{kind} {self._experiment.method.name}")
         tags = {"mlflow.runName": run_name, "dvar.kind": kind}
         info = self._client.create_run(self._experiment_id, tags=tags).info
         parent = ParentRun(self._client, self._experiment_id, info.run_id)
@@ -95,8 +125,7 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
         logging.getLogger(name).setLevel(logging.WARNING)
 
     alone: AbstractContextManager[Any] = nullcontext()
-    if uri.startswith("sqlite:///"):
-        file = Path(uri.removeprefix("sqlite:///"))
+    if (file := _sqlite_file(uri)) is not None:
         _make_folder(file.parent)
         # The first use creates the tables; a second command that begins meanwhile would see only some of them.
         alone = FileLock(file.with_name(f".{file.name}.lock"))
@@ -110,7 +139,10 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
             existing = client.get_experiment_by_name(name)
             return client, existing.experiment_id if existing else client.create_experiment(name, artifacts)
     except (MlflowException, OSError) as error:
-        raise InvalidInput(f"MLflow at {uri} cannot be used ({error}); check MLFLOW_TRACKING_URI") from error
+        reason = without_password_of(uri, str(error))
+        raise InvalidInput(
+            f"MLflow at {without_password(uri)} cannot be used ({reason}); check MLFLOW_TRACKING_URI"
+        ) from error
 
 
 def _make_folder(folder: Path) -> None:
@@ -197,7 +229,7 @@ class ParentRun:
         run_id = self._children.pop(result.spec.key)
         _log(self._client, run_id, metrics=[("steps", result.steps, 0)] if result.steps else [])
         self._client.set_tag(run_id, "dvar.state", str(result.state))
-        self._client.set_tag(run_id, "dvar.reason", result.reason)
+        self._client.set_tag(run_id, "dvar.reason", without_passwords(result.reason))
         self._client.set_terminated(run_id, "FINISHED" if result.is_good else "FAILED")
 
     def close(self, status: str) -> None:
@@ -221,7 +253,7 @@ def _flatten(values: JsonObject, prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= _flatten(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = str(value)
+            flat[prefix + name] = without_passwords(str(value))
     return flat
 
 

@@ -3,17 +3,16 @@
 import dataclasses
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from orchestrator.criteria import Criterion
-from orchestrator.report.console.markup import plain
-from orchestrator.report.console.tables import add_row, new_table
+from orchestrator.report.console.fitting import FittingTable
+from orchestrator.report.console.markup import escape
+from orchestrator.report.console.tables import new_table
 from orchestrator.study.benchmark import Benchmark, BenchmarkRow, CheaperSchedule, Transfer
 
 
-def benchmark_table(rows: Sequence[BenchmarkRow], target: float) -> Table:
+def benchmark_table(rows: Sequence[BenchmarkRow], target: float) -> FittingTable:
     """Return a table of a method's criteria: the cost and quality of each on the tuning and on the test concepts.
 
     Args:
@@ -22,13 +21,13 @@ def benchmark_table(rows: Sequence[BenchmarkRow], target: float) -> Table:
     """
     first = rows[0]
     of_test = ("test\nsteps", "seconds", "kept %", f"< {100 * target:.0f} %")
-    table = new_table(["", "criterion"], ["tuning\nkept %", "left\nout %", *of_test], folds=["criterion"])
-    table.title = f"{first.method}: {first.tuning.concepts} concepts tune, {first.test.concepts} test"
+    table = new_table(["", "criterion"], ["tuning\nkept %", "left\nout %", *of_test], words=["criterion"])
+    table.title = f"{escape(first.method)}: {first.tuning.concepts} concepts tune, {first.test.concepts} test"
     table.title_justify, table.title_style = "left", "bold"
     cheapest = _cheapest(rows, target)
     for row in rows:
         style = "bold green" if row is cheapest else ""
-        add_row(table, row.label, _short(row.criterion), *_cells(row), style=style)
+        table.add_texts(row.label, _short(row.criterion), *_cells(row), style=style)
     return table
 
 
@@ -69,7 +68,7 @@ def _cells(row: BenchmarkRow) -> list[str]:
     ]
 
 
-def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
+def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> FittingTable:
     """Return a table of the cheapest evaluations of L_det that hardly move the stop of each method's DVAR.
 
     DVAR has its default parameters in a method's first row, and the tuned setting in its second.
@@ -78,7 +77,9 @@ def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
         benchmarks: must have tuned DVAR.
         limit: how far the median stop may move, as a share of its step.
     """
-    table = new_table(["method", "criterion"], ["every\nk steps", "m inputs\nin turn", "both\nk, m"])
+    table = new_table(
+        ["method", "criterion"], ["every\nk steps", "m inputs\nin turn", "both\nk, m"], words=["criterion"]
+    )
     for benchmark in benchmarks:
         for criterion in benchmark.default_and_tuned_dvar():
             fitting = [option for option in benchmark.cheaper_schedules(criterion) if option.moved < limit]
@@ -89,7 +90,7 @@ def cheaper_table(benchmarks: Sequence[Benchmark], limit: float) -> Table:
                 f"{in_part.inputs} ({_cost(in_part)})",
                 f"{fitting[0].l_det_schedule.every}, {fitting[0].inputs} ({_cost(fitting[0])})",
             )
-            add_row(table, benchmark.method, _short(criterion), *cells)
+            table.add_texts(benchmark.method, _short(criterion), *cells)
     return table
 
 
@@ -97,7 +98,7 @@ def _cost(option: CheaperSchedule) -> str:
     return f"{100 * option.cost:.{0 if option.cost >= 0.1 else 1}f} %"
 
 
-def transfer_table(carried: Sequence[Transfer], target: float) -> Table:
+def transfer_table(carried: Sequence[Transfer], target: float) -> FittingTable:
     """Return a table of settings tuned on a row's method and used on a column's: % of budget / % of quality kept.
 
     Args:
@@ -105,13 +106,12 @@ def transfer_table(carried: Sequence[Transfer], target: float) -> Table:
         target: share of the best quality to keep, 0..1; cells that reach it are green.
     """
     targets = list(dict.fromkeys(transfer.target for transfer in carried))
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, show_edge=False)
-    table.add_column("tuned on", no_wrap=True)
-    for method in targets:
-        table.add_column(plain(method.replace("_", "\n")), justify="right")
+    table = FittingTable(compact=True)
+    table.add_headings(["tuned on"])
+    table.add_headings([method.replace("_", "\n") for method in targets], right=True)
     for source in dict.fromkeys(transfer.source for transfer in carried):
         cells = {transfer.target: transfer for transfer in carried if transfer.source == source}
-        add_row(table, source, *(_carried_cell(cells[method], target) for method in targets))
+        table.add_texts(source, *(_carried_cell(cells[method], target) for method in targets))
     return table
 
 

@@ -8,11 +8,11 @@ from orchestrator.study.robustness import Robustness
 
 
 def best_lines(result: StudyResult) -> Iterator[str]:
-    """Yield what the best setting needs and keeps, and that no setting keeps enough where that is so."""
+    """Yield what the best setting needs and keeps; before it that none keeps enough, after it that it never stops."""
     best, metric = result.best, escape(result.objective.metric)
     if not best.is_feasible:
         yield (
-            f"[yellow]no setting keeps {100 * result.objective.quality_kept:.0f} % of the best {metric}; the following "
+            f"[yellow]no setting keeps {100 * result.objective.quality_kept:g} % of the best {metric}; the following "
             "keeps the most. Record a longer budget, or lower --keep.[/]"
         )
     saved = 100 * (1 - best.summary.share.mean)
@@ -20,6 +20,14 @@ def best_lines(result: StudyResult) -> Iterator[str]:
         f"best: [bold]{escape(str(best.criterion))}[/] needs {best.iterations:.1f} of {result.budget} steps (saves "
         f"{saved:.1f} %) and keeps {100 * best.quality_kept:.1f} % of the best {metric}"
     )
+    never = sum(outcome.stop_step >= outcome.budget for outcome in best.outcomes)
+    if never == len(best.outcomes):
+        yield (
+            "[yellow]this setting never stops: it uses the whole budget on every tuning concept, and saves nothing. "
+            "Record a longer budget, in which quality stops rising, or lower --keep.[/]"
+        )
+    elif never:
+        yield f"[yellow]it never stops {never} of these {len(best.outcomes)} runs, which use the whole budget[/]"
 
 
 def robustness_lines(robustness: Robustness, unit: str) -> Iterator[str]:
@@ -29,7 +37,7 @@ def robustness_lines(robustness: Robustness, unit: str) -> Iterator[str]:
         robustness: of the choice.
         unit: of its cost, "steps" or "s".
     """
-    cost, kept, target = robustness.cost, robustness.quality_kept, f"{100 * robustness.wanted:.0f} %"
+    cost, kept, target = robustness.cost, robustness.quality_kept, f"{100 * robustness.wanted:g} %"
     if ranges := _ranges(robustness):
         yield f"settings tried whose cost is within 5 % of the best: {ranges}"
     if not robustness.left_out:

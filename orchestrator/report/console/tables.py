@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import RecordingSummary
 from orchestrator.replay.replay import Outcome, Spread, Summary
-from orchestrator.report.console.markup import plain
+from orchestrator.report.console.fitting import FittingTable, Kind
 from orchestrator.study.result import StudyResult, TrialResult
 from search_spaces.defaults import MethodDefaults
 
@@ -38,39 +36,37 @@ class StrategyRow:
         return means | deviations | {"concepts": float(self.summary.concepts)}
 
 
-def new_table(left: Sequence[str] = (), right: Sequence[str] = (), *, folds: Sequence[str] = ()) -> Table:
+def new_table(
+    left: Sequence[str] = (), right: Sequence[str] = (), *, names: Sequence[str] = (), words: Sequence[str] = ()
+) -> FittingTable:
     """Return an empty table in the style of all of them.
 
     Args:
         left: headings of the first columns, which are aligned to the left.
         right: headings of the columns after them, which are aligned to the right.
-        folds: those of `left` whose cells are broken into lines where the terminal is narrow; others keep their width.
+        names: those of `left` whose cells are broken anywhere where the terminal is narrow.
+        words: those of `left` whose cells are broken between words; others keep their width.
     """
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = FittingTable()
     lines = max((heading.count("\n") for heading in (*left, *right)), default=0)
     for heading in left:
-        table.add_column(_padded(heading, lines), no_wrap=heading not in folds, overflow="fold")
-    for heading in right:
-        table.add_column(_padded(heading, lines), justify="right", no_wrap=True)
+        kind: Kind = "name" if heading in names else "words" if heading in words else "value"
+        table.add_headings([_padded(heading, lines)], kind=kind)
+    table.add_headings([_padded(heading, lines) for heading in right], right=True)
     return table
 
 
-def _padded(heading: str, lines: int) -> Text:
+def _padded(heading: str, lines: int) -> str:
     """Put a heading on the last of several lines."""
-    return plain("\n" * (lines - heading.count("\n")) + heading)
+    return "\n" * (lines - heading.count("\n")) + heading
 
 
-def add_row(table: Table, *cells: str | Text, style: str = "") -> None:
-    """Add a row whose text is shown as it is: brackets in a concept's name are no markup."""
-    table.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in cells), style=style)
-
-
-def comparison_table(rows: Sequence[StrategyRow]) -> Table:
+def comparison_table(rows: Sequence[StrategyRow]) -> FittingTable:
     """Return a table like the paper's Table 1: a strategy per row, mean ± standard deviation over concepts."""
     unit = time_unit([row.summary.seconds for row in rows])
-    table = new_table(["strategy"], ["iterations", unit[0], "% of budget", "% of quality"])
+    table = new_table(["strategy"], ["iterations", unit[0], "% of budget", "% of quality"], words=["strategy"])
     for row in rows:
-        add_row(table, row.name, *_cells(row.summary, unit))
+        table.add_texts(row.name, *_cells(row.summary, unit))
     return table
 
 
@@ -97,7 +93,7 @@ def spread(value: Spread | None, scale: float = 1.0) -> str:
     return mean if value.std is None else f"{mean} ± {value.std * scale:.1f}"
 
 
-def study_table(result: StudyResult) -> Table:
+def study_table(result: StudyResult) -> FittingTable:
     """Return a table of the best setting, its neighbours, the best of each other criterion, and the defaults."""
     table = _settings_table(result)
     _add(table, result, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
@@ -118,7 +114,7 @@ def study_table(result: StudyResult) -> Table:
     return table
 
 
-def front_table(result: StudyResult, rows: int = 12) -> Table:
+def front_table(result: StudyResult, rows: int = 12) -> FittingTable:
     """Return a table of the Pareto front; a front of more than `rows` settings is thinned evenly."""
     table, front = _settings_table(result), result.front()
     chosen = sorted({round(i * (len(front) - 1) / max(1, rows - 1)) for i in range(rows)})
@@ -127,25 +123,25 @@ def front_table(result: StudyResult, rows: int = 12) -> Table:
     return table
 
 
-def _settings_table(result: StudyResult) -> Table:
+def _settings_table(result: StudyResult) -> FittingTable:
     seconds = ["seconds"] if result.objective.cost == "seconds" else []
-    table = new_table(["", "setting"], ["steps", *seconds, "kept %"], folds=["setting"])
-    table.add_column("", no_wrap=True)
+    table = new_table(["", "setting"], ["steps", *seconds, "kept %"], words=["setting"])
+    table.add_headings([""])
     return table
 
 
-def _add(table: Table, result: StudyResult, label: str, trial: TrialResult, style: str) -> None:
+def _add(table: FittingTable, result: StudyResult, label: str, trial: TrialResult, style: str) -> None:
     seconds = [f"{trial.cost:.1f}"] if result.objective.cost == "seconds" else []
     note = "" if trial.is_feasible else "low"
     cells = [f"{trial.iterations:.1f}", *seconds, f"{100 * trial.quality_kept:.1f}"]
-    add_row(table, label, str(trial.criterion), *cells, note, style=style)
+    table.add_texts(label, str(trial.criterion), *cells, note, style=style)
 
 
-def concepts_table(rows: Sequence[tuple[str, str, str]]) -> Table:
+def concepts_table(rows: Sequence[tuple[str, str, str]]) -> FittingTable:
     """Return a table of the concepts that ship with the program: name, class noun, and what each is meant for."""
     table = new_table(["concept", "class noun", "meant for"])
     for row in rows:
-        add_row(table, *row)
+        table.add_texts(*row)
     return table
 
 
@@ -166,27 +162,23 @@ class MethodRow:
     recipes: Sequence[str]
 
 
-def methods_table(rows: Sequence[MethodRow]) -> Table:
+def methods_table(rows: Sequence[MethodRow]) -> FittingTable:
     """Return a table of methods: name, what trains, budget, DVAR's default N and alpha, and recipes."""
-    table = new_table(["method"])
-    table.add_column("trains")
-    for heading in ("budget", "N", "alpha"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("recipes", no_wrap=True)
+    table = new_table(["method", "trains"], ["budget", "N", "alpha"], words=["trains"])
+    table.add_headings(["recipes"], kind="words")
     for row in rows:
         numbers = (str(row.defaults.budget), str(row.defaults.window), f"{row.defaults.threshold:.2f}")
-        add_row(table, row.name, row.trains, *numbers, ", ".join(row.recipes))
+        table.add_texts(row.name, row.trains, *numbers, ", ".join(row.recipes))
     return table
 
 
-def recordings_table(recordings: Sequence[Recording]) -> Table:
+def recordings_table(recordings: Sequence[Recording]) -> FittingTable:
     """Return a table of recordings: key, concept, method, seed, budget, and how the first quality went."""
     table = new_table(
-        ["key", "concept", "method"], ["seed", "budget", "quality\nfirst", "best", "at\nstep"], folds=["concept"]
+        ["key", "concept", "method"], ["seed", "budget", "quality\nfirst", "best", "at\nstep"], names=["concept"]
     )
     for recording in recordings:
-        add_row(
-            table,
+        table.add_texts(
             recording.key[:8],
             recording.concept,
             recording.identity.method,
@@ -211,16 +203,16 @@ def _seed(recording: Recording) -> str:
     return "" if seed is None else str(seed)
 
 
-def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> Table:
+def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> FittingTable:
     """Return a table of runs: kind, concept, method, seed, state, steps, and why it ended or how long it is silent."""
-    table = new_table(["run", "concept", "method", "state"], ["steps"], folds=["concept"])
-    table.add_column("why")
+    table = new_table(["run", "concept", "method", "state"], ["steps"], names=["concept"])
+    table.add_headings(["why"], kind="words")
     colours = {"running": "cyan", "failed": "red", "complete": "green", "stopped": "green"}
     for kind, summary in rows:
         name = summary.concept if not summary.seed else f"{summary.concept}, seed {summary.seed}"
         why = summary.reason if summary.state != "running" else f"last written {_ago(summary.age)} ago"
         state = Text(summary.state, style=colours[summary.state])
-        add_row(table, kind, name, summary.method, state, f"{summary.steps}/{summary.budget}", why)
+        table.add_texts(kind, name, summary.method, state, f"{summary.steps}/{summary.budget}", why)
     return table
 
 
@@ -232,7 +224,7 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def curve_table(recording: Recording) -> Table:
+def curve_table(recording: Recording) -> FittingTable:
     """Return a table of a recording's quality at every snapshot, with L_det and the seconds so far."""
     table = new_table(right=["step", *recording.quality.scores, "L_det", "seconds"])
     spent = (recording.steps.seconds + recording.steps.l_det_seconds).cumsum()
@@ -240,5 +232,5 @@ def curve_table(recording: Recording) -> Table:
         scores = [f"{values[index]:.3f}" for values in recording.quality.scores.values()]
         reached = 0 < step <= len(recording.steps)
         after = [f"{recording.steps.l_det[step - 1]:.5f}", f"{spent[step - 1]:.1f}"] if reached else ["", ""]
-        add_row(table, str(step), *scores, *after)
+        table.add_texts(str(step), *scores, *after)
     return table

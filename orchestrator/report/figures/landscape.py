@@ -1,6 +1,7 @@
 """The landscape as a picture: steps and quality over N and alpha, with the boundary of the feasible settings."""
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from orchestrator.recordings.recording import Floats
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+#: Characters of the widest letters of the title that fit across the picture.
+TITLE_WIDTH = 90
 PAPER, CHOSEN, FRONT = "#ffffff", "#ff5a36", "#111111"
 
 
@@ -52,7 +55,7 @@ def landscape_figure(
     figure = Figure(figsize=(11, 4.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(fill(title, TITLE_WIDTH), fontsize=11, parse_math=False)
     shares = 100 * landscape.iterations / landscape.budget
     _panel(figure, left, landscape, shares, "steps, % of the budget", "viridis_r")
     _panel(figure, right, landscape, 100 * landscape.quality_kept, f"% of the best {landscape.metric}", "cividis")

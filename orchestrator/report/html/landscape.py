@@ -24,6 +24,7 @@ def write_landscape_page(
     default: tuple[float, float],
     chosen: tuple[float, float] | None,
     title: str,
+    command: str,
 ) -> None:
     """Write a landscape as a single HTML file that needs no network and no other file.
 
@@ -34,11 +35,13 @@ def write_landscape_page(
         default: window and threshold that were tried first.
         chosen: window and threshold of the best setting; None if another criterion is best.
         title: of the page, plain text.
+        command: that runs a cell's setting, quoted for a shell; the page appends --window and --threshold.
 
     Raises:
         ValueError: a value of the landscape is not finite.
     """
-    parts = {"title": escape(title), "data": _in_script(_numbers(landscape, target, default, chosen))}
+    data = _numbers(landscape, target, default, chosen) | {"command": command}
+    parts = {"title": escape(title), "data": _in_script(data)}
     template = (files("orchestrator.report.html") / TEMPLATE).read_text(encoding="utf-8")
     # A single pass, so that a title that looks like a placeholder stays text.
     page = re.sub(r"@@(title|data)@@", lambda place: parts[place[1]], template)

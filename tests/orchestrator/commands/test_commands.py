@@ -17,6 +17,7 @@ from PIL import Image, ImageColor, ImageDraw
 from orchestrator.report.figures.landscape import CHOSEN
 
 pytestmark = pytest.mark.process
+BEST = "best-textual_inversion-40.yaml"
 
 
 def dvar(folder, *arguments):
@@ -75,7 +76,7 @@ def test_several_seeds(commands, folder, small):
     assert code == 0
     assert "3 of 6 were already complete" in printed
     assert "6 of 6 runs done" in printed
-    best = (folder / "dvar-runs" / "best.yaml").read_text()
+    best = (folder / "dvar-runs" / BEST).read_text()
     code, printed = dvar(folder, "tune", *flags, "--seeds", "0,1", "--best", "two.yaml")
     assert code == 0
     assert "15 settings on 1 tuning concepts" in printed
@@ -88,23 +89,23 @@ def test_several_seeds(commands, folder, small):
     assert code == 2
     assert "seed 2 (missing)" in printed
     assert "seed 1 (missing)" not in printed
-    assert (folder / "dvar-runs" / "best.yaml").read_text() == best
+    assert (folder / "dvar-runs" / BEST).read_text() == best
 
 
 def test_tune_writes_what_it_prints(commands, folder):
-    best = yaml.safe_load((folder / "dvar-runs" / "best.yaml").read_text())
+    best = yaml.safe_load((folder / "dvar-runs" / BEST).read_text())
     assert f"DVAR(window={best['params']['window']}, threshold={best['params']['threshold']})" in commands["tune"]
     assert len(best["tuned_on"]) == 1
     assert best["trials"] == 15
     for part in ("near", "first", "a single concept says nothing about others"):
         assert part in commands["tune"]
-    picture = np.asarray(Image.open(folder / "dvar-runs" / "landscape.png").convert("RGB"))
+    picture = np.asarray(Image.open(folder / "dvar-runs" / "landscape-textual_inversion-40.png").convert("RGB"))
     star = ImageColor.getrgb(CHOSEN)  # nothing else in the picture has its colour
     assert (picture == star).all(axis=-1).sum() > 100
 
 
 def test_run_leaves_the_tuning_concept_out_and_exports_adapters(commands, folder):
-    best = yaml.safe_load((folder / "dvar-runs" / "best.yaml").read_text())
+    best = yaml.safe_load((folder / "dvar-runs" / BEST).read_text())
     adapters = sorted(path.name for path in (folder / "dvar-runs" / "adapters").iterdir())
     assert len(adapters) == 2
     assert not any(name.startswith(best["tuned_on"][0].replace(" ", "-")) for name in adapters)

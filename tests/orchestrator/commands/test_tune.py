@@ -27,7 +27,7 @@ def test_pictures_and_metrics_hold_what_best_yaml_holds(make_recording, tmp_path
     flags = ["--recordings", "x.parquet", "--method", "svdiff", "--keep", "0.8", "--trials", "20"]
     done = CliRunner().invoke(app, ["tune", *flags])
     assert done.exit_code == 0, done.output
-    best = yaml.safe_load((tmp_path / "dvar-runs" / "best.yaml").read_text())
+    best = yaml.safe_load((tmp_path / "dvar-runs" / "best-svdiff-200.yaml").read_text())
     assert best["params"] != {"window": 60, "threshold": 0.05}
     for marks in drawn:
         assert marks["target"] == 0.8

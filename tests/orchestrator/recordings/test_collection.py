@@ -164,9 +164,9 @@ def test_a_pack_tunes_without_concepts_or_models(dvar, pack, tmp_path):
     assert code == 0, printed
     assert "12 settings on 2 tuning concepts (car_1, cat_3)" in printed
     assert {path.name for path in (tmp_path / "dvar-runs").glob("[bl]*")} == {
-        "best.yaml",
-        "landscape.png",
-        "landscape.html",
+        "best-svdiff-200.yaml",
+        "landscape-svdiff-200.png",
+        "landscape-svdiff-200.html",
     }
     code, printed = dvar("tune", "--recordings", pack, "--method", "svdiff", "--trials", "3")
     assert "on 1 tuning concepts (cat_3)" in printed  # the one that the miniature sets aside for tuning

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import app
-from orchestrator.commands.context import _default_best
+from orchestrator.commands.context import CommandContext
 from orchestrator.config.load import build
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.collection import open_store, read_place
@@ -25,6 +26,10 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "home" / "here")
     return tmp_path / "home"
+
+
+def results_folder(experiment):
+    return CommandContext((experiment,), (), None, Console(), None).results_folder
 
 
 def spellings(home):
@@ -77,11 +82,11 @@ def test_commands_take_every_spelling(home):
         assert "no light" in CliRunner().invoke(app, ["status", spelling]).output
         assert [row.key for row in open_store(spelling).list()] == [identity.key]
         experiment = build(None, None, [("storage", spelling)])
-        assert _default_best(experiment) == home / "runs" / "best.yaml"
+        assert results_folder(experiment) == home / "runs"
         assert tracking_uri(experiment) == f"sqlite:///{home}/runs/mlflow.db"
 
 
 def test_what_belongs_beside_a_remote_storage_lies_in_the_current_folder(home):
     experiment = build(None, None, [("storage", "s3://bucket/runs")])
-    assert _default_best(experiment) == Path("best.yaml")
+    assert results_folder(experiment) == Path()
     assert tracking_uri(experiment) == f"sqlite:///{home}/here/dvar-runs/mlflow.db"

@@ -1,5 +1,6 @@
-"""best.yaml: written atomically, read back, and refused where it is not understood."""
+"""The file of a best setting: written atomically, read back, refused where not understood, never lost to another."""
 
+import re
 import unicodedata
 
 import pytest
@@ -84,3 +85,59 @@ def test_the_names_it_was_tuned_on_are_composed(best, tmp_path, name):
     decomposed = best.model_copy(update={"tuned_on": [unicodedata.normalize("NFD", name)]})
     best_file.write(decomposed, tmp_path / "best.yaml")
     assert best_file.read(tmp_path / "best.yaml").tuned_on == [unicodedata.normalize("NFC", name)]
+
+
+def tuned_for(best, method, budget, base_model="miniature"):
+    return best.model_copy(update={"method": method, "budget": budget, "base_model": base_model})
+
+
+def test_methods_and_budgets_have_files_of_their_own(best, tmp_path):
+    settings = [("svdiff", 300), ("svdiff", 3000), ("textual_inversion", 300), ("my_methods:NormTuning", 300)]
+    for method, budget in settings:
+        best_file.write(tuned_for(best, method, budget), tmp_path / best_file.file_name(method, budget))
+    assert len(list(tmp_path.iterdir())) == len(settings)
+    for method, budget in settings:
+        setting = best_file.read(best_file.find(tmp_path, method, budget))
+        assert (setting.method, setting.budget) == (method, budget)
+
+
+@pytest.mark.parametrize("method", ["../../x:Y", "a/b", "a b:C\n", "é:É"])
+def test_a_file_s_name_stays_in_its_folder(method, tmp_path):
+    path = tmp_path / best_file.file_name(method, 4)
+    assert path.resolve().parent == tmp_path
+    assert re.fullmatch(r"best-[\w.-]+-4\.yaml", path.name)
+
+
+def test_an_older_version_s_file_is_taken_for_what_it_was_tuned(best, tmp_path):
+    old, method, budget = tmp_path / "best.yaml", best.method, best.budget
+    best_file.write(best, old)
+    assert best_file.find(tmp_path, method, budget) == old
+    for other_method, other_budget in (("svdiff", budget), (method, budget + 1), ("svdiff", budget + 1)):
+        with pytest.raises(InvalidInput, match=r"does not exist.*--best \(there are best\.yaml, of other methods"):
+            best_file.find(tmp_path, other_method, other_budget)
+    new = tmp_path / best_file.file_name(method, budget)
+    best_file.write(best, new)
+    assert best_file.find(tmp_path, method, budget) == new
+
+
+def test_only_a_setting_for_the_same_is_replaced(best, tmp_path):
+    path = tmp_path / "mine.yaml"
+    what = (best.method, best.base_model, best.budget)
+    best_file.check_replaceable(path, *what)
+    best_file.write(best, path)
+    best_file.check_replaceable(path, *what)
+    for other in (("svdiff", *what[1:]), (what[0], "sd15", what[2]), (*what[:2], what[2] + 1)):
+        with pytest.raises(InvalidInput, match=rf"mine\.yaml would be replaced.*{best.method} on miniature"):
+            best_file.check_replaceable(path, *other)
+
+
+@pytest.mark.parametrize("content", ["budget: 300\n", "", "- 1", "{", "\x00"])
+def test_another_s_file_is_not_replaced(content, tmp_path):
+    (tmp_path / "mine.yaml").write_text(content)
+    with pytest.raises(InvalidInput, match="is no file of a best setting; move it away"):
+        best_file.check_replaceable(tmp_path / "mine.yaml", "svdiff", "miniature", 300)
+
+
+def test_that_it_never_stops(best):
+    assert not best.never_stops
+    assert best.model_copy(update={"iterations": float(best.budget)}).never_stops

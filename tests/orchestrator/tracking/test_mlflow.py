@@ -1,5 +1,7 @@
 """MLflow on its real SQLite store: parents, children, thinning, and how runs end."""
 
+import shlex
+
 import mlflow
 import pytest
 
@@ -122,3 +124,24 @@ def test_texts_become_artifacts(experiment, tracker):
         run_id = parent.run_id
     client = mlflow.MlflowClient(tracking_uri(experiment))
     assert [artifact.path for artifact in client.list_artifacts(run_id)] == ["x.txt"]
+
+
+@pytest.mark.parametrize("name", ["a&b;c=d", "[x] {y} %%", 'it\'s "q" $HOME', "日本 #1? 50%25"])
+def test_the_store_lies_in_the_named_folder_and_the_printed_command_finds_it(name, tmp_path, make_experiment):
+    tracker = Tracker(make_experiment(storage=str(tmp_path / name)))
+    with tracker.run("tune", {}) as parent:
+        parent.log_text("hello", "x.txt")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "mlflow.db").is_file()
+    (written,) = (tmp_path / name).rglob("x.txt")
+    assert written.read_text() == "hello"
+    *command, uri = shlex.split(tracker.where_runs_are().removeprefix("browse the runs: "))
+    assert command == ["mlflow", "ui", "--backend-store-uri"]
+    assert [artifact.path for artifact in mlflow.MlflowClient(uri).list_artifacts(parent.run_id)] == ["x.txt"]
+
+
+@pytest.mark.parametrize("query", ["", "?timeout=5"])
+def test_a_sqlite_store_of_ones_own_is_made_with_its_folder(query, experiment, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new/mine.db{query}")
+    Tracker(experiment)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [".mine.db.lock", "mine.db"]

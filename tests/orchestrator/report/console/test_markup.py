@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.report.console.markup import escape, escape_lines
-from orchestrator.report.console.tables import add_row, new_table
+from orchestrator.report.console.tables import new_table
 
 HARMLESS = [
     "[red]x[/]",
@@ -47,7 +47,7 @@ def test_nothing_steers_the_terminal(text):
 @pytest.mark.parametrize("text", [*HARMLESS, "\x1b[31m", "a\u202eb", "\ud800"])
 def test_a_table_shows_cells_and_headings_as_they_are(text):
     table = new_table(["name"], [text])
-    add_row(table, text, "1")
+    table.add_texts(text, "1")
     shown = printed(table)
     assert not set(shown.replace("\x1b[1m", "").replace("\x1b[0m", "")) & set("\x1b\x9b\u202e\ud800")
     if text in HARMLESS:

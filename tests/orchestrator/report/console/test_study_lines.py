@@ -4,9 +4,11 @@ import re
 
 import pytest
 
+from orchestrator.criteria import DVAR
+from orchestrator.replay.replay import Outcome
 from orchestrator.report.console.study import best_lines, robustness_lines
 from orchestrator.study.replayed import Study
-from orchestrator.study.result import Objective
+from orchestrator.study.result import Objective, StudyResult
 from orchestrator.study.robustness import Interval, LeftOut, Robustness
 
 
@@ -50,5 +52,27 @@ def test_the_best_setting(make_recording):
 
 def test_that_no_setting_keeps_enough(make_recording):
     result = Study([make_recording("a", 200)], objective=Objective(1.0)).search(5)
-    warning, _ = best_lines(result)
+    warning, *_ = best_lines(result)
     assert numbers(warning) == [100]
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [(0.999, 99.9), (0.9, 90), (0.29, 29)])
+def test_the_share_to_keep_is_shown_as_it_was_given(wanted, shown):
+    objective = Objective(wanted)
+    best = objective.judge("dvar", {}, DVAR(20, 0.3), [Outcome("a", 0, 60, True, 200, 1.0, 0.2, 0.8)])
+    warning, _ = best_lines(StudyResult(objective, 200, 1, best, (), (), (best,)))
+    assert numbers(warning) == [shown]
+
+
+@pytest.mark.parametrize(
+    ("stops", "last"), [((200, 200), "never stops: it uses"), ((200, 60), "never stops 1 of these 2")]
+)
+def test_that_the_best_setting_never_stops(stops, last):
+    objective = Objective(0.9)
+    outcomes = [Outcome(f"c{i}", 0, stop, stop < 200, 200, 1.0, 0.8, 0.8) for i, stop in enumerate(stops)]
+    best = objective.judge("dvar", {}, DVAR(20, 0.3), outcomes)
+    result = StudyResult(objective, 200, 1, best, (), (), (best,))
+    *_, line = best_lines(result)
+    assert last in line
+    assert ("--keep" in line) == (stops == (200, 200))
+    assert len(list(best_lines(result))) == 2

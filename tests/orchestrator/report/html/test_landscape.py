@@ -61,9 +61,10 @@ def landscape(make_recording):
 def write(tmp_path):
     """Write a page and return its text."""
 
-    def write(landscape, *, target=0.9, default=(15, 0.15), chosen=(60, 0.5), title="DVAR"):
+    def write(landscape, *, target=0.9, default=(15, 0.15), chosen=(60, 0.5), title="DVAR", command="dvar run"):
         path = tmp_path / "landscape.html"
-        write_landscape_page(landscape, path, target=target, default=default, chosen=chosen, title=title)
+        marks = {"target": target, "default": default, "chosen": chosen, "title": title, "command": command}
+        write_landscape_page(landscape, path, **marks)
         return path.read_text(encoding="utf-8")
 
     return write
@@ -103,13 +104,13 @@ def test_rounding_lets_nothing_keep_more_than_it_does(kept, shown, write):
 
 def test_a_foreign_text_stays_text(landscape, write):
     plain = Page(write(landscape))
-    page = Page(write(replace(landscape, metric=HOSTILE), title=HOSTILE))
+    page = Page(write(replace(landscape, metric=HOSTILE), title=HOSTILE, command=HOSTILE))
     assert (page.tags, page.scripts[1:]) == (plain.tags, plain.scripts[1:])
     assert page.texts["title"] == page.texts["h1"] == HOSTILE
     assert page.numbers["metric"] == HOSTILE
     # Either would change how a browser reads the rest of a script element.
     assert "<" not in page.scripts[0]
-    assert plain.numbers | {"metric": HOSTILE} == page.numbers
+    assert plain.numbers | {"metric": HOSTILE, "command": HOSTILE} == page.numbers
 
 
 def test_every_place_is_filled_and_every_name_is_there(landscape, write):

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="the page's script needs No
 # Windows double, so that a row is as high as any other on a logarithmic axis.
 WINDOWS, THRESHOLDS = np.array([10, 20, 40]), np.array([0.1, 0.2, 0.3, 0.4])
 STEPS = np.array([[40.0, 30.0, 20.0, 10.0], [80.0, 70.0, 60.0, 50.0], [160.0, 150.0, 140.0, 130.0]])
+COMMAND = "dvar run --method 'my methods:<b>$x</b>' --budget 200"
 KEPT = np.array([[0.90, 0.80, 0.70, 0.60], [0.95, 0.92, 0.85, 0.75], [0.99, 0.98, 0.97, 0.96]])
 
 
@@ -27,7 +28,8 @@ def draw(tmp_path):
 
     def draw(*, target=0.9, chosen=(20, 0.2), moved_to=None):
         landscape, page = Landscape(WINDOWS, THRESHOLDS, STEPS, KEPT, 200, "train_clip_image"), tmp_path / "page.html"
-        write_landscape_page(landscape, page, target=target, default=(40, 0.1), chosen=chosen, title="DVAR")
+        marks = {"target": target, "default": (40, 0.1), "chosen": chosen}
+        write_landscape_page(landscape, page, **marks, title="DVAR", command=COMMAND)
         command = [NODE, str(Path(__file__).with_name("page_dom.js")), str(page)]
         command += [] if moved_to is None else [str(moved_to)]
         shown = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -87,7 +89,7 @@ def test_marks_lie_at_their_settings(draw):
         assert marked(panel, "chosen") == {(1, 1)}
         assert marked(panel, "fewest") == {(0, 0)}
     assert shown["fewest"] == ["10", "0.1", "40.0", "20.0 %", "90.0 %"]
-    assert shown["command"] == "dvar run --window 10 --threshold 0.1"
+    assert shown["command"] == f"{COMMAND} --window 10 --threshold 0.1"
     for panel in draw(chosen=None)["panels"].values():
         assert marked(panel, "chosen") == set()
 
