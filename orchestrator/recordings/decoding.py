@@ -18,12 +18,16 @@ from orchestrator.recordings.format import (
     QualityRow,
     Status,
     damaged,
+    has_stated_digest,
     quality_schema,
+    snapshot_name,
     steps_schema,
+    unsealed,
 )
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, State
 from orchestrator.storage.files import Files, check_name
+from orchestrator.storage.hashes import StoredFile
 from trainables.types import JsonDict, JsonObject
 
 T = TypeVar("T")
@@ -74,7 +78,7 @@ def decode_status(data: bytes) -> Status:
     Raises:
         ValueError: a field is missing or has another type, or the state is unknown.
     """
-    fields = decode_json(data)
+    fields = unsealed(decode_json(data))
     if fields.get("state") not in get_args(State):
         raise ValueError(f"its state is {fields.get('state')!r}, but should be in: {', '.join(get_args(State))}")
     return Status(
@@ -84,6 +88,7 @@ def decode_status(data: bytes) -> Status:
         snapshots=_field(fields, "snapshots", int),
         writer=_field(fields, "writer", str),
         sha256=_field(fields, "sha256", dict),
+        number=_field(fields, "number", int) if "number" in fields else 1,
     )
 
 
@@ -93,21 +98,26 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
     Raises:
         ValueError: a field is missing or has another type, or a name is unsafe.
     """
-    fields = decode_json(data)
+    fields = unsealed(decode_json(data))
     folder = _field(fields, "folder", str)
     check_name(folder)
-    return Checkpoint(_field(fields, "step", int), folder, decode_sizes(_field(fields, "files", dict)))
+    return Checkpoint(_field(fields, "step", int), folder, decode_stored(_field(fields, "files", dict)))
 
 
-def decode_sizes(fields: JsonObject) -> dict[str, int]:
-    """Check and return a mapping of relative file names to sizes in bytes.
+def decode_stored(fields: JsonObject) -> dict[str, StoredFile]:
+    """Check and return a mapping of relative file names to what was stored: size and hash, or the size alone.
 
     Raises:
-        ValueError: a name is unsafe, or a size is not a whole number.
+        ValueError: a name is unsafe, a size is not a whole number, or a hash is not a text.
     """
-    for name in fields:
+    stored = {}
+    for name, about in fields.items():
         check_name(name)
-    return {name: _field(fields, name, int) for name in fields}
+        if isinstance(about, dict):
+            stored[name] = StoredFile(_field(about, "size", int), _field(about, "sha256", str))
+        else:
+            stored[name] = StoredFile(_field(fields, name, int))
+    return stored
 
 
 def decode_steps(data: bytes) -> Floats:
@@ -141,16 +151,28 @@ def decode_quality(data: bytes) -> list[QualityRow]:
     return rows
 
 
-def snapshot_files(row: QualityRow) -> dict[str, int]:
-    """Return the relative names of a snapshot's files, with their sizes in bytes."""
-    return decode_sizes(decode_json(row["files"].encode()))
+def snapshot_files(row: QualityRow) -> tuple[str, dict[str, StoredFile]]:
+    """Return the relative folder of a snapshot, and the names of its files with what was stored.
+
+    Raises:
+        ValueError: the row does not name them.
+    """
+    about = decode_json(row["files"].encode())
+    if not isinstance(about.get("files"), dict):
+        return snapshot_name(row["step"]), decode_stored(about)  # of an older version: sizes alone
+    folder = _field(about, "folder", str)
+    check_name(folder)
+    return folder, decode_stored(about["files"])
 
 
 def _decode_table(data: bytes) -> pa.Table:
     try:
-        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
+        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"it is not a whole Parquet file ({error})") from error
+    if not has_stated_digest(table):
+        raise ValueError("its content does not match the hash that it states")
+    return table
 
 
 def _check_schema(table: pa.Table, expected: pa.Schema) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -15,19 +15,43 @@ PARTIAL = ".dvar-partial"
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that replaces `path` when the context ends without an error; its folder must exist.
 
+    A link at `path` is replaced, not followed.
+
     Raises:
         OSError: it cannot be written; the old file is then unchanged.
     """
-    # Two writers must not share a partial file: the first rename would publish what the other has written so far.
-    partial = path.with_name(f".{uuid4().hex}{PARTIAL}")
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with partial.open("xb") as file:
+        with replacing_in(folder, path.name) as file:
+            yield file
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def replacing_in(folder: int, name: str) -> Iterator[BinaryIO]:
+    """Open a new file that replaces the file `name` of an open folder, wherever that folder is moved to meanwhile.
+
+    Args:
+        folder: descriptor of the folder.
+        name: of the file, without a path.
+
+    Raises:
+        OSError: it cannot be written; the old file is then unchanged.
+    """
+    # Two writers must not share a partial file: the first rename would publish what the other has written so far. And
+    # nobody may foresee its name, to plant a link there.
+    partial = f".{uuid4().hex}{PARTIAL}"
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(partial, dir_fd=folder)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
