@@ -7,11 +7,13 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator.commands.run import ADAPTERS
 from orchestrator.recordings import collection
 from orchestrator.recordings.pack import write_pack
-from orchestrator.recordings.recording import DONE
+from orchestrator.recordings.verification import Verdict, verify
 from orchestrator.report.console.tables import curve_table, recordings_table
-from trainables.errors import InvalidInput
+from orchestrator.runs import LIVE
+from orchestrator.storage.storage import Storage
 
 
 def list_recordings(place: str) -> None:
@@ -72,22 +74,38 @@ def import_recordings(pack: str, storage: str) -> None:
 
 
 def verify_recordings(place: str) -> bool:
-    """Read every recording of a place, print which are damaged, and return whether all are sound."""
-    console, damaged = Console(highlight=False), 0
+    """Read everything that is stored of the runs of a place, print what is damaged, and return whether all is sound.
+
+    In a storage these are the recordings, the live runs and the exported adapters, with their checkpoints and samples.
+
+    Raises:
+        InvalidInput: the place itself cannot be read.
+    """
+    console = Console(highlight=False)
     if collection.is_packed(place):
         console.print(f"{len(collection.read_place(place))} recordings in {escape(place)} are sound", soft_wrap=True)
         return True
-    store = collection.open_store(place)
-    listed = store.list()
-    for row in listed:
-        try:
-            store.read(row.key)
-        except InvalidInput as error:
-            damaged += 1
-            console.print(f"[red]damaged[/] {escape(row.concept)}: {escape(str(error))}", soft_wrap=True)
-    unfinished = sum(row.state not in DONE for row in listed)
-    rest = f", {unfinished} of them not finished" if unfinished else ""
-    console.print(
-        f"{len(listed) - damaged} of {len(listed)} recordings in {escape(store.url)} are sound{rest}", soft_wrap=True
-    )
-    return not damaged
+    storage = Storage(place)
+    verdicts = _verify(console, "recordings", storage.at(collection.FOLDER), None)
+    verdicts += _verify(console, "live runs", storage.at(LIVE), storage.at(ADAPTERS) if storage.is_local else None)
+    if without_hash := sum(verdict.without_hash for verdict in verdicts):
+        console.print(
+            f"{without_hash} files of checkpoints and snapshots were checked by their size alone: the version that "
+            "wrote them noted no hashes",
+            soft_wrap=True,
+        )
+    return all(verdict.problem is None for verdict in verdicts)
+
+
+def _verify(console: Console, what: str, place: Storage, exports: Storage | None) -> list[Verdict]:
+    verdicts = []
+    for verdict in verify(place, exports):
+        verdicts.append(verdict)
+        if verdict.problem is not None:
+            console.print(f"[red]damaged[/] {escape(verdict.name)}: {escape(verdict.problem)}", soft_wrap=True)
+    if verdicts or what == "recordings":
+        sound = [verdict for verdict in verdicts if verdict.problem is None]
+        unfinished = sum(not verdict.is_done for verdict in sound)
+        rest = f", {unfinished} of them not finished" if unfinished else ""
+        console.print(f"{len(sound)} of {len(verdicts)} {what} in {escape(str(place))} are sound{rest}", soft_wrap=True)
+    return verdicts

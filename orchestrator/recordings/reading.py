@@ -1,6 +1,7 @@
 """Reads a consistent state of a recording while its training may still be writing."""
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -108,8 +109,25 @@ def fetch(files: Files, folder: str, stored: Mapping[str, StoredFile]) -> Path:
     Raises:
         InvalidInput: a file is missing or not what was stored; the message names it and the remedy.
     """
-    try:
+    with _remedy(files):
         return files.fetch(folder, stored)
+
+
+def check(files: Files, folder: str, stored: Mapping[str, StoredFile]) -> None:
+    """Check the files of a checkpoint or snapshot where they are.
+
+    Raises:
+        InvalidInput: as for `fetch`.
+    """
+    with _remedy(files):
+        files.check(folder, stored)
+
+
+@contextmanager
+def _remedy(files: Files) -> Iterator[None]:
+    """Add the remedy to the errors of files that are not what was stored."""
+    try:
+        yield
     except StorageFailure:
         raise
     except InvalidInput as error:

@@ -39,19 +39,59 @@ def replacing_in(folder: int, name: str) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written; the old file is then unchanged.
     """
+    with _partial(folder) as (file, partial):
+        yield file
+        _sync(file)
+        os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+@contextmanager
+def _partial(folder: int) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a new file of an open folder, which is gone at the end unless it was given another name."""
     # Two writers must not share a partial file: the first rename would publish what the other has written so far. And
     # nobody may foresee its name, to plant a link there.
     partial = f".{uuid4().hex}{PARTIAL}"
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+            yield file, partial
     finally:
         with suppress(FileNotFoundError):
             os.unlink(partial, dir_fd=folder)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def create_in(folder: int, name: str, data: bytes) -> bool:
+    """Write a whole file of an open folder unless there is something of that name; return whether it was written.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _partial(folder) as (file, partial):
+        file.write(data)
+        _sync(file)
+        try:
+            os.link(partial, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            return _create_in_place(folder, name, data)
+        return True
+
+
+def _create_in_place(folder: int, name: str, data: bytes) -> bool:
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        _sync(file)
+    return True
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -67,6 +67,10 @@ class Files(ABC):
         """
 
     @abstractmethod
+    def measure(self, name: str) -> StoredFile | None:
+        """Read a file to its end and return what it holds, or None if there is no such file."""
+
+    @abstractmethod
     def children(self, folder: str = "") -> list[str]:
         """Return the names directly below a folder, sorted; empty if the folder does not exist."""
 
@@ -97,6 +101,21 @@ class Files(ABC):
         Raises:
             InvalidInput: a name leads outside the folder, or a file is missing or not what was stored.
         """
+
+    def check(self, folder: str, files: Mapping[str, StoredFile]) -> None:
+        """Check that the files of `put_folder` still hold what was stored.
+
+        Args:
+            folder: as given to `put_folder`.
+            files: as returned by `put_folder`.
+
+        Raises:
+            InvalidInput: a name leads outside the folder, or a file is missing or not what was stored.
+        """
+        for name, stored in files.items():
+            check_name(name)
+            place = f"{folder}/{name}" if folder else name
+            check_stored(f"{self.url}/{place}", stored, self.measure(place))
 
     def put_folder(self, folder: str, source: Path) -> dict[str, StoredFile]:
         """Copy every file below the local folder `source`; return relative names and what was stored under each.
@@ -193,7 +212,17 @@ class RemoteFiles(Files):
         except FileNotFoundError as error:
             raise InvalidInput(f"{self.url}/{name} is missing") from error
 
-    @retried("listed")
+    @retried("read")
+    def measure(self, name: str) -> StoredFile | None:
+        """Read a file to its end, without keeping it, and return what it holds, or None if there is no such file."""
+        filesystem, path = self._locate(name)
+        try:
+            with filesystem.open(path, "rb") as file:
+                return copied(file)
+        except FileNotFoundError:
+            return None
+
+    @retried("read")
     def children(self, folder: str = "") -> list[str]:
         """Return the names directly below a prefix, sorted; empty if there are none."""
         filesystem, path = self._locate(folder)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from orchestrator.storage import nofollow
-from orchestrator.storage.atomic import replacing_in
-from orchestrator.storage.files import Files, check_name
-from orchestrator.storage.hashes import StoredFile, check_stored, copied
+from orchestrator.storage.atomic import create_in, replacing_in
+from orchestrator.storage.files import Files
+from orchestrator.storage.hashes import StoredFile, copied
 from orchestrator.storage.retry import retried
 from trainables.errors import InvalidInput
 from trainables.scratch import make_folder
@@ -57,7 +57,8 @@ class LocalFiles(Files):
     def create(self, name: str, data: bytes) -> bool:
         """Create a file unless it exists; of several processes at once, one creates it."""
         with nofollow.folder_of(self.root, self._below(name), make=True) as (folder, last):
-            return nofollow.create(folder, last, data)
+            is_new = create_in(folder, last, data)
+        return is_new or self.read(name) == data  # perhaps by an attempt of our own whose answer was lost
 
     @retried("written")
     def put(self, name: str, source: Path) -> StoredFile:
@@ -77,7 +78,7 @@ class LocalFiles(Files):
         except FileNotFoundError as error:
             raise InvalidInput(f"{self.url}/{name} is damaged: it is missing") from error
 
-    @retried("listed")
+    @retried("read")
     def children(self, folder: str = "") -> list[str]:
         """Return the names directly below a folder, sorted; empty if the folder does not exist."""
         try:
@@ -125,13 +126,12 @@ class LocalFiles(Files):
         Raises:
             InvalidInput: a name leads outside the folder, or a file is missing, a link, or not what was stored.
         """
-        for name, stored in files.items():
-            check_name(name)
-            check_stored(f"{self.url}/{folder}/{name}", stored, self._measure(f"{folder}/{name}"))
+        self.check(folder, files)
         return self.root / self._below(folder) if files else make_folder()
 
     @retried("read")
-    def _measure(self, name: str) -> StoredFile | None:
+    def measure(self, name: str) -> StoredFile | None:
+        """Read a file to its end and return what it holds, or None if there is no such file."""
         try:
             with self._opened(name) as file:
                 return copied(file)

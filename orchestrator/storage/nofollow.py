@@ -122,19 +122,6 @@ def opened(above: int, name: str, path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def create(above: int, name: str, data: bytes) -> bool:
-    """Write a file of an open folder unless there is something of that name; return whether it was written."""
-    try:
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=above)
-    except FileExistsError:
-        return False
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return True
-
-
 def link_or_copy(original: BinaryIO, above: int, name: str) -> None:
     """Give the content of an open file the new name `name` in an open folder, without a second copy where possible."""
     with suppress(FileExistsError):  # an earlier attempt of ours, whose answer was lost

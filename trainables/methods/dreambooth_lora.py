@@ -13,6 +13,7 @@ from trainables.errors import InvalidInput
 from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
+from trainables.sums import check_sums
 from trainables.tensors import grouped, part
 from trainables.types import JsonObject
 
@@ -121,6 +122,7 @@ class DreamBoothLoRA(Method):
     @classmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Load the factors, and the word if it was exported, by the pipeline's own loaders."""
+        check_sums(folder)
         pipeline.load_lora_weights(folder)
         if (folder / EMBEDDING_FILE).is_file():
             pipeline.load_textual_inversion(folder / EMBEDDING_FILE)
