@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
@@ -184,3 +186,19 @@ def test_verify_goes_on_after_a_damaged_recording_and_counts_what_has_no_hash(lo
     assert "status.json is damaged" in verdicts["cat"].problem
     assert (verdicts["dog"].problem, verdicts["dog"].is_done, verdicts["dog"].without_hash) == (None, True, 0)
     assert (verdicts["owl"].problem, verdicts["owl"].is_done) == (None, False)
+
+
+@pytest.mark.parametrize("name", ["steps.parquet", "quality.parquet"])
+def test_a_table_whose_content_is_not_what_it_states_is_refused(local, trained, name):
+    """The checksums of its pages fit: only the hash of the whole content tells."""
+    recorder = begun(local)
+    recorder.steps(rows(1, 6))
+    recorder.snapshot(6, {"a": 0.5}, {"train": 1.0}, trained)
+    path = Path(local.folder(identity())) / name
+    table = pq.read_table(path)
+    pq.write_table(table, path, use_dictionary=False, write_page_checksum=True)
+    assert local.find(identity()).steps.l_det.tolist() == [row.l_det for row in rows(1, 6)]
+    changed = table.set_column(1, table.schema.field(1), pa.array(np.zeros(len(table))))
+    pq.write_table(changed, path, use_dictionary=False, write_page_checksum=True)
+    with pytest.raises(InvalidInput, match=rf"{name} is damaged: its content does not match the hash that it states"):
+        local.find(identity())
