@@ -65,7 +65,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one_and_nothing_else(
 
 PLANTED = [
     "link to a folder",
-    "link to a link",
+    "link to one",
     "link to nowhere",
     "file",
     "others may write",
