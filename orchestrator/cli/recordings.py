@@ -70,7 +70,7 @@ def import_recordings(
 
 @app.command(name="verify")
 def verify_recordings(place: Place = "dvar-runs") -> None:
-    """Read every recording completely and check it against its hashes; exit with 1 if any is damaged."""
+    """Check every file of recordings, live runs and exports against its hash; exit with 1 if any is damaged."""
     from orchestrator.commands import recordings
 
     with errors_as_exit_codes():

@@ -1,20 +1,22 @@
 """`dvar recordings`: lists, shows, packs, unpacks and verifies recordings; needs no experiment."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from orchestrator.commands.messages import say_caveats
+from orchestrator.commands.run import ADAPTERS
 from orchestrator.recordings import collection
 from orchestrator.recordings.pack import write_pack
-from orchestrator.recordings.recording import DONE
 from orchestrator.recordings.store import DamagedRecording, RecordingSummary
+from orchestrator.recordings.verification import Verdict, verify
 from orchestrator.report.console.markup import escape, escape_lines
 from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.tables import curve_table, recordings_table
+from orchestrator.runs import LIVE
+from orchestrator.storage.storage import Storage
 from trainables import plain_yaml
-from trainables.errors import InvalidInput
 
 
 def list_recordings(place: str) -> None:
@@ -94,28 +96,49 @@ def import_recordings(pack: str, storage: str) -> None:
 
 
 def verify_recordings(place: str) -> bool:
-    """Read every recording of a place, print which are damaged, and return whether all are sound."""
+    """Read everything that is stored of the runs of a place, print what is damaged, and return whether all is sound.
+
+    In a storage these are the recordings, the live runs and the exported adapters, with their checkpoints and samples.
+
+    Raises:
+        InvalidInput: the place itself cannot be read.
+    """
     console = OutputConsole()
     if collection.is_packed(place):
         console.print(f"{len(collection.read_place(place))} recordings in {escape(place)} are sound", soft_wrap=True)
         return True
-    store = collection.open_store(place)
-    scan = store.scan()
-    listed, damaged = scan.summaries, scan.damaged
-    count = len(listed) + len(damaged)
-    for row in listed:
-        try:
-            store.read(row.key)
-        except InvalidInput as error:
-            damaged.append(DamagedRecording(row.concept, str(error)))
-    say_damaged(console, damaged)
-    unfinished = sum(row.state not in DONE for row in listed)
-    rest = f", {unfinished} of them not finished" if unfinished else ""
-    console.print(
-        f"{count - len(damaged)} of {count} recordings in {escape(store.url)} are sound{rest}", soft_wrap=True
-    )
-    say_copies(console, listed)
-    return not damaged
+    storage = Storage(place)
+    summaries = collection.open_store(place).scan().summaries
+    copies = {copy.rstrip("/").rpartition("/")[2] for row in summaries for copy in row.copies}
+    verdicts = _verify(console, "recordings", storage.at(collection.FOLDER), None, copies)
+    say_copies(console, summaries)
+    verdicts += _verify(console, "live runs", storage.at(LIVE), storage.at(ADAPTERS) if storage.is_local else None)
+    if without_hash := sum(verdict.without_hash for verdict in verdicts):
+        console.print(
+            f"{without_hash} files of checkpoints and snapshots were checked by their size alone: the version that "
+            "wrote them noted no hashes",
+            soft_wrap=True,
+        )
+    return all(verdict.problem is None for verdict in verdicts)
+
+
+def _verify(
+    console: Console, what: str, place: Storage, exports: Storage | None, copies: Collection[str] = ()
+) -> list[Verdict]:
+    """Check a folder of recordings, and print what is damaged; copies are passed over."""
+    verdicts = []
+    for verdict in verify(place, exports):
+        if verdict.name in copies:
+            continue
+        verdicts.append(verdict)
+        if verdict.problem is not None:
+            say_damaged(console, [DamagedRecording(verdict.name, verdict.problem)])
+    if verdicts or what == "recordings":
+        sound = [verdict for verdict in verdicts if verdict.problem is None]
+        unfinished = sum(not verdict.is_done for verdict in sound)
+        rest = f", {unfinished} of them not finished" if unfinished else ""
+        console.print(f"{len(sound)} of {len(verdicts)} {what} in {escape(str(place))} are sound{rest}", soft_wrap=True)
+    return verdicts
 
 
 def say_damaged(console: Console, damaged: Sequence[DamagedRecording]) -> None:

@@ -12,6 +12,7 @@ from orchestrator.report.console.markup import escape
 from orchestrator.report.console.progress import run_bars
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
+from trainables.sums import SUMS_FILE, sums_text
 
 ADAPTERS = "adapters"
 
@@ -82,5 +83,9 @@ def _export(context: CommandContext, result: runs.RunResult) -> str:
         return store.folder(result.spec.identity)
     source = store.snapshot_folder(result.spec.key, result.steps)
     adapter = storage.at(ADAPTERS, Path(store.folder(result.spec.identity)).name)
-    storage.at(ADAPTERS).files().put_folder(Path(adapter.url).name, source)
+    files = storage.at(ADAPTERS).files()
+    name = Path(adapter.url).name
+    stored = files.put_folder(name, source)
+    hashes = {file: about.sha256 for file, about in stored.items() if about.sha256}
+    files.write(f"{name}/{SUMS_FILE}", sums_text(hashes).encode())
     return adapter.url

@@ -2,7 +2,8 @@
 
 Start with `RecordingStore(url)`, which reads recordings and hands out a `Recorder` per run. `recording` has the types
 of what is read, `identity` what determines a run, `format` the files of a recording, `pack` many recordings in a single
-file, and `collection` opens any of a storage, a pack and the recordings that ship with the program.
+file, `verification` checks everything that is stored, and `collection` opens any of a storage, a pack and the
+recordings that ship with the program.
 """
 
 from orchestrator.recordings.recorder import Recorder, RecordingConflict

@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import choose_tuning, meant_for_tuning
 from orchestrator.recordings import RecordingStore
-from orchestrator.recordings.format import quality_row
+from orchestrator.recordings.format import quality_row, snapshot_name
 from orchestrator.recordings.pack import read_pack
 from orchestrator.recordings.recorder import RecordingConflict
 from orchestrator.recordings.recording import Recording
@@ -223,6 +223,7 @@ def _write(store: RecordingStore, recording: Recording) -> None:
             int(step),
             {name: float(values[index]) for name, values in quality.scores.items()},
             {name: float(values[index]) for name, values in parts.items()},
+            snapshot_name(int(step)),
             {},
         )
         for index, step in enumerate(quality.steps)

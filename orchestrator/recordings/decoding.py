@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from orchestrator.config.fields import MAX_STEPS
 from orchestrator.recordings.format import (
@@ -18,13 +19,17 @@ from orchestrator.recordings.format import (
     QualityRow,
     Status,
     damaged,
+    has_stated_digest,
     quality_schema,
+    snapshot_name,
     steps_schema,
+    unsealed,
 )
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, State
 from orchestrator.recordings.tables import check_schema, read_table
 from orchestrator.storage.files import Files, check_name
+from orchestrator.storage.hashes import StoredFile
 from trainables.checks import check_plain
 from trainables.text import printable, quoted
 from trainables.types import JsonDict, JsonObject
@@ -88,7 +93,7 @@ def decode_status(data: bytes) -> Status:
     Raises:
         ValueError: a field is missing or has another type, or the state is unknown.
     """
-    fields = decode_json(data)
+    fields = unsealed(decode_json(data))
     if fields.get("state") not in list(get_args(State)):
         raise ValueError(f"its state is {quoted(fields.get('state'))}, but should be in: {', '.join(get_args(State))}")
     return Status(
@@ -98,6 +103,7 @@ def decode_status(data: bytes) -> Status:
         snapshots=_count(fields, "snapshots"),
         writer=_field(fields, "writer", str),
         sha256=_field(fields, "sha256", dict),
+        number=_field(fields, "number", int) if "number" in fields else 1,
     )
 
 
@@ -107,21 +113,26 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
     Raises:
         ValueError: a field is missing or has another type, or a name is unsafe.
     """
-    fields = decode_json(data)
+    fields = unsealed(decode_json(data))
     folder = _field(fields, "folder", str)
     check_name(folder)
-    return Checkpoint(_field(fields, "step", int), folder, decode_sizes(_field(fields, "files", dict)))
+    return Checkpoint(_field(fields, "step", int), folder, decode_stored(_field(fields, "files", dict)))
 
 
-def decode_sizes(fields: JsonObject) -> dict[str, int]:
-    """Check and return a mapping of relative file names to sizes in bytes.
+def decode_stored(fields: JsonObject) -> dict[str, StoredFile]:
+    """Check and return a mapping of relative file names to what was stored: size and hash, or the size alone.
 
     Raises:
-        ValueError: a name is unsafe, or a size is not a whole number.
+        ValueError: a name is unsafe, a size is not a whole number, or a hash is not a text.
     """
-    for name in fields:
+    stored = {}
+    for name, about in fields.items():
         check_name(name)
-    return {name: _field(fields, name, int) for name in fields}
+        if isinstance(about, dict):
+            stored[name] = StoredFile(_field(about, "size", int), _field(about, "sha256", str))
+        else:
+            stored[name] = StoredFile(_field(fields, name, int))
+    return stored
 
 
 def decode_steps(data: bytes) -> Floats:
@@ -131,7 +142,7 @@ def decode_steps(data: bytes) -> Floats:
         ValueError: the table is damaged, has other columns, or its steps are not numbered from 1.
     """
     table = read_table(io.BytesIO(data))
-    check_schema(table.schema, steps_schema(max(0, table.num_columns - 1 - len(VALUES))))
+    _check_table(table, steps_schema(max(0, table.num_columns - 1 - len(VALUES))))
     steps, *columns = (column.to_numpy() for column in table.columns)
     if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
         raise ValueError(f"its {len(steps)} steps are not numbered 1 to {len(steps)}")
@@ -145,7 +156,7 @@ def decode_quality(data: bytes) -> list[QualityRow]:
         ValueError: the table is damaged, has other columns, or its steps do not ascend.
     """
     table = read_table(io.BytesIO(data))
-    check_schema(table.schema, quality_schema(table.column_names))
+    _check_table(table, quality_schema(table.column_names))
     rows = cast(list[QualityRow], table.to_pylist())
     steps = [row["step"] for row in rows]
     if steps != sorted(set(steps)) or any(step < 0 for step in steps):
@@ -155,9 +166,24 @@ def decode_quality(data: bytes) -> list[QualityRow]:
     return rows
 
 
-def snapshot_files(row: QualityRow) -> dict[str, int]:
-    """Return the relative names of a snapshot's files, with their sizes in bytes."""
-    return decode_sizes(decode_json(row["files"].encode()))
+def snapshot_files(row: QualityRow) -> tuple[str, dict[str, StoredFile]]:
+    """Return the relative folder of a snapshot, and the names of its files with what was stored.
+
+    Raises:
+        ValueError: the row does not name them.
+    """
+    about = decode_json(row["files"].encode())
+    if not isinstance(about.get("files"), dict):
+        return snapshot_name(row["step"]), decode_stored(about)  # of an older version: sizes alone
+    folder = _field(about, "folder", str)
+    check_name(folder)
+    return folder, decode_stored(about["files"])
+
+
+def _check_table(table: pa.Table, expected: pa.Schema) -> None:
+    check_schema(table.schema, expected)
+    if not has_stated_digest(table):
+        raise ValueError("its content does not match the hash that it states")
 
 
 def _field(fields: JsonObject, name: str, kind: type) -> Any:

@@ -2,14 +2,21 @@
 
     <concept>-<key>/
         manifest.json     format version, key and identity; written once
+        writers/1.json    the claim of the first process that writes here; whoever takes over claims the next number
         facts.json        facts of the training once it is set up: fixed inputs, device, versions
-        status.json       state, reason, counts, the writer; once ended, hashes of facts, steps and quality
+        status.json       state, reason, counts, the writer; hashes of facts and, once ended, of the other files
         steps.parquet     step, l_det, train_loss, grad_norm, seconds, l_det_seconds, input_0, input_1, ...
         quality.parquet   step, seconds, files, score_<metric>, ..., seconds_<samples>, ...
-        snapshots/step-000100/   adapter and samples of a snapshot; its row in quality.parquet lists the files
+        snapshots/step-000100/   adapter and samples of a snapshot; its row in quality.parquet has sizes and hashes
         traceback.txt     of a failed run
-        checkpoint.json   step, folder and files of the newest checkpoint
+        checkpoint.json   step, folder, sizes and hashes of the newest checkpoint
         checkpoint/step-000100-<8 hex digits>/
+
+A writer that takes over writes files of its own: status-2.json, steps-2.parquet, snapshots/step-000200-2 and so on. A
+process that was thought dead and wakes up can therefore spoil nothing, whatever it was about to do: the status with the
+highest number is the recording's, and only that writer removes what earlier ones left.
+
+Older recordings have no claims, and state sizes without hashes.
 
 A recording exists once it has a status.json, which is written last.
 """
@@ -18,9 +25,10 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +37,7 @@ import pyarrow.parquet as pq
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, Quality, Recording, State, Steps
 from orchestrator.storage.files import Files
+from orchestrator.storage.hashes import StoredFile
 from trainables.errors import InvalidInput
 from trainables.types import JsonDict, JsonObject
 
@@ -36,6 +45,11 @@ FORMAT = 1
 MANIFEST, FACTS, STATUS = "manifest.json", "facts.json", "status.json"
 STEPS, QUALITY, CHECKPOINT = "steps.parquet", "quality.parquet", "checkpoint.json"
 TRACEBACK = "traceback.txt"
+#: What each writer has of its own, see `of_writer`.
+WRITER_FILES = (FACTS, STATUS, STEPS, QUALITY, CHECKPOINT, TRACEBACK)
+WRITERS, CHECKPOINTS = "writers", "checkpoint"
+_CHECKPOINT_FOLDER = re.compile(r"step-\d{6,}-[0-9a-f]{8}")
+_SEAL, _DIGEST = "seal", b"sha256"
 VALUES = ("l_det", "train_loss", "grad_norm", "seconds", "l_det_seconds")
 _SCORE, _SECONDS = "score_", "seconds_"
 _SLUG_LENGTH = 60
@@ -53,7 +67,8 @@ class Status:
         steps: least number of rows in the steps table; exact once the recording has ended.
         snapshots: least number of rows in the quality table; exact once the recording has ended.
         writer: token of the process that writes it.
-        sha256: file name to hash; empty while the recording runs.
+        sha256: file name to hash, whatever the writer's number; tables and traceback are added at the end.
+        number: of the writer, counted from 1.
     """
 
     state: State
@@ -62,6 +77,7 @@ class Status:
     snapshots: int
     writer: str
     sha256: Mapping[str, str]
+    number: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,12 +87,12 @@ class Checkpoint:
     Attributes:
         step: optimizer steps done.
         folder: relative to the recording's.
-        files: relative name to size in bytes.
+        files: relative name to what was stored.
     """
 
     step: int
     folder: str
-    files: Mapping[str, int]
+    files: Mapping[str, StoredFile]
 
 
 @dataclass(frozen=True)
@@ -139,9 +155,47 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_name).strip(".-")[:_SLUG_LENGTH].rstrip(".-") or "concept"
 
 
-def snapshot_name(step: int) -> str:
-    """Return the relative folder of the snapshot that was taken after `step` optimizer steps."""
-    return f"snapshots/step-{step:06d}"
+def of_writer(name: str, number: int) -> str:
+    """Return the name that a file of a recording has where the writer of this number writes it.
+
+    Example:
+        >>> of_writer("steps.parquet", 1), of_writer("steps.parquet", 2), of_writer("snapshots/step-000100", 2)
+        ('steps.parquet', 'steps-2.parquet', 'snapshots/step-000100-2')
+    """
+    stem, dot, suffix = name.rpartition(".") if "." in name else (name, "", "")
+    return name if number == 1 else f"{stem}-{number}{dot}{suffix}"
+
+
+def writers_of(name: str, names: Iterable[str]) -> list[int]:
+    """Return the numbers of the writers whose file `name` is among `names`."""
+    stem, _, suffix = name.rpartition(".")
+    matches = (re.fullmatch(rf"{stem}(?:-([1-9]\d{{0,8}}))?\.{suffix}", other) for other in names)
+    return [int(match[1] or 1) for match in matches if match]
+
+
+def claim_name(number: int) -> str:
+    """Return the name of the claim of a writer."""
+    return f"{WRITERS}/{number}.json"
+
+
+def claims_among(names: Iterable[str]) -> list[int]:
+    """Return the numbers of the writers whose claims are among the names in `WRITERS`."""
+    return [int(match[1]) for name in names if (match := re.fullmatch(r"([1-9]\d{0,8})\.json", name))]
+
+
+def snapshot_name(step: int, number: int = 1) -> str:
+    """Return the relative folder of the snapshot that a writer took after `step` optimizer steps."""
+    return of_writer(f"snapshots/step-{step:06d}", number)
+
+
+def new_checkpoint_name(step: int) -> str:
+    """Return a relative folder for a checkpoint that no other one has."""
+    return f"{CHECKPOINTS}/step-{step:06d}-{uuid4().hex[:8]}"
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a name in the folder of checkpoints is one that `new_checkpoint_name` makes."""
+    return _CHECKPOINT_FOLDER.fullmatch(name) is not None
 
 
 def sha256(data: bytes) -> str:
@@ -171,9 +225,38 @@ def encode_manifest(identity: RunIdentity) -> bytes:
     return encode_json({"format": FORMAT, "key": identity.key, "identity": identity.to_json()})
 
 
-def encode_record(record: Status | Checkpoint) -> bytes:
-    """Encode a status, or the place of a checkpoint, as JSON."""
-    return encode_json(asdict(record))
+def encode_status(status: Status) -> bytes:
+    """Encode a status, with a hash of itself."""
+    return _sealed(asdict(status))
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """Encode the place of a checkpoint, with a hash of itself."""
+    return _sealed({"step": checkpoint.step, "folder": checkpoint.folder, "files": stored_json(checkpoint.files)})
+
+
+def _sealed(fields: JsonObject) -> bytes:
+    return encode_json({**fields, _SEAL: sha256(encode_json(fields))})
+
+
+def unsealed(fields: JsonObject) -> JsonDict:
+    """Return the fields without the hash of themselves, which files of older versions lack.
+
+    Raises:
+        ValueError: they are not what was hashed.
+    """
+    content = {name: value for name, value in fields.items() if name != _SEAL}
+    if fields.get(_SEAL, sha256(encode_json(content))) != sha256(encode_json(content)):
+        raise ValueError("its content does not match the hash that it states")
+    return content
+
+
+def stored_json(files: Mapping[str, StoredFile]) -> JsonDict:
+    """Return what was stored as plain JSON; where no hash is known, the size alone, as in older versions."""
+    return {
+        name: {"size": stored.size, "sha256": stored.sha256} if stored.sha256 else stored.size
+        for name, stored in files.items()
+    }
 
 
 def encode_steps(values: Floats) -> bytes:
@@ -190,7 +273,7 @@ def encode_quality(rows: Sequence[QualityRow]) -> bytes:
 
 
 def quality_row(
-    step: int, scores: Mapping[str, float], seconds: Mapping[str, float], files: Mapping[str, int]
+    step: int, scores: Mapping[str, float], seconds: Mapping[str, float], folder: str, files: Mapping[str, StoredFile]
 ) -> QualityRow:
     """Return a snapshot's row as the quality table stores it.
 
@@ -198,11 +281,13 @@ def quality_row(
         step: optimizer steps done.
         scores: metric to score.
         seconds: samples to the time that drawing and scoring them took.
-        files: relative name to size in bytes.
+        folder: of the snapshot, relative to the recording's.
+        files: relative name to what was stored.
     """
+    about = encode_json({"folder": folder, "files": stored_json(files)}).decode()
     columns = {f"{_SCORE}{metric}": float(score) for metric, score in sorted(scores.items())}
     columns |= {f"{_SECONDS}{samples}": float(value) for samples, value in sorted(seconds.items())}
-    return {"step": step, "seconds": float(sum(seconds.values())), "files": encode_json(files).decode(), **columns}
+    return {"step": step, "seconds": float(sum(seconds.values())), "files": about, **columns}
 
 
 def _with_prefix(row: QualityRow, prefix: str) -> list[str]:
@@ -210,10 +295,28 @@ def _with_prefix(row: QualityRow, prefix: str) -> list[str]:
 
 
 def _encode_table(table: pa.Table) -> bytes:
+    # The checksums of pages leave out the file's own structure, so the content has a hash, too.
+    table = table.replace_schema_metadata({_DIGEST: table_digest(table)})
     sink = pa.BufferOutputStream()
     # A dictionary would merge NaNs with different bits; what is read must equal what was measured, bit for bit.
     pq.write_table(table, sink, use_dictionary=False, write_page_checksum=True)
     return cast(bytes, sink.getvalue().to_pybytes())
+
+
+def table_digest(table: pa.Table) -> str:
+    """Return the SHA-256 of a table's content, in hexadecimal, independent of its encoding."""
+    digest = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = column.to_pylist() if pa.types.is_string(column.type) else [column.to_numpy().tobytes()]
+        for content in (name.encode(), *(value.encode() if isinstance(value, str) else value for value in values)):
+            digest.update(f"{len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def has_stated_digest(table: pa.Table) -> bool:
+    """Whether a table has the content that its metadata state the hash of; tables of older versions state none."""
+    stated = (table.schema.metadata or {}).get(_DIGEST)
+    return stated is None or stated == table_digest(table).encode()
 
 
 def steps_schema(inputs: int) -> pa.Schema:

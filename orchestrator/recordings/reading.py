@@ -1,6 +1,8 @@
 """Reads a consistent state of a recording while its training may still be writing."""
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numpy as np
@@ -22,14 +24,20 @@ from orchestrator.recordings.format import (
     STATUS,
     STEPS,
     VALUES,
+    WRITERS,
     Checkpoint,
     Contents,
     Status,
+    claims_among,
     damaged,
+    of_writer,
     sha256,
+    writers_of,
 )
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.storage.files import Files
+from orchestrator.storage.hashes import StoredFile
+from orchestrator.storage.retry import StorageFailure
 from trainables.errors import InvalidInput
 
 T = TypeVar("T")
@@ -42,12 +50,37 @@ def read_status(files: Files) -> Status | None:
     Raises:
         InvalidInput: the status is damaged, or missing beside a steps table.
     """
-    data = files.read(STATUS)
-    if data is None and files.read(STEPS) is not None:
-        data = files.read(STATUS)  # the recording may have been begun between the two reads
-        if data is None:
+    is_lacking = False
+    for _ in range(_ATTEMPTS):
+        names = files.children()
+        numbers = writers_of(STATUS, names)
+        if numbers:
+            name = of_writer(STATUS, max(numbers))
+            data = files.read(name)
+            if data is not None:  # else another writer has taken over between the two reads
+                return _status(files, name, max(numbers), data)
+        elif not writers_of(STEPS, names):
+            return None
+        elif is_lacking:
             raise damaged(files, STATUS, "it is missing")
-    return None if data is None else decode(files, STATUS, decode_status, data)
+        is_lacking = not numbers  # the recording may be begun between two listings
+    raise _changes_too_fast(files)
+
+
+def _status(files: Files, name: str, number: int, data: bytes) -> Status:
+    status = decode(files, name, decode_status, data)
+    if status.number != number:
+        raise damaged(files, name, f"it is of the writer {status.number}")
+    return status
+
+
+def _changes_too_fast(files: Files) -> InvalidInput:
+    return InvalidInput(f"{files.url} changes faster than it can be read; try again once its training has ended")
+
+
+def claims(files: Files) -> list[int]:
+    """Return the numbers of all writers that the recording at `files` has had, as far as they are known."""
+    return [*claims_among(files.children(WRITERS)), *writers_of(STATUS, files.children())]
 
 
 def read_identity(files: Files) -> RunIdentity:
@@ -59,14 +92,46 @@ def read_identity(files: Files) -> RunIdentity:
     return decode(files, MANIFEST, decode_identity, _existing(files, MANIFEST))
 
 
-def read_checkpoint(files: Files) -> Checkpoint | None:
-    """Return the place of the newest checkpoint, or None if there is none.
+def read_checkpoint(files: Files, number: int) -> Checkpoint | None:
+    """Return the place of the newest checkpoint of the writer of this number, or None if there is none.
 
     Raises:
         InvalidInput: the file that names it is damaged.
     """
-    data = files.read(CHECKPOINT)
-    return None if data is None else decode(files, CHECKPOINT, decode_checkpoint, data)
+    name = of_writer(CHECKPOINT, number)
+    data = files.read(name)
+    return None if data is None else decode(files, name, decode_checkpoint, data)
+
+
+def fetch(files: Files, folder: str, stored: Mapping[str, StoredFile]) -> Path:
+    """Return a local, read-only folder with the files of a checkpoint or snapshot, each of which is checked.
+
+    Raises:
+        InvalidInput: a file is missing or not what was stored; the message names it and the remedy.
+    """
+    with _remedy(files):
+        return files.fetch(folder, stored)
+
+
+def check(files: Files, folder: str, stored: Mapping[str, StoredFile]) -> None:
+    """Check the files of a checkpoint or snapshot where they are.
+
+    Raises:
+        InvalidInput: as for `fetch`.
+    """
+    with _remedy(files):
+        files.check(folder, stored)
+
+
+@contextmanager
+def _remedy(files: Files) -> Iterator[None]:
+    """Add the remedy to the errors of files that are not what was stored."""
+    try:
+        yield
+    except StorageFailure:
+        raise
+    except InvalidInput as error:
+        raise InvalidInput(f"{error}; delete the folder {files.url} and record again") from error
 
 
 def read_contents(files: Files) -> Contents | None:
@@ -89,12 +154,13 @@ def read_contents(files: Files) -> Contents | None:
             if latest == status:
                 raise
             status = latest
-    raise InvalidInput(f"{files.url} changes faster than it can be read; try again once its training has ended")
+    raise _changes_too_fast(files)
 
 
 def _read_as(files: Files, status: Status) -> Contents:
     identity = read_identity(files)
-    facts = decode(files, FACTS, decode_json, _sound(files, FACTS, status, _existing(files, FACTS)))
+    name = of_writer(FACTS, status.number)
+    facts = decode(files, name, decode_json, _sound(files, FACTS, status, _existing(files, name)))
     # Quality first: the steps table, which is read next, then already holds the steps of its snapshots.
     rows = _read_table(files, QUALITY, status, status.snapshots, decode_quality) or []
     values = _read_table(files, STEPS, status, status.steps, decode_steps)
@@ -107,28 +173,30 @@ def _read_as(files: Files, status: Status) -> Contents:
 
 
 def _read_table(files: Files, name: str, status: Status, at_least: int, decoder: Callable[[bytes], T]) -> T | None:
-    data = _sound(files, name, status, files.read(name))
+    own_name = of_writer(name, status.number)
+    data = _sound(files, name, status, files.read(own_name))
     if data is None:
         if at_least:
-            raise damaged(files, name, f"it is missing, but {STATUS} counts {at_least} rows")
+            raise damaged(files, own_name, f"it is missing, but {STATUS} counts {at_least} rows")
         return None
-    table = decode(files, name, decoder, data)
+    table = decode(files, own_name, decoder, data)
     count = len(cast(Sized, table))
     if count < at_least or (count > at_least and status.state != "running"):
-        raise damaged(files, name, f"it has {count} rows, but {STATUS} counts {at_least}")
+        raise damaged(files, own_name, f"it has {count} rows, but {STATUS} counts {at_least}")
     return table
 
 
 def _sound(files: Files, name: str, status: Status, data: T) -> T:
-    """Return `data` if it has the hash that the ended recording states; a running recording has no hashes yet.
+    """Return `data` if it has the hash that the status states; the tables of a running recording have none yet.
 
     Raises:
         InvalidInput: the hash differs.
     """
-    if status.state == "running":
+    if status.state == "running" and name not in status.sha256:
         return data
     if (sha256(data) if isinstance(data, bytes) else None) != status.sha256.get(name):
-        raise damaged(files, name, f"its sha256 is not the one in {STATUS}")
+        own_name = of_writer(name, status.number)
+        raise damaged(files, own_name, f"its sha256 is not the one in {of_writer(STATUS, status.number)}")
     return data
 
 

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 from uuid import uuid4
@@ -27,6 +28,14 @@ FLUSH_SECONDS = 2.0
 PATIENCE = 20
 
 
+#: Raises `RecordingConflict` if this process may not begin or take over a recording any more.
+Permit = Callable[[], None]
+
+
+def always() -> None:
+    """Permit everything."""
+
+
 class RecordingConflict(RuntimeError):
     """Another process has begun to write the same recording; this process must stop."""
 
@@ -42,19 +51,26 @@ class Recorder:
         identity: what determines the run.
         flush_seconds: minimum time for which rows are buffered.
         role: begins the token of the writer in the status: what writes, if it is no training.
+        permit: asked before the recording is begun or taken over: whoever sent us may have been replaced meanwhile.
     """
 
     def __init__(
-        self, files: Files, identity: RunIdentity, flush_seconds: float = FLUSH_SECONDS, role: str = ""
+        self,
+        files: Files,
+        identity: RunIdentity,
+        flush_seconds: float = FLUSH_SECONDS,
+        permit: Permit = always,
+        *,
+        role: str = "",
     ) -> None:
-        self._files, self._identity, self._flush_seconds = files, identity, flush_seconds
+        self._files, self._identity, self._flush_seconds, self._permit = files, identity, flush_seconds, permit
         self._writer = f"{role}{uuid4().hex}"
+        self._number = 0  # of the writer, once it is claimed
         self._rows: list[list[float]] = []
         self._quality: list[layout.QualityRow] = []
         self._state: State = "running"
         self._reason = ""
         self._facts = b""
-        self._is_owner = False
         self._flushed = 0
         self._last_flush = time.monotonic()
         self._wait = flush_seconds
@@ -67,22 +83,79 @@ class Recorder:
 
         Raises:
             InvalidInput: the recording is complete, stopped or damaged.
+            RecordingConflict: another process took the recording over at this moment, or may do so in our place.
         """
-        contents = reading.read_contents(self._files)
-        if contents is not None:
-            if contents.status.state in DONE:
-                raise InvalidInput(f"{self._files.url} is {contents.status.state} already and is never recorded twice")
-            self._rows, self._quality = contents.values.tolist(), list(contents.quality)
-            self._flushed = len(self._rows)
-            # A failed recording's status has hashes, which must go before any file changes: otherwise a death here
-            # would look like damage.
-            self._write_status()
-        self._files.remove_leftovers()
-        self._files.remove(layout.TRACEBACK)
-        self._files.write(layout.MANIFEST, layout.encode_manifest(self._identity))
+        self._refuse_if_done(reading.read_status(self._files))
+        self._claim()
+        contents = reading.read_contents(self._files)  # after the claim: what comes later is not the recording's
         self._facts = layout.encode_json(facts)
-        self._files.write(layout.FACTS, self._facts)
+        self._write(layout.FACTS, self._facts)
+        if contents is None:
+            self._files.write(layout.MANIFEST, layout.encode_manifest(self._identity))
+            self._write_status()
+        else:
+            self._take_over(contents)
+        self._files.remove_leftovers()
+
+    def _refuse_if_done(self, status: layout.Status | None) -> None:
+        if status is not None and status.state in DONE:
+            raise InvalidInput(f"{self._files.url} is {status.state} already and is never recorded twice")
+
+    def _claim(self) -> None:
+        """Become the recording's writer: of all that try at once, a single one gets the next number.
+
+        Raises:
+            RecordingConflict: another process has become it, or `permit` says no.
+        """
+        known = reading.claims(self._files)  # before the question, so that whoever claims after the answer is noticed
+        self._permit()
+        number = max(known, default=0) + 1
+        if not self._files.create(layout.claim_name(number), self._claim_content()):
+            raise self._conflict()
+        self._number = number
+
+    def _claim_content(self) -> bytes:
+        return layout.encode_json({"writer": self._writer})
+
+    def _take_over(self, contents: layout.Contents) -> None:
+        """Continue what an earlier writer left. Until our status is written, the recording is still the other's."""
+        self._refuse_if_done(contents.status)
+        if contents.identity != self._identity:
+            raise layout.damaged(self._files, layout.MANIFEST, f"it is of another recording ({contents.identity.key})")
+        self._rows, self._quality = contents.values.tolist(), list(contents.quality)
+        checkpoint = reading.read_checkpoint(self._files, contents.status.number)
+        if checkpoint is not None:
+            folder = layout.new_checkpoint_name(checkpoint.step)  # the other's own may vanish when it wakes up
+            for name in checkpoint.files:
+                self._files.copy(f"{checkpoint.folder}/{name}", f"{folder}/{name}")
+            self._write_checkpoint(replace(checkpoint, folder=folder))
+        self._write_tables()
         self._write_status()
+        self._remove_earlier_writers()
+
+    def _remove_earlier_writers(self) -> None:
+        """Remove the files of writers before us, except the snapshots, which belong to the recording."""
+        there = self._files.children()
+        names = [
+            layout.of_writer(file, number)
+            for file in layout.WRITER_FILES
+            for number in layout.writers_of(file, there)
+            if number < self._number
+        ]
+        self._check_owner()
+        for name in names:
+            self._files.remove(name)
+        checkpoint = reading.read_checkpoint(self._files, self._number)
+        self._remove_checkpoints(except_folder=checkpoint.folder if checkpoint else None)
+
+    def _remove_checkpoints(self, except_folder: str | None) -> None:
+        """Remove all checkpoints but one. They are listed before we ask for the ownership: a later writer's are not."""
+        names = [name for name in self._files.children(layout.CHECKPOINTS) if layout.is_checkpoint(name)]
+        self._check_owner()
+        for name in names:
+            if f"{layout.CHECKPOINTS}/{name}" != except_folder:
+                self._files.remove(f"{layout.CHECKPOINTS}/{name}")
+        self._files.remove_if_empty(layout.CHECKPOINTS)
 
     def checkpoint_folder(self) -> Path | None:
         """Return a local, read-only folder with the newest checkpoint's files, or None if there is no checkpoint.
@@ -90,10 +163,15 @@ class Recorder:
         Raises:
             InvalidInput: the checkpoint is damaged.
         """
-        checkpoint = reading.read_checkpoint(self._files)
-        if checkpoint is None:
-            return None
-        return self._files.fetch(checkpoint.folder, checkpoint.files)
+        checkpoint = self._checkpoint()
+        return None if checkpoint is None else reading.fetch(self._files, checkpoint.folder, checkpoint.files)
+
+    def _checkpoint(self) -> layout.Checkpoint | None:
+        number = self._number
+        if not number:
+            status = reading.read_status(self._files)
+            number = status.number if status else 1
+        return reading.read_checkpoint(self._files, number)
 
     def resumed(self, step: int) -> None:
         """Drop every row and snapshot after `step`, from which training continues.
@@ -108,11 +186,11 @@ class Recorder:
             )
         self._rows = self._rows[:step]
         self._quality = [row for row in self._quality if row["step"] <= step]
-        checkpoint = reading.read_checkpoint(self._files)
+        checkpoint = self._checkpoint()
         # The status is written before anything is removed: a reader that sees less than it counts reports damage.
         self._write_status()
         if checkpoint is not None and checkpoint.step > step:
-            self._files.remove(layout.CHECKPOINT)
+            self._files.remove(layout.of_writer(layout.CHECKPOINT, self._number))
         self._write_tables()
 
     def steps(self, rows: Sequence[StepRow]) -> None:
@@ -159,10 +237,11 @@ class Recorder:
         """
         self._must_hold(step, "snapshot")
         self._flush()
-        sizes = self._files.put_folder(layout.snapshot_name(step), files)
+        folder = layout.snapshot_name(step, self._number)
+        stored = self._files.put_folder(folder, files)
         # A training that restarts before its first checkpoint takes its first snapshot again.
         self._quality = [row for row in self._quality if row["step"] != step]
-        self._quality.append(layout.quality_row(step, scores, seconds, sizes))
+        self._quality.append(layout.quality_row(step, scores, seconds, folder, stored))
         self._write_tables()
         self._write_status()
 
@@ -174,17 +253,18 @@ class Recorder:
         """
         self._must_hold(step, "checkpoint")
         self._flush()
-        folder = f"checkpoint/step-{step:06d}-{uuid4().hex[:8]}"
+        folder = layout.new_checkpoint_name(step)
         try:
-            sizes = self._files.put_folder(folder, files)
-        except StorageFull:
-            self._files.remove(folder)  # a partial checkpoint takes space and is of no use
+            stored = self._files.put_folder(folder, files)
+            self._check_owner()
+        except (StorageFull, RecordingConflict):
+            self._files.remove(folder)  # a checkpoint that is partial, or nobody's, takes space and is of no use
             raise
-        self._check_owner()
-        self._files.write(layout.CHECKPOINT, layout.encode_record(layout.Checkpoint(step, folder, sizes)))
-        for name in self._files.children("checkpoint"):
-            if f"checkpoint/{name}" != folder:
-                self._files.remove(f"checkpoint/{name}")
+        self._write_checkpoint(layout.Checkpoint(step, folder, stored))
+        self._remove_checkpoints(except_folder=folder)
+
+    def _write_checkpoint(self, checkpoint: layout.Checkpoint) -> None:
+        self._write(layout.CHECKPOINT, layout.encode_checkpoint(checkpoint))
 
     def _must_hold(self, step: int, what: str) -> None:
         if step != len(self._rows):
@@ -214,18 +294,18 @@ class Recorder:
     def _close(self, state: EndState, trace: str) -> None:
         self._write_tables()
         if trace:
-            self._files.write(layout.TRACEBACK, trace.encode())
-        self._write_status()
+            self._write(layout.TRACEBACK, trace.encode())
+        self._write_status(trace)
         if state != "failed":
             with suppress(StorageFailure):  # the leftovers take space, but the recording is complete without them
-                self._files.remove(layout.CHECKPOINT)
-                self._files.remove("checkpoint")
+                self._files.remove(layout.of_writer(layout.CHECKPOINT, self._number))
+                self._remove_checkpoints(except_folder=None)
 
     def _flush(self) -> None:
         if self._flushed == len(self._rows):
             return
         start = time.monotonic()
-        self._files.write(layout.STEPS, layout.encode_steps(self._table()))
+        self._write(layout.STEPS, layout.encode_steps(self._table()))
         self._flushed = len(self._rows)
         self._write_status()
         self._last_flush = time.monotonic()
@@ -234,34 +314,42 @@ class Recorder:
     def _table(self) -> Floats:
         return np.array(self._rows, dtype=np.float64) if self._rows else np.empty((0, len(layout.VALUES)))
 
+    def _write(self, name: str, data: bytes) -> None:
+        """Write a file under the name that only this writer uses."""
+        self._files.write(layout.of_writer(name, self._number), data)
+
     def _write_tables(self) -> None:
         self._check_owner()
-        self._files.write(layout.QUALITY, layout.encode_quality(self._quality))
-        self._files.write(layout.STEPS, layout.encode_steps(self._table()))
+        self._write(layout.QUALITY, layout.encode_quality(self._quality))
+        self._write(layout.STEPS, layout.encode_steps(self._table()))
         self._flushed = len(self._rows)
 
-    def _write_status(self) -> None:
-        hashes = {} if self._state == "running" else self._hashes()
+    def _write_status(self, trace: str = "") -> None:
+        contents = {layout.FACTS: self._facts}
+        if self._state != "running":
+            contents |= {
+                layout.STEPS: layout.encode_steps(self._table()),
+                layout.QUALITY: layout.encode_quality(self._quality),
+            }
+        if trace:
+            contents[layout.TRACEBACK] = trace.encode()
+        hashes = {name: layout.sha256(data) for name, data in contents.items()}
+        steps, snapshots = min(self._flushed, len(self._rows)), len(self._quality)
         self._check_owner()
-        status = layout.Status(
-            self._state, self._reason, min(self._flushed, len(self._rows)), len(self._quality), self._writer, hashes
-        )
-        self._files.write(layout.STATUS, layout.encode_record(status))
-        self._is_owner = True
-
-    def _hashes(self) -> dict[str, str]:
-        tables = {
-            layout.STEPS: layout.encode_steps(self._table()),
-            layout.QUALITY: layout.encode_quality(self._quality),
-        }
-        return {name: layout.sha256(data) for name, data in (tables | {layout.FACTS: self._facts}).items()}
+        status = layout.Status(self._state, self._reason, steps, snapshots, self._writer, hashes, self._number)
+        self._write(layout.STATUS, layout.encode_status(status))
 
     def _check_owner(self) -> None:
-        """Check that no other process has taken the recording over since this recorder first wrote its status.
+        """Check that no other process has taken the recording over; if one has, we could only write beside it.
 
         Raises:
             RecordingConflict: another process has.
         """
-        status = reading.read_status(self._files) if self._is_owner else None
-        if status is not None and status.writer != self._writer:
-            raise RecordingConflict(f"another process is writing {self._files.url}; stop either of the two")
+        claims = layout.claims_among(self._files.children(layout.WRITERS))
+        # Where the file system cannot create a file exclusively, the last of several claims with a number is the valid.
+        claim = self._files.read(layout.claim_name(self._number))
+        if max(claims, default=0) > self._number or claim not in (None, self._claim_content()):
+            raise self._conflict()
+
+    def _conflict(self) -> RecordingConflict:
+        return RecordingConflict(f"another process is writing {self._files.url}; stop either of the two")

@@ -10,7 +10,7 @@ from orchestrator.recordings import format as layout
 from orchestrator.recordings import reading
 from orchestrator.recordings.decoding import snapshot_files
 from orchestrator.recordings.identity import RunIdentity
-from orchestrator.recordings.recorder import FLUSH_SECONDS, Recorder
+from orchestrator.recordings.recorder import FLUSH_SECONDS, Permit, Recorder, always
 from orchestrator.recordings.recording import Recording, State
 from orchestrator.storage.files import Files
 from orchestrator.storage.storage import Storage
@@ -97,15 +97,16 @@ class RecordingStore:
         files.write(name, b"")
         files.remove(name)
 
-    def recorder(self, identity: RunIdentity, *, is_import: bool = False) -> Recorder:
+    def recorder(self, identity: RunIdentity, permit: Permit = always, *, is_import: bool = False) -> Recorder:
         """Return the recorder of the run that `identity` determines; it writes nothing until it is started.
 
         Args:
             identity: of the run.
+            permit: see `Recorder`.
             is_import: whether it writes what is known already, see `is_broken_import`.
         """
         files = self._files().at(layout.folder_name(identity))
-        return Recorder(files, identity, self.flush_seconds, _IMPORT if is_import else "")
+        return Recorder(files, identity, self.flush_seconds, permit, role=_IMPORT if is_import else "")
 
     def state(self, identity: RunIdentity) -> State | None:
         """Return the state of a run's recording, or None if there is none; reads no table.
@@ -187,6 +188,7 @@ class RecordingStore:
         if status is None:
             return None
         identity = reading.read_identity(files)
+        trace = layout.of_writer(layout.TRACEBACK, status.number)
         return RecordingSummary(
             key=identity.key,
             concept=identity.concept,
@@ -197,8 +199,8 @@ class RecordingStore:
             budget=identity.budget,
             folder=files.url,
             reason=status.reason,
-            age=max(0.0, time.time() - files.modified(layout.STATUS)),
-            traceback=f"{files.url}/{layout.TRACEBACK}" if layout.TRACEBACK in files.children() else None,
+            age=max(0.0, time.time() - files.modified(layout.of_writer(layout.STATUS, status.number))),
+            traceback=f"{files.url}/{trace}" if trace in files.children() else None,
         )
 
     def snapshot_folder(self, key: str, step: int) -> Path:
@@ -211,7 +213,7 @@ class RecordingStore:
         contents = reading.read_contents(files)
         for row in contents.quality if contents else ():
             if row["step"] == step:
-                return files.fetch(layout.snapshot_name(step), snapshot_files(row))
+                return reading.fetch(files, *snapshot_files(row))
         raise InvalidInput(f"recording {key!r} in {self.url} has no snapshot of step {step}")
 
     def _files(self) -> Files:

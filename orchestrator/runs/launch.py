@@ -149,13 +149,14 @@ def _run(
     experiment, store = kind.experiment, kind.store
     store.check_writable()
     errors: dict[str, str] = {}
-    with lease.held(storage_of(experiment), [spec.key for spec in specs]):
+    with lease.held(storage_of(experiment), [spec.key for spec in specs]) as held:
         pending = [spec for spec in specs if store.state(spec.identity) not in DONE]
         if pending:
             kind.check(concepts)
             for listener in listeners:
                 listener.runs_started(pending, experiment.budget)
-            train(kind, concepts, Trials.of(pending), listeners, lambda spec, error: errors.update({spec.key: error}))
+            trials = Trials.of(pending)
+            train(kind, concepts, trials, listeners, lambda spec, error: errors.update({spec.key: error}), held)
     results = [run_result(store, spec, errors.get(spec.key, ""), is_new=spec in pending) for spec in specs]
     for result in results:
         if result.is_new:
@@ -199,6 +200,7 @@ def train(
     trials: Trials,
     listeners: Sequence[Listener],
     on_error: ErrorCallback,
+    held: lease.Lease,
 ) -> None:
     """Train on the cluster, in one Ray Tune trial per run, until all trials have ended.
 
@@ -208,9 +210,11 @@ def train(
         trials: where the runs come from.
         listeners: receive every report.
         on_error: called with a run whose trial failed, and the reason.
+        held: the lease of the runs. Once another driver has taken it over, no trial begins or continues a recording.
 
     Raises:
-        InvalidInput: a setting of the method is wrong, or the cluster cannot be used or does not share the storage.
+        InvalidInput: a setting of the method is wrong, the cluster cannot be used or does not share the storage, or
+            another driver has taken the lease over.
     """
     experiment, config = kind.experiment, kind.config()
     with cluster.connected(experiment.resources.address):
@@ -225,7 +229,7 @@ def train(
             Personalization,
             run_config=config,
             concepts={concept.name: concept for concept in concepts},
-            sink=_RecorderFactory(kind.store),
+            sink=_RecorderFactory(kind.store, held),
         )
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
@@ -245,7 +249,7 @@ def train(
                 # The recording holds the checkpoints; Tune's own would be a second copy that nobody reads.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=resources.max_failures),
-                callbacks=[_relay(listeners, on_error)],
+                callbacks=[_relay(listeners, on_error, held)],
                 verbose=0,
             ),
         ).fit()
@@ -260,13 +264,14 @@ class _RecorderFactory:
     """Opens the recording of a run on the worker."""
 
     store: RecordingStore
+    held: lease.Lease
 
     def __call__(self, spec: RunSpec) -> Sink:
-        return self.store.recorder(spec.identity)
+        return self.store.recorder(spec.identity, self.held.check)
 
 
-def _relay(listeners: Sequence[Listener], on_error: ErrorCallback) -> Any:
-    """Make the Ray callback that passes on reports and errors.
+def _relay(listeners: Sequence[Listener], on_error: ErrorCallback, held: lease.Lease) -> Any:
+    """Make the Ray callback that passes on reports and errors, and ends the experiment once the lease is lost.
 
     Ray's own list of results does not name the trial of an error if the trial failed before its first report.
     """
@@ -278,6 +283,10 @@ def _relay(listeners: Sequence[Listener], on_error: ErrorCallback) -> Any:
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Ray pickles callbacks with the experiment; connections and terminals cannot be
+
+        def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+            if held.is_lost:
+                raise InvalidInput(held.lost_message())
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
             for spec, report in zip(trial.config["runs"], result["reports"], strict=True):

@@ -3,17 +3,16 @@
 Operations that fail now and then are retried, see `orchestrator.storage.retry`.
 """
 
-import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
 
-from orchestrator.storage.atomic import PARTIAL, replacing, write_atomically
+from orchestrator.storage.hashes import StoredFile, check_stored, copied
 from orchestrator.storage.retry import retried
 from trainables.errors import InvalidInput
 from trainables.scratch import make_folder
@@ -48,8 +47,28 @@ class Files(ABC):
         """Create or replace a file atomically, with the folders above it."""
 
     @abstractmethod
-    def put(self, name: str, source: Path) -> None:
-        """Create or replace a file atomically with a copy of the local file `source`."""
+    def create(self, name: str, data: bytes) -> bool:
+        """Create a file unless it exists; return whether it now holds `data`.
+
+        Of several processes at once, one creates it, on every local file system and on object stores that have
+        conditional writes (S3, GCS). On others the last one may win: whoever relies on it reads it again.
+        """
+
+    @abstractmethod
+    def put(self, name: str, source: Path) -> StoredFile:
+        """Create or replace a file atomically with a copy of the local file `source`; return what was stored."""
+
+    @abstractmethod
+    def copy(self, name: str, target: str) -> None:
+        """Copy a file inside the storage to the new name `target`.
+
+        Raises:
+            InvalidInput: there is no file `name`.
+        """
+
+    @abstractmethod
+    def measure(self, name: str) -> StoredFile | None:
+        """Read a file to its end and return what it holds, or None if there is no such file."""
 
     @abstractmethod
     def children(self, folder: str = "") -> list[str]:
@@ -64,39 +83,61 @@ class Files(ABC):
         """Remove a file, or a folder with its content; a missing file or folder is no error."""
 
     @abstractmethod
+    def remove_if_empty(self, folder: str) -> None:
+        """Remove a folder that holds nothing; leave any other."""
+
+    @abstractmethod
     def remove_leftovers(self) -> None:
         """Remove partial files that killed writers left behind."""
 
     @abstractmethod
-    def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
+    def fetch(self, folder: str, files: Mapping[str, StoredFile]) -> Path:
         """Return a local, read-only folder that holds the files of `put_folder`.
 
         Args:
             folder: as given to `put_folder`.
-            sizes: as returned by `put_folder`.
+            files: as returned by `put_folder`.
 
         Raises:
-            InvalidInput: a name leads outside the folder, or a file is missing or has another size.
+            InvalidInput: a name leads outside the folder, or a file is missing or not what was stored.
         """
 
-    def put_folder(self, folder: str, source: Path) -> dict[str, int]:
-        """Copy every file below the local folder `source`; return relative names and their sizes in bytes.
+    def check(self, folder: str, files: Mapping[str, StoredFile]) -> None:
+        """Check that the files of `put_folder` still hold what was stored.
+
+        Args:
+            folder: as given to `put_folder`.
+            files: as returned by `put_folder`.
 
         Raises:
-            InvalidInput: `source` is no folder, or contains a link or a name that is unsafe on other file systems.
+            InvalidInput: a name leads outside the folder, or a file is missing or not what was stored.
+        """
+        for name, stored in files.items():
+            check_name(name)
+            place = f"{folder}/{name}" if folder else name
+            check_stored(f"{self.url}/{place}", stored, self.measure(place))
+
+    def put_folder(self, folder: str, source: Path) -> dict[str, StoredFile]:
+        """Copy every file below the local folder `source`; return relative names and what was stored under each.
+
+        Raises:
+            InvalidInput: `source` is no folder, or contains a link, a pipe, or a name that is unsafe on other file
+                systems.
         """
         if not source.is_dir():
             raise InvalidInput(f"{source} is not a folder; write the files to keep into a folder first")
-        sizes = {}
+        files = {}
         for path in sorted(source.rglob("*")):
             name = path.relative_to(source).as_posix()
             check_name(name)
             if path.is_symlink():
                 raise InvalidInput(f"{path} is a link; replace it with a copy of its target")
-            if path.is_file():
-                self.put(f"{folder}/{name}", path)
-                sizes[name] = path.stat().st_size
-        return sizes
+            if path.is_dir():
+                continue
+            if not path.is_file():
+                raise InvalidInput(f"{path} is neither a file nor a folder; remove it")
+            files[name] = self.put(f"{folder}/{name}", path)
+        return files
 
 
 def join_url(url: str, *parts: str) -> str:
@@ -114,90 +155,6 @@ def check_name(name: str) -> None:
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in name or not name.isprintable():
         raise InvalidInput(f"unsafe file name {name!r}; rename it to plain letters, digits, '.', '_' and '-'")
-
-
-@dataclass(frozen=True)
-class LocalFiles(Files):
-    """Files of a local or mounted file system: written beside their place, synced, then renamed into place."""
-
-    root: Path
-
-    @property
-    def url(self) -> str:  # type: ignore[override]  # read-only here
-        """The folder as text, for messages."""
-        return str(self.root)
-
-    def at(self, name: str) -> "LocalFiles":
-        """Return the files below the folder `name`, whether it exists or not."""
-        return LocalFiles(self.root / name)
-
-    @retried("read")
-    def read(self, name: str) -> bytes | None:
-        """Return a file's bytes, or None if there is no such file."""
-        try:
-            return (self.root / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    @retried("written")
-    def write(self, name: str, data: bytes) -> None:
-        """Create or replace a file atomically, with the folders above it."""
-        write_atomically(self._with_folder(name), data)
-
-    @retried("written")
-    def put(self, name: str, source: Path) -> None:
-        """Create or replace a file atomically with a copy of the local file `source`."""
-        with replacing(self._with_folder(name)) as file, source.open("rb") as original:
-            shutil.copyfileobj(original, file)
-
-    @retried("listed")
-    def children(self, folder: str = "") -> list[str]:
-        """Return the names directly below a folder, sorted; empty if the folder does not exist."""
-        try:
-            return sorted(os.listdir(self.root / folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-
-    @retried("read")
-    def modified(self, name: str) -> float:
-        """Return when an existing file was last written, in seconds since 1970."""
-        return (self.root / name).stat().st_mtime
-
-    @retried("removed")
-    def remove(self, name: str) -> None:
-        """Remove a file, a link, or a folder with its content; if it does not exist, do nothing."""
-        path = self.root / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-    @retried("cleared of what writers left behind")
-    def remove_leftovers(self) -> None:
-        """Remove partial files that killed writers left behind."""
-        for path in self.root.rglob(f".*{PARTIAL}"):
-            path.unlink(missing_ok=True)
-
-    def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
-        """Return the folder itself, once its files are checked; an empty temporary folder if there are no files.
-
-        Raises:
-            InvalidInput: a name leads outside the folder, or a file is missing or has another size.
-        """
-        root = self.root / folder
-        for name, size in sizes.items():
-            check_name(name)
-            path = root / name
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise InvalidInput(f"{path} is a link to somewhere else")
-            _check_size(path, size)
-        return root if sizes else make_folder()
-
-    def _with_folder(self, name: str) -> Path:
-        """Return the path of a file, once the folders above it exist."""
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
 
 
 @dataclass(frozen=True)
@@ -229,12 +186,43 @@ class RemoteFiles(Files):
         filesystem.pipe_file(path, data)
 
     @retried("written")
-    def put(self, name: str, source: Path) -> None:
+    def create(self, name: str, data: bytes) -> bool:
+        """Create a file unless it exists, by a conditional upload."""
+        filesystem, path = self._locate_for_writing(name)
+        filesystem.invalidate_cache()
+        with suppress(FileExistsError):  # perhaps by an attempt of our own whose answer was lost
+            filesystem.pipe_file(path, data, mode="create")
+        return self.read(name) == data
+
+    @retried("written")
+    def put(self, name: str, source: Path) -> StoredFile:
         """Create or replace a file with an upload of the local file `source`."""
         filesystem, path = self._locate_for_writing(name)
+        with source.open("rb") as file:
+            stored = copied(file)
         filesystem.put_file(str(source), path)
+        return stored
 
-    @retried("listed")
+    @retried("written")
+    def copy(self, name: str, target: str) -> None:
+        """Copy a file without downloading it."""
+        filesystem, source = self._locate(name)
+        try:
+            filesystem.cp_file(source, self._locate_for_writing(target)[1])
+        except FileNotFoundError as error:
+            raise InvalidInput(f"{self.url}/{name} is missing") from error
+
+    @retried("read")
+    def measure(self, name: str) -> StoredFile | None:
+        """Read a file to its end, without keeping it, and return what it holds, or None if there is no such file."""
+        filesystem, path = self._locate(name)
+        try:
+            with filesystem.open(path, "rb") as file:
+                return copied(file)
+        except FileNotFoundError:
+            return None
+
+    @retried("read")
     def children(self, folder: str = "") -> list[str]:
         """Return the names directly below a prefix, sorted; empty if there are none."""
         filesystem, path = self._locate(folder)
@@ -261,20 +249,24 @@ class RemoteFiles(Files):
         except FileNotFoundError:
             return
 
+    def remove_if_empty(self, folder: str) -> None:
+        """Do nothing: where folders are but the beginnings of names, an empty one does not exist."""
+
     def remove_leftovers(self) -> None:
         """Do nothing: an interrupted upload leaves no object behind."""
 
-    def fetch(self, folder: str, sizes: Mapping[str, int]) -> Path:
+    def fetch(self, folder: str, files: Mapping[str, StoredFile]) -> Path:
         """Download the files of `put_folder` to a temporary folder, and return it.
 
         Raises:
-            InvalidInput: a name leads outside the folder, or a file is missing or has another size.
+            InvalidInput: a name leads outside the folder, or a file is missing or not what was stored.
         """
         local = make_folder()
-        for name, size in sizes.items():
+        for name, stored in files.items():
             check_name(name)
             self._get(f"{folder}/{name}", local / name)
-            _check_size(local / name, size)
+            with (local / name).open("rb") as file:
+                check_stored(f"{self.url}/{folder}/{name}", stored, copied(file))
         return local
 
     @retried("read")
@@ -284,7 +276,7 @@ class RemoteFiles(Files):
         try:
             filesystem.get_file(path, str(target))
         except FileNotFoundError as error:
-            raise InvalidInput(f"{self.url}/{name} is missing") from error
+            raise InvalidInput(f"{self.url}/{name} is damaged: it is missing") from error
 
     def _locate(self, name: str) -> tuple[Any, str]:
         """Return the file system, which fsspec caches per process, and the path of `name` on it.
@@ -309,10 +301,3 @@ class RemoteFiles(Files):
         if self.url.partition("://")[0] not in _OBJECT_STORES:
             filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         return filesystem, path
-
-
-def _check_size(path: Path, size: int) -> None:
-    if not path.is_file():
-        raise InvalidInput(f"{path} is missing")
-    if path.stat().st_size != size:
-        raise InvalidInput(f"{path} has {path.stat().st_size} bytes, but {size} were written")

@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.storage.files import Files, LocalFiles, RemoteFiles, join_url
+from orchestrator.storage.files import Files, RemoteFiles, join_url
+from orchestrator.storage.local import LocalFiles
 from trainables.errors import InvalidInput
 
 _LOCAL_PROTOCOLS = ("file://", "local://")

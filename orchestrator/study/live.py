@@ -130,14 +130,15 @@ class LiveStudy:
         """
         place, name = runs.storage_of(self.experiment), self._study_name(pareto, storage)
         self._store.check_writable()
-        with lease.held(place, [name]), quiet_optuna():
+        with lease.held(place, [name]) as held, quiet_optuna():
             backend = open_storage(storage) if storage else JournalStorage(FilesJournal(place.at(STUDIES, name)))
             study = open_study(backend, name, seed, pareto, is_shared=False)
             queue = SuggestionQueue(self, study, trials, self._listeners, on_trial)
             if not queue.is_finished:
                 kind = runs.stopped_runs(self.experiment)
                 kind.check(self.concepts)
-                runs.train(kind, self.concepts, runs.Trials.from_source(queue), self._listeners, queue.run_failed)
+                source = runs.Trials.from_source(queue)
+                runs.train(kind, self.concepts, source, self._listeners, queue.run_failed, held)
             if queue.error is not None:
                 raise queue.error
         if not queue.is_finished:

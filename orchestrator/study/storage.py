@@ -62,8 +62,13 @@ class FilesJournal(BaseJournalBackend):
         return self._logs[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, object]]) -> None:
-        """Write further logs, as one file; Optuna calls this."""
-        self._files.write(self._name(), json.dumps(logs).encode())
+        """Write further logs, as one file; Optuna calls this.
+
+        Raises:
+            InvalidInput: another process has written logs meanwhile, after which ours would be out of order.
+        """
+        if not self._files.create(self._name(), json.dumps(logs).encode()):
+            raise InvalidInput(f"another process works on the study in {self._files.url}; wait until it ends")
         self._logs += logs
 
 

@@ -180,7 +180,7 @@ class Method(ABC):
     @classmethod
     @abstractmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
-        """Load an export into a diffusers pipeline of the same base model."""
+        """Load an export into a diffusers pipeline of the same base model, after `check_sums` has found it sound."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:

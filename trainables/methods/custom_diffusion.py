@@ -14,6 +14,7 @@ from trainables.methods._weights import TrainedWeights
 from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel, denoiser_of
+from trainables.sums import check_sums
 from trainables.tensors import grouped, part
 from trainables.types import JsonObject
 
@@ -81,6 +82,7 @@ class CustomDiffusion(Method):
         Raises:
             ValueError: the U-Net lacks some of the weights.
         """
+        check_sums(folder)
         loaded = denoiser_of(pipeline).load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
         if loaded.unexpected_keys:
             raise ValueError(f"{folder / WEIGHTS_FILE} is of another model: it has no {loaded.unexpected_keys[0]}")

@@ -13,6 +13,7 @@ from trainables.errors import InvalidInput
 from trainables.methods._weights import TrainedWeights
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
+from trainables.sums import check_sums
 from trainables.tensors import grouped, part
 from trainables.types import JsonObject
 
@@ -86,6 +87,7 @@ class DreamBooth(Method):
         Raises:
             InvalidInput: the folder holds no weights.
         """
+        check_sums(folder)
         paths = [
             path for path in sorted(folder.glob("*/*.safetensors")) if path.name == _weights_file(path.parent.name)
         ]

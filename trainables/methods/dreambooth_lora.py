@@ -15,6 +15,7 @@ from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
 from trainables.settings import MAX_COUNT
+from trainables.sums import check_sums
 from trainables.tensors import grouped, part
 from trainables.types import JsonObject
 
@@ -129,6 +130,7 @@ class DreamBoothLoRA(Method):
     @classmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Load the factors, and the word if it was exported, by the pipeline's own loaders."""
+        check_sums(folder)
         pipeline.load_lora_weights(folder)
         if (folder / EMBEDDING_FILE).is_file():
             pipeline.load_textual_inversion(folder / EMBEDDING_FILE)

@@ -14,6 +14,7 @@ from trainables.data.concept import Concept
 from trainables.methods._words import ConceptWord, vector_tokens
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel, cross_attention, denoiser_of
+from trainables.sums import check_sums
 from trainables.types import JsonObject
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class PPlus(Method):
 
         `save_pretrained` cannot save such a pipeline: load the export again instead.
         """
+        check_sums(folder)
         ((placeholder, vectors),) = load_file(folder / VECTORS_FILE).items()
         tokens = vector_tokens(placeholder, len(vectors), is_spelled_out=False)
         pipeline.load_textual_inversion([*vectors], token=tokens)

@@ -15,6 +15,7 @@ from trainables.data.concept import Concept
 from trainables.methods._weights import TrainedWeights
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel, denoiser_of
+from trainables.sums import check_sums
 from trainables.types import JsonObject
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class SVDiff(Method):
         Raises:
             ValueError: the U-Net's weights are not those that were trained, or it already carries an adapter.
         """
+        check_sums(folder)
         with safe_open(folder / SHIFTS_FILE, "pt") as file:
             dtype = getattr(torch, file.metadata()["dtype"])
         shifts, weights = load_file(folder / SHIFTS_FILE), dict(denoiser_of(pipeline).named_parameters())

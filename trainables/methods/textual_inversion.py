@@ -15,6 +15,7 @@ from trainables.methods._words import EMBEDDING_FILE, ConceptWord
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
 from trainables.settings import MAX_COUNT
+from trainables.sums import check_sums
 from trainables.types import JsonObject
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class TextualInversion(Method):
     @classmethod
     def load_into(cls, pipeline: "DiffusionPipeline", folder: Path) -> None:
         """Load the vectors by the pipeline's own loader."""
+        check_sums(folder)
         pipeline.load_textual_inversion(folder / EMBEDDING_FILE)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -9,8 +9,12 @@ from pathlib import Path
 from trainables.errors import InvalidInput
 from trainables.models.embedded import miniature_folder
 from trainables.settings import MINIATURE, BaseModelSettings
+from trainables.text import first_line
+from trainables.types import JsonDict
 
 INDEX = "model_index.json"
+_INDEX_ENDING = ".safetensors.index.json"
+_ADAPTER = "adapter_config.json"  # transformers applies the adapter that it describes, which may be a pickle
 _OF_TRANSFORMERS = ("model.safetensors", "model.safetensors.index.json")
 _OF_DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json")
 
@@ -89,13 +93,19 @@ def _download(settings: BaseModelSettings) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise InvalidInput, naming the component, unless `folder` is a complete pipeline with safetensors weights."""
+    """Raise InvalidInput, naming the component, unless `folder` is a complete pipeline with safetensors weights.
+
+    Every file of weights that the loaders would follow an index or a configuration to must be safetensors, too, and lie
+    in its component: what lies elsewhere is not part of the fingerprint, and a pickle can run any code.
+    """
     for name, weights in architecture(folder).components.items():
         component = folder / name
         if not component.is_dir():
             raise InvalidInput(f"base model {folder} lacks its component {name!r}; copy the whole pipeline")
-        if weights and not any((component / file).is_file() for file in weights):
-            raise InvalidInput(_no_weights(folder, name, weights))
+        if weights:
+            if not any((component / file).is_file() for file in weights):
+                raise InvalidInput(_no_weights(folder, name, weights))
+            _check_references(component)
 
 
 def architecture(folder: Path) -> Architecture:
@@ -113,6 +123,51 @@ def architecture(folder: Path) -> Architecture:
         raise InvalidInput(f"{folder / INDEX} names no pipeline's class: copy the whole pipeline") from error
 
 
+def _check_references(component: Path) -> None:
+    """Check every file of weights that a component's own JSON names.
+
+    Raises:
+        InvalidInput: a name is no safetensors file of the component, or an adapter lies among the weights.
+    """
+    if (component / _ADAPTER).exists():
+        raise InvalidInput(
+            f"base model component {component} holds {_ADAPTER}: the loaders would read another model and an adapter "
+            "that may be a pickle; merge the adapter into the weights, and remove that file"
+        )
+    for index in sorted(component.rglob(f"*{_INDEX_ENDING}")):
+        shards = _json_object(index).get("weight_map")
+        if not isinstance(shards, dict) or not shards:
+            raise InvalidInput(f"base model index {index} names no weights (weight_map); copy the whole pipeline")
+        for shard in sorted({str(name) for name in shards.values()}):
+            _check_reference(index, shard, ".safetensors")
+    config = component / "config.json"
+    named = _json_object(config).get("transformers_weights") if config.is_file() else None
+    if named is not None:
+        _check_reference(config, str(named), ".safetensors", _INDEX_ENDING)
+
+
+def _check_reference(source: Path, name: str, *endings: str) -> None:
+    if not name.endswith(endings):
+        raise InvalidInput(
+            f"{source} names {name!r} as weights, but only {' and '.join(endings)} are read, since a pickle can run "
+            "any code; convert the model with pipeline.save_pretrained(folder, safe_serialization=True)"
+        )
+    if name != Path(name).name or "\\" in name:
+        raise InvalidInput(f"{source} names {name!r} as weights, which does not lie beside it; copy the file there")
+    if not (source.parent / name).is_file():
+        raise InvalidInput(f"{source} names {name!r} as weights, which is missing; copy the whole pipeline")
+
+
+def _json_object(path: Path) -> JsonDict:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path} cannot be read ({first_line(error)}); copy the whole pipeline") from error
+    if not isinstance(fields, dict):
+        raise InvalidInput(f"{path} holds no JSON object; copy the whole pipeline")
+    return fields
+
+
 def _no_weights(folder: Path, name: str, weights: Sequence[str]) -> str:
     pickles = sorted(path.name for path in (folder / name).iterdir() if path.suffix in (".bin", ".pt", ".ckpt"))
     if pickles:
@@ -128,7 +183,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in architecture(folder).components:
         for path in sorted((folder / name).rglob("*")):
-            if path.suffix in (".json", ".txt", ".safetensors"):
+            if path.suffix in (".json", ".txt", ".safetensors") and path.is_file():
                 with path.open("rb") as file:
                     content = hashlib.file_digest(file, "sha256").hexdigest()
                 digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())

@@ -111,7 +111,7 @@ def test_run_leaves_the_tuning_concept_out_and_exports_adapters(commands, folder
     assert not any(name.startswith(best["tuned_on"][0].replace(" ", "-")) for name in adapters)
     for name in adapters:
         files = {path.name for path in (folder / "dvar-runs" / "adapters" / name).iterdir()}
-        assert files == {"learned_embeds.safetensors", "samples.png"}
+        assert files == {"learned_embeds.safetensors", "samples.png", "SHA256SUMS"}
         assert load_image(str(folder / "dvar-runs" / "adapters" / name / "samples.png")).height == 64
 
 

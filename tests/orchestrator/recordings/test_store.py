@@ -13,7 +13,7 @@ from orchestrator.cli.app import app
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.collection import read_place
 from orchestrator.recordings.identity import json_hash
-from orchestrator.storage.files import LocalFiles
+from orchestrator.storage.local import LocalFiles
 from orchestrator.storage.retry import StorageFailure
 from tests.orchestrator.recordings.writing import begun, complete, identity, row, rows
 from trainables.errors import InvalidInput

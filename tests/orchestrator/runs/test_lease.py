@@ -4,10 +4,13 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
+from orchestrator.recordings import RecordingConflict
 from orchestrator.runs import lease
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
@@ -94,16 +97,74 @@ def test_a_spoiled_lease_is_none(tmp_path, content):
         (file,) = (tmp_path / "drivers").iterdir()
     file.write_text(content)
     with lease.held(Storage(str(tmp_path)), ["a"]):
+        (file,) = (tmp_path / "drivers").iterdir()
         assert json.loads(file.read_bytes())["pid"] == os.getpid()
 
 
 def test_what_another_driver_has_taken_over_is_neither_overwritten_nor_removed(tmp_path, monkeypatch):
     """A driver that was silent for too long, and wakes up: the lease is no longer its own."""
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.4)
-    with lease.held(Storage(str(tmp_path)), ["a"]):
+    with lease.held(Storage(str(tmp_path)), ["a"]) as held:
         (file,) = (tmp_path / "drivers").iterdir()
-        theirs = json.loads(file.read_bytes()) | {"id": "x", "pid": 1}
-        file.write_text(json.dumps(theirs))
-        time.sleep(1.2)  # three heartbeats
-        assert json.loads(file.read_bytes()) == theirs
-    assert json.loads(file.read_bytes()) == theirs
+        held.check()
+        content = json.loads(file.read_bytes()) | {"id": "x", "pid": 1}
+        group, number, _ = file.name.split("-")
+        theirs = file.with_name(f"{group}-{int(number) + 1:015d}-00000000.json")
+        theirs.write_text(json.dumps(content))
+        with pytest.raises(RecordingConflict, match="another driver has taken over"):
+            held.check()
+        deadline = time.monotonic() + 30
+        while not held.is_lost and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert held.is_lost
+        assert json.loads(theirs.read_bytes()) == content
+    assert [path.name for path in (tmp_path / "drivers").iterdir()] == [theirs.name]
+    assert json.loads(theirs.read_bytes()) == content
+
+
+FREEZING = """
+import os, signal, sys, time
+from orchestrator.recordings import RecordingConflict
+from orchestrator.runs import lease
+from orchestrator.storage.storage import Storage
+
+lease.BEAT_SECONDS = 0.2
+count, at, replace = 0, int(sys.argv[2]), os.replace
+with lease.held(Storage(sys.argv[1]), ["a"]) as held:
+    def stop(*arguments, **folders):
+        global count
+        count += 1
+        if count == at:
+            print("frozen", flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        replace(*arguments, **folders)
+
+    os.replace = stop
+    deadline = time.monotonic() + 60
+    while not held.is_lost and time.monotonic() < deadline:
+        time.sleep(0.05)
+print("lost" if held.is_lost else "kept", flush=True)
+"""
+
+
+@pytest.mark.parametrize("beat", [1, 2, 5])
+def test_a_driver_that_is_frozen_within_a_heartbeat_and_replaced_learns_of_it(tmp_path, monkeypatch, beat):
+    """It had asked whether the lease is its own, and was stopped right before it wrote."""
+    monkeypatch.setattr(lease, "DEAD_SECONDS", 1.5)
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.4)
+    command = [sys.executable, "-c", FREEZING, str(tmp_path), str(beat)]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert driver.stdout.readline() == "frozen\n"
+        with lease.held(Storage(str(tmp_path)), ["a"]) as held:
+            driver.send_signal(signal.SIGCONT)
+            assert driver.stdout.readline() == "lost\n"
+            held.check()
+            assert not held.is_lost
+            time.sleep(1.0)  # some heartbeats of our own
+            held.check()
+        with lease.held(Storage(str(tmp_path)), ["a"]) as third:
+            third.check()
+    finally:
+        driver.kill()
+        driver.communicate()

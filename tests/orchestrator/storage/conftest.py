@@ -10,6 +10,7 @@ from itertools import count
 import fsspec
 import pytest
 
+from orchestrator.recordings import RecordingStore
 from orchestrator.storage import retry
 
 TESTS = count()
@@ -92,3 +93,17 @@ def small_disk(tmp_path):
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def local(tmp_path):
+    """A local store of recordings."""
+    return RecordingStore(str(tmp_path / "store"), flush_seconds=0)
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    """A folder with what a method exports."""
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "weights.bin").write_bytes(b"abc")
+    return tmp_path / "adapter"

@@ -73,10 +73,10 @@ def test_a_network_file_system_that_stumbles_is_waited_for(tmp_path, monkeypatch
     waited, replace = [], os.replace
     monkeypatch.setattr(time, "sleep", waited.append)
 
-    def stumble(source, target):
+    def stumble(source, target, **folders):
         if len(waited) < 2:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        replace(source, target)
+        replace(source, target, **folders)
 
     monkeypatch.setattr(os, "replace", stumble)
     files = Storage(str(tmp_path)).files()

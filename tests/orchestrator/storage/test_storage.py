@@ -13,7 +13,8 @@ from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.collection import open_store, read_place
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.pack import write_pack
-from orchestrator.storage.files import LocalFiles, RemoteFiles
+from orchestrator.storage.files import RemoteFiles
+from orchestrator.storage.local import LocalFiles
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking.mlflow import tracking_uri
 from trainables.errors import InvalidInput

@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from trainables.data.framing import central_square
 from trainables.errors import InvalidInput
@@ -174,3 +175,81 @@ def test_velocity_models_are_trained_and_sampled(like_sd2, toy_concepts, name):
         prompt = f"a photo of a {method.phrase_for(toy_concepts[0])}"
         image = pipeline(prompt, height=64, width=64, num_inference_steps=2, output_type="np").images[0]
     assert np.isfinite(image).all()
+
+
+def shard(component, weights, *names, index="{}.safetensors.index.json"):
+    """Replace a component's single file of weights by an index that names these files, which hold them in turn."""
+    state = load_file(component / f"{weights}.safetensors")
+    (component / f"{weights}.safetensors").unlink()
+    placed = {key: names[number % len(names)] for number, key in enumerate(sorted(state))}
+    for name in names:
+        path = component / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = {key: state[key] for key, place in placed.items() if place == name}
+        save_file(part, path, {"format": "pt"}) if path.suffix == ".safetensors" else torch.save(part, path)
+    (component / index.format(weights)).write_text(json.dumps({"metadata": {}, "weight_map": placed}))
+
+
+PARTS = [("text_encoder", "model"), ("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model")]
+
+
+@pytest.mark.parametrize(("component", "weights"), PARTS)
+def test_shards_are_loaded_and_are_part_of_the_fingerprint(folder, tiny_path, component, weights):
+    shard(folder / component, weights, "a-00001-of-00002.safetensors", "a-00002-of-00002.safetensors")
+    whole, sharded = load(tiny_path, BaseModelSettings()), load(folder, BaseModelSettings())
+    parts = getattr(whole, component).state_dict(), getattr(sharded, component).state_dict()
+    assert all(torch.equal(parts[0][name], parts[1][name]) for name in parts[0])
+    before, path = fingerprint(folder), folder / component / "a-00002-of-00002.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+    assert fingerprint(folder) != before
+
+
+@pytest.mark.parametrize(("component", "weights"), PARTS)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("shard.bin", r"'shard\.bin' as weights, but only \.safetensors are read"),
+        ("shard.SAFETENSORS", "only .safetensors are read"),
+        ("shard.safetensors.pt", "only .safetensors are read"),
+        ("../elsewhere.safetensors", "does not lie beside it"),
+        ("deeper/shard.safetensors", "does not lie beside it"),
+        ("{outside}/shard.safetensors", "does not lie beside it"),
+    ],
+)
+def test_a_shard_that_is_no_safetensors_file_of_the_folder_is_refused(
+    folder, tmp_path, component, weights, name, message
+):
+    shard(folder / component, weights, name.format(outside=tmp_path))
+    with pytest.raises(InvalidInput, match=message):
+        resolve(BaseModelSettings(id=str(folder)))
+    with pytest.raises(InvalidInput, match=message):
+        load(folder, BaseModelSettings())
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": ["a"]}', "[" * 10_000])
+def test_an_index_that_names_nothing_is_refused(folder, text):
+    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(text)
+    with pytest.raises(InvalidInput, match=r"index\.json"):
+        resolve(BaseModelSettings(id=str(folder)))
+
+
+def test_a_shard_that_is_missing_is_named(folder):
+    shard(folder / "vae", "diffusion_pytorch_model", "a.safetensors")
+    (folder / "vae" / "a.safetensors").unlink()
+    with pytest.raises(InvalidInput, match=r"'a\.safetensors' as weights, which is missing"):
+        resolve(BaseModelSettings(id=str(folder)))
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "weights.bin", "../unet/x.safetensors"])
+def test_weights_that_a_configuration_names_are_checked_too(folder, name):
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"transformers_weights": name}))
+    with pytest.raises(InvalidInput, match="as weights"):
+        resolve(BaseModelSettings(id=str(folder)))
+
+
+def test_an_adapter_among_the_weights_is_refused(folder):
+    (folder / "text_encoder" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (folder / "text_encoder" / "adapter_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(InvalidInput, match="adapter"):
+        resolve(BaseModelSettings(id=str(folder)))
