@@ -25,8 +25,8 @@ IMAGES = (ConceptImage("a.png", b""),)  # never decoded
 METHODS = ("custom_diffusion", "dreambooth", "dreambooth_lora", "p_plus", "svdiff", "textual_inversion")
 
 
-def check(placeholder="<my-dog>", method="textual_inversion", prompts=("a {} in the snow",), **settings):
-    concept = Concept("rex", "dog", placeholder, IMAGES, tuple(prompts))
+def check(placeholder="<my-dog>", method="textual_inversion", prompts=("a {} in the snow",), noun="dog", **settings):
+    concept = Concept("rex", noun, placeholder, IMAGES, tuple(prompts))
     config = RunConfig(BaseModelSettings(), MethodSpec(f"trainables.methods.{method}", settings), 10)
     check_words(config, [concept])
 
@@ -73,14 +73,13 @@ def test_one_vector_keeps_its_capitals():
         ("a template", {"templates": ["a sketch of a {}"]}),
         ("the phrase", {"phrase": "{placeholder} sketch"}),
         ("a validation prompt", {"prompts": ["a {} on a sketch"]}),
-        ("the class noun's caption", {"templates": ["{}"], "prior": {}, "phrase": "{placeholder}"}),
+        ("the caption of the class", {"prior": {}, "noun": "sketch"}),
     ],
 )
 def test_every_text_is_read(where, options):
-    placeholder = "hoto" if "class" in where else "ketc"
     check("<ketc>", **options)
     with pytest.raises(InvalidInput, match="cuts other words"):
-        check(placeholder, **options)
+        check("ketc", **options)
 
 
 def test_prefixes_of_scaled_images_are_read():
