@@ -1,14 +1,17 @@
 """The lease: one driver at a time, and none is kept off by a dead one for long."""
 
+import itertools
 import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 from orchestrator.runs import lease
+from orchestrator.storage.atomic import replacing
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 
@@ -19,7 +22,7 @@ def hold(url, ready, end):
     try:
         with lease.held(Storage(url), ["a", "b"]):
             ready.put("held")
-            end.wait(60)
+            end.wait(300)
     except InvalidInput as error:
         ready.put(str(error))
 
@@ -46,7 +49,7 @@ def holder(tmp_path):
 
 def test_a_second_driver_is_kept_off_and_told_why(holder, tmp_path):
     process, ready, end = holder()
-    assert ready.get(timeout=30) == "held"
+    assert ready.get(timeout=120) == "held"
     begun = time.monotonic()
     with pytest.raises(InvalidInput, match=f"another driver works on these recordings in .*: process {process.pid} on"):
         lease.held(Storage(str(tmp_path)), ["b", "a"]).__enter__()
@@ -61,13 +64,13 @@ def test_a_second_driver_is_kept_off_and_told_why(holder, tmp_path):
 
 
 def test_of_two_that_begin_at_once_one_works(holder):
-    answers = [ready.get(timeout=40) for _, ready, _ in [holder(), holder()]]
+    answers = [ready.get(timeout=120) for _, ready, _ in [holder(), holder()]]
     assert sorted(answer == "held" for answer in answers) == [False, True]
 
 
 def test_a_dead_one_of_this_machine_keeps_nobody_off(holder, tmp_path):
     process, ready, _ = holder()
-    assert ready.get(timeout=30) == "held"
+    assert ready.get(timeout=120) == "held"
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     begun = time.monotonic()
@@ -107,3 +110,62 @@ def test_what_another_driver_has_taken_over_is_neither_overwritten_nor_removed(t
         time.sleep(1.2)  # three heartbeats
         assert json.loads(file.read_bytes()) == theirs
     assert json.loads(file.read_bytes()) == theirs
+
+
+@pytest.mark.parametrize(
+    ("change", "is_beating", "is_alive"),
+    [
+        ({}, True, True),
+        ({"machine": "elsewhere"}, True, True),
+        ({"machine": "elsewhere"}, False, False),
+        ({"pid": 2**22 + 1}, True, False),
+    ],
+    ids=["here", "elsewhere", "silent", "gone"],
+)
+def test_others_see_whether_a_driver_lives(tmp_path, monkeypatch, change, is_beating, is_alive):
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(lease, "DEAD_SECONDS", 2.0)
+    runs = [{"key": "a", "concept": "dog"}]
+    with lease.held(Storage(str(tmp_path)), ["a"], folder="live", runs=runs):
+        (file,) = (tmp_path / "drivers").iterdir()
+        content = json.loads(file.read_bytes())
+        ended = threading.Event()
+
+        def beat():
+            for count in itertools.count(100):
+                with replacing(file) as partial:
+                    partial.write(json.dumps(content | {"id": "x", "beat": count} | change).encode())
+                if ended.wait(0.2) or not is_beating:
+                    return
+
+        thread = threading.Thread(target=beat)
+        thread.start()
+        time.sleep(0.3)
+        (driver,) = lease.drivers(Storage(str(tmp_path)))
+        ended.set()
+        thread.join()
+    assert (driver.is_alive, driver.folder, driver.runs) == (is_alive, "live", ({"key": "a", "concept": "dog"},))
+    assert driver.works_on("live", "a") is is_alive
+    assert not driver.works_on("live", "b")
+    assert not driver.works_on("recordings", "a")
+
+
+def test_a_frozen_driver_of_this_machine_counts_as_dead(holder, tmp_path, monkeypatch):
+    process, ready, _ = holder()
+    assert ready.get(timeout=120) == "held"
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        monkeypatch.setattr(lease, "DEAD_SECONDS", 1.0)
+        time.sleep(1.2)
+        assert [driver.is_alive for driver in lease.drivers(Storage(str(tmp_path)))] == [False]
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert [driver.is_alive for driver in lease.drivers(Storage(str(tmp_path)))] == [True]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"id": 1}', "\x00"])
+def test_a_spoiled_lease_is_no_driver(tmp_path, content):
+    (tmp_path / "drivers").mkdir()
+    (tmp_path / "drivers" / "x.json").write_text(content)
+    assert lease.drivers(Storage(str(tmp_path))) == []
