@@ -30,7 +30,7 @@ def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, 
         InvalidInput: a concept, the base model, the storage, MLflow, the cluster or best.yaml cannot be used, or no
             concept is left.
     """
-    context = CommandContext.open(experiment, best)
+    context = CommandContext.open(experiment, best, trains=True)
     concepts: Sequence[Concept] = context.concepts
     if criterion is None:
         setting = context.read_best()

@@ -52,7 +52,7 @@ def tune(experiment: Experiment, best: Path | None) -> bool:
     place, is_live = experiment.study.recordings, experiment.study.live
     if is_live and place:
         raise InvalidInput(f"--live trains, and replays no recordings of {place!r}; omit --live or --recordings")
-    context = CommandContext.open(experiment, best, needs_models=place is None)
+    context = CommandContext.open(experiment, best, needs_models=place is None, trains=is_live)
     result = search_live(context) if is_live else search_by_replay(context)
     context.say_where_runs_are()
     return result is not None and not result.failed
