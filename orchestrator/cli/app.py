@@ -11,6 +11,7 @@ import typer
 from orchestrator.cli import recordings
 from orchestrator.cli.errors import errors_as_exit_codes, exit_with
 from orchestrator.cli.flags import split_names, with_benchmark, with_experiment, with_search
+from orchestrator.signals import end_on_signals
 
 if TYPE_CHECKING:
     from orchestrator.config.experiment import Experiment
@@ -262,9 +263,14 @@ app.add_typer(recordings.app, name="recordings")
 
 
 def main() -> None:
-    """Run the command line; the exit code is 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command line.
+
+    The exit code is 0 for success, 1 for failure, 2 for wrong usage, and 128 + the number of a signal that ended it:
+    130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+    """
     from orchestrator.cli.startup import ForeignPackageError, check_packages
 
+    end_on_signals()
     sys.path.append(os.getcwd())  # the user's own method or criterion, given as module:Class, may lie here
     try:
         check_packages()

@@ -7,12 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator import runs
+from orchestrator.commands import preflight
 from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import Split, split_concepts
 from orchestrator.recordings.recording import Recording
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.output import OutputConsole
+from orchestrator.report.console.progress import waiting
 from orchestrator.study import best as best_file
 from orchestrator.study.best import Best
 from orchestrator.tracking.mlflow import Tracker
@@ -40,27 +42,42 @@ class CommandContext:
     tracker: Tracker
 
     @classmethod
-    def open(cls, experiment: Experiment, best: Path | None = None, *, needs_models: bool = True) -> "CommandContext":
-        """Read what the experiment names, and connect to MLflow.
+    def open(
+        cls, experiment: Experiment, best: Path | None = None, *, needs_models: bool = True, trains: bool = False
+    ) -> "CommandContext":
+        """Check what can be checked in seconds, connect to MLflow, and read what the experiment names.
 
         Args:
             experiment: what the command works on.
             best: the file of the best setting; None is that of the method and budget in `results_folder`.
             needs_models: whether to read concepts and base model, so that problems with them show before anything
                 begins.
+            trains: whether the command trains, and so needs method, storage and cluster.
 
         Raises:
-            InvalidInput: a concept, the base model or MLflow cannot be used.
+            InvalidInput: one of these cannot be used, or MLflow refuses.
         """
         console, experiments = OutputConsole(), tuple(experiment.of_seeds())
+        is_rendered = experiment.concepts.source == MINIATURE
         concepts: tuple[Concept, ...] = ()
-        if needs_models:
-            with console.status("reading concepts"):
+        if trains:
+            with waiting(console, "checking method, storage and cluster"):
+                preflight.check(experiment)
+        if needs_models and not is_rendered:
+            with waiting(console, "reading concepts"):
                 concepts = tuple(read_concepts(experiments[0]))
-            with console.status("reading the base model"):
-                runs.run_specs(experiments[0], concepts)  # raises the problems of its files
-        with console.status("opening MLflow"):
+        with waiting(console, "opening MLflow"):
             tracker = Tracker(experiment)
+        if tracker.problem:
+            console.print(
+                f"[yellow]warning: {escape(tracker.problem)}; these runs are not logged there[/]", soft_wrap=True
+            )
+        if needs_models and is_rendered:
+            with waiting(console, "rendering concepts"):
+                concepts = tuple(read_concepts(experiments[0]))
+        if needs_models:
+            with waiting(console, "reading the base model"):
+                runs.run_specs(experiments[0], concepts)  # raises the problems of its files
         return cls(experiments, concepts, best, console, tracker)
 
     @property

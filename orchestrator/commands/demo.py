@@ -22,7 +22,7 @@ def demo(experiment: Experiment) -> bool:
     Raises:
         InvalidInput: a concept, the base model, the storage, MLflow or the cluster cannot be used.
     """
-    context = CommandContext.open(experiment)
+    context = CommandContext.open(experiment, trains=True)
     context.say_concepts()
     _explain(context, "record", "train every concept once for the full budget, and keep L_det and quality")
     if not make_recordings(context):

@@ -1,24 +1,24 @@
 """`dvar doctor`: checks everything that a run needs before it begins; names each problem and how to fix it."""
 
 import platform
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from orchestrator import __distribution__, plugins, runs
+from orchestrator import __distribution__, runs
+from orchestrator.commands import preflight
 from orchestrator.config.concepts import read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import split_concepts
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.output import OutputConsole
 from orchestrator.runs import cluster
+from orchestrator.runs.connection import connected
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
@@ -28,7 +28,6 @@ from trainables.text import first_line
 
 #: Packages whose versions must be the same on every node; otherwise the series differ.
 SHOWN = ("ray", "torch", "diffusers", "transformers", "peft")
-LITTLE_SPACE = 2 * 2**30
 
 Verdict = Literal["ok", "note", "wrong"]
 
@@ -104,11 +103,7 @@ def _requirements() -> list[Requirement]:
 
 
 def _method(experiment: Experiment) -> Iterator[Finding]:
-    from trainables.methods import MethodSpec
-
-    chosen = experiment.method
-    method = MethodSpec(plugins.METHODS.spec(chosen.name), chosen.settings, chosen.recipe)()
-    yield Finding("method", "ok", f"{chosen.name}: {method.trains}")
+    yield Finding("method", "ok", f"{experiment.method.name}: {preflight.check_method(experiment)}")
 
 
 def _concepts(experiment: Experiment) -> Iterator[Finding]:
@@ -136,34 +131,31 @@ def _captions(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _storage(experiment: Experiment) -> Iterator[Finding]:
-    storage = runs.storage_of(experiment)
-    runs.recordings(experiment).check_writable()
-    if storage.path is None:
+    storage, free = runs.storage_of(experiment), preflight.check_storage(experiment)
+    if free is None:
         yield Finding("storage", "ok", f"{storage} can be written")
         return
-    free = shutil.disk_usage(_existing(storage.path)).free
+    is_enough = free > preflight.LITTLE_SPACE
     text = f"{storage} can be written, {free / 2**30:.1f} GiB free"
-    yield Finding(
-        "storage", "ok" if free > LITTLE_SPACE else "wrong", text + ("" if free > LITTLE_SPACE else "; make room")
-    )
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)
+    yield Finding("storage", "ok" if is_enough else "wrong", text if is_enough else f"{text}; make room")
 
 
 def _tracking(experiment: Experiment) -> Iterator[Finding]:
-    yield Finding("MLflow", "ok", f"{Tracker(experiment).shown_uri} can be reached")
+    tracker = Tracker(experiment)
+    if tracker.problem:
+        yield Finding("MLflow", "note", f"{tracker.problem}; runs would not be logged there")
+    else:
+        yield Finding("MLflow", "ok", f"{tracker.shown_uri} can be reached")
 
 
 def _cluster(experiment: Experiment) -> Iterator[Finding]:
     resources = experiment.resources
-    with cluster.connected(resources.address):
+    preflight.check_cluster(experiment)
+    with connected(resources.address):
         nodes = cluster.nodes()
         for node in nodes:
             yield Finding("node", "ok", f"{node.address}: {node.cpus:g} CPUs, {node.gpus:g} GPUs")
-        fitting = [n for n in nodes if n.cpus >= resources.cpus_per_trial and n.gpus >= resources.gpus_per_trial]
-        wanted = f"a trial of {resources.cpus_per_trial:g} CPUs and {resources.gpus_per_trial:g} GPUs"
+        fitting, wanted = cluster.fitting(nodes, resources), cluster.trial_text(resources)
         if not fitting:
             yield Finding(
                 "trials",

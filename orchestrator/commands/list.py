@@ -7,6 +7,7 @@ from orchestrator import plugins
 from orchestrator.config.methods import method_defaults
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.output import OutputConsole
+from orchestrator.report.console.progress import bars
 from orchestrator.report.console.tables import MethodRow, concepts_table, methods_table
 from trainables.errors import InvalidInput
 from trainables.miniature.entries import ENTRIES, entry
@@ -25,8 +26,8 @@ def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None
     """
     console = OutputConsole()
     names = list(ENTRIES) if only is None else only
+    entries = [entry(name) for name in dict.fromkeys(names)]
     if target is None:
-        entries = [entry(name) for name in names]
         console.print(concepts_table([(concept.name, concept.noun, concept.role) for concept in entries]))
         return
     from trainables.data.concept import write_concept
@@ -34,10 +35,14 @@ def concepts(only: Sequence[str] | None, target: Path | None, size: int) -> None
 
     if not 16 <= size <= 1024:
         raise InvalidInput(f"--size must lie between 16 and 1024 pixels, got {size}")
-    with console.status(f"rendering {len(names)} concepts"):
-        for concept in toys.load(names, size):
+    with bars(console) as progress:
+        task = progress.add_task("rendering", total=len(entries), unit="concepts", detail="")
+        if not console.is_terminal:
+            console.print(f"rendering {len(entries)} concepts ...")
+        for concept in (concept for known in entries for concept in toys.load([known.name], size)):
             write_concept(concept, target)
-    console.print(f"{len(names)} concepts in {escape(str(target))}", soft_wrap=True)
+            progress.advance(task)
+    console.print(f"{len(entries)} concepts in {escape(str(target))}", soft_wrap=True)
 
 
 def methods() -> bool:

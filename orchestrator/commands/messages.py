@@ -24,9 +24,9 @@ def say_results(context: CommandContext, results: Sequence[runs.RunResult], fold
 
 
 def say_failed(context: CommandContext, failed: Sequence[runs.RunResult]) -> None:
-    """Print each run that failed or did not finish, with its step and the reason."""
+    """Print each run that failed, did not finish or was never begun, with its step and the reason."""
     for result in failed:
-        word = "unfinished" if result.state == "running" else "failed"
+        word = "unfinished" if result.state == "running" else "failed" if result.has_failed else "not begun"
         name = escape(context.run_name(result.spec.concept, result.spec.identity.seed))
         context.say(f"[red]{word}[/] {name} after {result.steps} steps: {escape(result.reason)}")
 

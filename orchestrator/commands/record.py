@@ -13,7 +13,7 @@ def record(experiment: Experiment) -> bool:
     Raises:
         InvalidInput: a concept, the method, the base model, the storage, MLflow or the cluster cannot be used.
     """
-    context = CommandContext.open(experiment)
+    context = CommandContext.open(experiment, trains=True)
     context.say_concepts()
     is_good = make_recordings(context)
     context.say_where_runs_are()

@@ -30,7 +30,7 @@ def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, 
         InvalidInput: a concept, the base model, the storage, MLflow, the cluster or the best setting cannot be used,
             or no concept is left.
     """
-    context = CommandContext.open(experiment, best)
+    context = CommandContext.open(experiment, best, trains=True)
     context.say_concepts()
     concepts: Sequence[Concept] = context.concepts
     if criterion is None:

@@ -50,9 +50,9 @@ def tune(experiment: Experiment, best: Path | None) -> bool:
         InvalidInput: a setting of the search is wrong, see `check_study`; or something that it needs cannot be used.
     """
     check_study(experiment)
-    place = experiment.study.recordings
-    context = CommandContext.open(experiment, best, needs_models=place is None)
-    if experiment.study.live:
+    place, is_live = experiment.study.recordings, experiment.study.live
+    context = CommandContext.open(experiment, best, needs_models=place is None, trains=is_live)
+    if is_live:
         result, recordings = search_live(context), []
     else:
         recordings = for_tuning(experiment, place) if place else context.recordings(context.split.tuning)

@@ -103,6 +103,9 @@ class Resources(Settings):
     """Optimizer steps per report; None reports about once a second."""
     checkpoint_seconds: float = Field(default=30, ge=0, le=10_000_000)
     """Seconds between checkpoints."""
+    node_wait_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """How long to wait for an autoscaler's node when a trial fits on none; None waits 15 minutes on clusters of Ray's
+    launcher and its autoscaler v2, and not at all elsewhere."""
 
 
 class Experiment(Settings):

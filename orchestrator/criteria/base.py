@@ -15,8 +15,9 @@ Booleans = NDArray[np.bool_]
 
 L_DET = "l_det"
 
-#: Beyond this distance from the first value, squares approach the largest float64, 1.8e308.
-MAX_DISTANCE = 1e150
+#: Beyond this distance from the first value, squares approach the largest float64, 1.8e308; below the other, unless it
+#: is 0, they approach the smallest of full precision, 2.2e-308, and a ratio of variances is a matter of chance.
+MAX_DISTANCE, MIN_DISTANCE = 1e150, 1e-150
 
 
 class Condition(Protocol):
@@ -165,15 +166,15 @@ class Distances:
         """Return the next value's distance from the first.
 
         Raises:
-            ValueError: the value is not finite, or lies more than `MAX_DISTANCE` from the first.
+            ValueError: the value is not finite, or its distance from the first is one that `distances` refuses.
         """
         check_finite(value, self.count + 1)
         if self.count == 0:
             self._first = value
         self.count += 1
         distance = value - self._first
-        if abs(distance) > MAX_DISTANCE:
-            raise ValueError(_too_far(value, self._first, self.count))
+        if distance != 0 and not MIN_DISTANCE <= abs(distance) <= MAX_DISTANCE:
+            raise ValueError(_no_squares(value, self._first, self.count))
         return distance
 
 
@@ -181,20 +182,22 @@ def distances(series: Floats) -> Floats:
     """Return every value's distance from the first, shape (values,).
 
     Raises:
-        ValueError: a distance exceeds `MAX_DISTANCE`.
+        ValueError: a distance exceeds `MAX_DISTANCE`, or is below `MIN_DISTANCE` without being 0.
     """
     with np.errstate(over="ignore"):  # an infinite distance is refused below
         relative = series - series[:1]
-    far = np.flatnonzero(np.abs(relative) > MAX_DISTANCE)
-    if far.size:
-        raise ValueError(_too_far(float(series[far[0]]), float(series[0]), int(far[0]) + 1))
+    sizes = np.abs(relative)
+    bad = np.flatnonzero((relative != 0) & ~((sizes >= MIN_DISTANCE) & (sizes <= MAX_DISTANCE)))
+    if bad.size:
+        raise ValueError(_no_squares(float(series[bad[0]]), float(series[0]), int(bad[0]) + 1))
     return relative
 
 
-def _too_far(value: float, first: float, position: int) -> str:
+def _no_squares(value: float, first: float, position: int) -> str:
+    limit = f"more than {MAX_DISTANCE:g}" if abs(value - first) > MAX_DISTANCE else f"less than {MIN_DISTANCE:g}"
     return (
-        f"value {position} of the series is {value}, more than {MAX_DISTANCE:g} from the first value ({first}): "
-        "sums of its squares cannot be computed"
+        f"value {position} of the series is {value}, {limit} from the first value ({first}): "
+        "sums of its squares cannot be computed; scale the series"
     )
 
 

@@ -86,7 +86,7 @@ class DVAR(Criterion):
         """Return where the last values vary little; see `Criterion.holds`. Linear in the number of values.
 
         Raises:
-            ValueError: a value lies more than 1e150 from the first.
+            ValueError: a value lies more than 1e150, or less than 1e-150 but not 0, from the first.
         """
         held = np.zeros(len(values), dtype=bool)
         (ratios,) = variance_ratios(values[self.stride - 1 :: self.stride], [self.window_in_evaluations])
@@ -113,7 +113,8 @@ def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Float
         series that is no longer than the window.
 
     Raises:
-        ValueError: the series is not one-dimensional, not finite, or a value lies more than 1e150 from the first.
+        ValueError: the series is not one-dimensional, not finite, or a value lies more than 1e150, or less than 1e-150
+            but not 0, from the first.
     """
     relative = distances(as_series(values))
     sums, squares = np.cumsum(relative), np.cumsum(relative * relative)
@@ -183,7 +184,7 @@ class VarianceCondition:
         """Process the next value; see `Condition.update`.
 
         Raises:
-            ValueError: it is not finite, or lies more than 1e150 from the first.
+            ValueError: it is not finite, or lies more than 1e150, or less than 1e-150 but not 0, from the first.
         """
         distance = self._distances.take(float(value))
         total, squares = self._sums[-1]

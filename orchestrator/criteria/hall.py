@@ -50,7 +50,7 @@ class Hall(Criterion):
         """Return where the last values lie close together; see `Criterion.holds`. Linear in the number of values.
 
         Raises:
-            ValueError: a value lies more than 1e150 from the first.
+            ValueError: a value lies more than 1e150, or less than 1e-150 but not 0, from the first.
         """
         window = self.window
         held = np.zeros(len(values), dtype=bool)
@@ -106,7 +106,7 @@ class HallCondition:
         """Process the next value; see `Condition.update`.
 
         Raises:
-            ValueError: it is not finite, or lies more than 1e150 from the first.
+            ValueError: it is not finite, or lies more than 1e150, or less than 1e-150 but not 0, from the first.
         """
         value = float(value)
         distance = self._distances.take(value)

@@ -51,7 +51,7 @@ class Trend(Criterion):
         """Return where the line is nearly flat; see `Criterion.holds`. Linear in the number of values.
 
         Raises:
-            ValueError: a value lies more than 1e150 from the first.
+            ValueError: a value lies more than 1e150, or less than 1e-150 but not 0, from the first.
         """
         window = self.window
         held = np.zeros(len(values), dtype=bool)
@@ -91,7 +91,7 @@ class TrendCondition:
         """Process the next value; see `Condition.update`.
 
         Raises:
-            ValueError: it is not finite, or lies more than 1e150 from the first.
+            ValueError: it is not finite, or lies more than 1e150, or less than 1e-150 but not 0, from the first.
         """
         distance = self._distances.take(float(value))
         count, (total, product) = self._distances.count, self._sums[-1]

@@ -1,18 +1,25 @@
-"""The Ray cluster: connects to a running cluster or starts a local one, and calls functions on each node."""
+"""The nodes of the connected Ray cluster: which there are, what fits on them, and what each of them sees."""
 
+import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
+from orchestrator.config.experiment import Resources
 from orchestrator.recordings import RecordingStore
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 from trainables.text import first_line
 
 PROBE_SECONDS = 60.0
+#: How long an autoscaler may take to bring a node; one with a GPU takes 5 to 10 minutes in most clouds.
+NODE_SECONDS = 900.0
+#: What Ray's cluster launcher leaves on the head, by which Tune goes, too; what KubeRay sets in pods.
+LAUNCHER_FILE, AUTOSCALER_VARIABLE = "~/ray_bootstrap_config.yaml", "RAY_enable_autoscaler_v2"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,48 +41,6 @@ class Node:
     gpus: float
 
 
-@contextmanager
-def connected(address: str | None = None) -> Iterator[None]:
-    """Use the connected cluster, else the cluster at `address` or `RAY_ADDRESS`, else a new local cluster.
-
-    The connection, and a cluster started here, end with the context.
-
-    Args:
-        address: "host:port" of a cluster's head, or "auto" for the cluster on this machine.
-
-    Raises:
-        InvalidInput: there is no cluster at the address, or it refuses the connection.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the recordings hold more than Tune's logs
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints tables whatever the verbosity
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address and address.startswith("ray://"):
-        raise InvalidInput(
-            f"{address} is an address for Ray Client, which is not supported; run on the cluster itself, "
-            "as `ray job submit` does, or give host:port of its head"
-        )
-    try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        else:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except Exception as error:  # Ray raises many kinds
-        raise InvalidInput(
-            f"Ray at {address or 'this machine'} cannot be used ({first_line(error)}); check --address, RAY_ADDRESS, "
-            "and RAY_AUTH_MODE with its token"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
 def nodes() -> list[Node]:
     """Return the nodes that are alive, sorted by address."""
     import ray
@@ -88,6 +53,63 @@ def nodes() -> list[Node]:
         if node["Alive"]
     ]
     return sorted(alive, key=lambda node: node.address)
+
+
+def fitting(nodes: Sequence[Node], resources: Resources) -> list[Node]:
+    """Return the nodes on which a trial fits."""
+    return [node for node in nodes if node.cpus >= resources.cpus_per_trial and node.gpus >= resources.gpus_per_trial]
+
+
+def trial_text(resources: Resources) -> str:
+    """Return what a trial needs, in words."""
+    return f"a trial of {resources.cpus_per_trial:g} CPUs and {resources.gpus_per_trial:g} GPUs"
+
+
+def check_fits(resources: Resources, say: Callable[[str], None]) -> None:
+    """Check that a trial fits on a node; Tune would leave it pending for ever, without a word.
+
+    Where an autoscaler may still bring a node, ask for one and wait; see `Resources.node_wait_seconds`.
+
+    Args:
+        resources: of a trial, and how long to wait.
+        say: is called with a line before the wait.
+
+    Raises:
+        InvalidInput: it fits on no node, also after the wait.
+    """
+    patience = resources.node_wait_seconds
+    if patience is None:
+        patience = NODE_SECONDS if _may_scale() else 0
+    if not fitting(nodes(), resources) and patience:
+        say(f"{trial_text(resources)} fits on no node yet; waiting up to {patience:g} s for the autoscaler to add one")
+        _await_node(resources, patience)
+    if not fitting(nodes(), resources):
+        listed = ", ".join(f"{node.address}: {node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in nodes())
+        waited = f", nor did one appear in {patience:g} s" if patience else ""
+        raise InvalidInput(
+            f"{trial_text(resources)} fits on no node ({listed}){waited}; use a smaller --gpus-per-trial or "
+            "resources.cpus_per_trial, or add a node"
+        )
+
+
+def _await_node(resources: Resources, patience: float) -> None:
+    """Ask the autoscaler for a node on which a trial fits, and wait until there is one or patience ends."""
+    from ray.autoscaler.sdk import request_resources
+
+    wanted = {"CPU": math.ceil(resources.cpus_per_trial), "GPU": math.ceil(resources.gpus_per_trial)}
+    deadline = time.monotonic() + patience
+    request_resources(bundles=[{name: count for name, count in wanted.items() if count}])
+    try:
+        while not fitting(nodes(), resources) and time.monotonic() < deadline:
+            time.sleep(1)
+    finally:
+        request_resources(bundles=[])  # from now on the trials themselves are the demand
+
+
+def _may_scale() -> bool:
+    """Whether the cluster has an autoscaler, as far as the head says: Ray's launcher and KubeRay leave these marks."""
+    has_second_version = os.environ.get(AUTOSCALER_VARIABLE, "") not in ("", "0", "false")
+    return has_second_version or Path(LAUNCHER_FILE).expanduser().exists()
 
 
 def on_every_node(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> dict[Node, T | Exception]:

@@ -13,6 +13,8 @@ from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.recording import DONE
 from orchestrator.runs import cluster, lease
+from orchestrator.runs.connection import connected
+from orchestrator.runs.observing import say, unobtrusive
 from orchestrator.runs.places import live_quality, live_runs, recordings, run_result, run_specs, storage_of
 from orchestrator.runs.spec import Listener, RunResult, RunSource, RunSpec
 from trainables.data.concept import Concept
@@ -21,6 +23,7 @@ from trainables.methods import MethodSpec
 from trainables.settings import QualitySettings
 from trainables.training.config import RunConfig
 from trainables.training.sinks import Sink
+from trainables.types import JsonDict
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher
@@ -147,22 +150,38 @@ def _run(
     kind: RunKind, specs: Sequence[RunSpec], concepts: Sequence[Concept], listeners: Sequence[Listener]
 ) -> list[RunResult]:
     experiment, store = kind.experiment, kind.store
+    kind.config()  # reports a wrong setting before anything slow
     store.check_writable()
-    errors: dict[str, str] = {}
-    with lease.held(storage_of(experiment), [spec.key for spec in specs]) as held:
+    listeners, errors = unobtrusive(listeners), dict[str, str]()
+    summaries = [_summary(spec) for spec in specs]
+    keys, folder = [spec.key for spec in specs], Path(store.url).name
+    with lease.held(storage_of(experiment), keys, folder=folder, runs=summaries) as held:
         pending = [spec for spec in specs if store.state(spec.identity) not in DONE]
         if pending:
             kind.check(concepts)
             for listener in listeners:
                 listener.runs_started(pending, experiment.budget)
-            trials = Trials.of(pending)
-            train(kind, concepts, trials, listeners, lambda spec, error: errors.update({spec.key: error}), held)
+            with connected(experiment.resources.address):
+                trials = Trials.of(pending)
+                train(kind, concepts, trials, listeners, lambda spec, error: errors.update({spec.key: error}), held)
     results = [run_result(store, spec, errors.get(spec.key, ""), is_new=spec in pending) for spec in specs]
     for result in results:
         if result.is_new:
             for listener in listeners:
                 listener.run_ended(result)
     return results
+
+
+def _summary(spec: RunSpec) -> JsonDict:
+    """Return what the lease says about a run that may not have begun to be recorded."""
+    identity = spec.identity
+    return {
+        "key": spec.key,
+        "concept": spec.concept,
+        "method": identity.method,
+        "seed": identity.seed or 0,
+        "budget": identity.budget,
+    }
 
 
 @dataclass(frozen=True)
@@ -213,17 +232,19 @@ def train(
         held: the lease of the runs. Once another driver has taken it over, no trial begins or continues a recording.
 
     Raises:
-        InvalidInput: a setting of the method is wrong, the cluster cannot be used or does not share the storage, or
-            another driver has taken the lease over.
+        InvalidInput: a setting of the method is wrong, a trial fits on no node, the cluster cannot be used or does not
+            share the storage, or another driver has taken the lease over.
     """
     experiment, config = kind.experiment, kind.config()
-    with cluster.connected(experiment.resources.address):
+    listeners = unobtrusive(listeners)
+    with connected(experiment.resources.address):
         from ray import tune
 
         from orchestrator.runs.stopper import StopEndedTrials
         from trainables.training.personalization import Personalization
 
         resources, place = experiment.resources, storage_of(experiment)
+        cluster.check_fits(resources, say)
         cluster.check_storage(place)
         trainable = tune.with_parameters(
             Personalization,

@@ -1,4 +1,7 @@
-"""Lease: marks that a driver works on some recordings, which keeps off a second driver with the same command."""
+"""Lease: marks that a driver works on some recordings, which keeps off a second driver with the same command.
+
+It also says what the driver works on, so that others can tell a run that waits or trains from one that was interrupted.
+"""
 
 import json
 import os
@@ -26,6 +29,30 @@ _FILE = re.compile(r"[0-9a-f]{16}-\d{15}-[0-9a-f]{8}\.json")
 BEAT_SECONDS = 2.0
 #: A driver without a heartbeat for so long counts as dead. No machine's clock is compared with another's.
 DEAD_SECONDS = 12.0
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver that holds a lease, or died with it.
+
+    Attributes:
+        pid, host: its process, and the machine that it runs on.
+        folder: in which it keeps its runs; empty if it does not say, as those of earlier versions.
+        runs: what it works on: "key", "concept", "method", "seed" and "budget" of each; empty for a search, whose runs
+            follow from one another.
+        is_alive: whether it lives; one on another machine does if its heart beats.
+    """
+
+    pid: int
+    host: str
+    folder: str
+    runs: tuple[JsonDict, ...]
+    is_alive: bool
+
+    def works_on(self, folder: str, key: str) -> bool:
+        """Whether it lives, and may be training a run whose recording is kept in a folder."""
+        is_among = not self.runs or any(run.get("key") == key for run in self.runs)
+        return self.is_alive and self.folder in ("", folder) and is_among
 
 
 @dataclass
@@ -65,17 +92,18 @@ class Lease:
 
 
 @contextmanager
-def held(storage: Storage, keys: Sequence[str]) -> Iterator[Lease]:
+def held(storage: Storage, keys: Sequence[str], *, folder: str = "", runs: Sequence[JsonDict] = ()) -> Iterator[Lease]:
     """Hold the lease of some recordings while the context lasts.
 
     Args:
         storage: the same for every driver that may work on them.
         keys: of the recordings.
+        folder, runs: what is said about the driver, see `Driver`.
 
     Raises:
         InvalidInput: another live driver holds the lease; the message says where that driver runs.
     """
-    files, mine = storage.files(), uuid4().hex
+    files, mine = storage.files(), _Mine(uuid4().hex, folder, tuple(runs))
     group = sha256(" ".join(sorted(keys)).encode()).hexdigest()[:16]
     lease = Lease(storage, group, _take(files, group, mine))
     ended = threading.Event()
@@ -90,7 +118,58 @@ def held(storage: Storage, keys: Sequence[str]) -> Iterator[Lease]:
             _remove_until(files, group, lease.name)
 
 
-def _take(files: Files, group: str, mine: str) -> str:
+def drivers(storage: Storage) -> list[Driver]:
+    """Return the drivers that hold a lease in a storage, or died with it, in no particular order.
+
+    Takes up to `DEAD_SECONDS` if only their heartbeats tell whether they live.
+    """
+    files = storage.files()
+    # The files of a group sort by age, and the newest one counts.
+    newest = {name.split("-")[0]: name for name in sorted(files.children(_FOLDER)) if _FILE.fullmatch(name)}
+    names = [f"{_FOLDER}/{name}" for name in newest.values()]
+    holders = {name: holder for name in names if (holder := _read(files, name)) is not None}
+    alive = {name: _is_alive(files, name, holder) for name, holder in holders.items()}
+    deadline = time.monotonic() + DEAD_SECONDS
+    while None in alive.values() and time.monotonic() < deadline:
+        time.sleep(BEAT_SECONDS / 4)
+        for name in [name for name, answer in alive.items() if answer is None]:
+            now = _read(files, name)
+            if now != holders[name]:
+                alive[name] = now is not None
+    return [
+        Driver(
+            holder["pid"],
+            str(holder["host"]),
+            str(holder.get("folder", "")),
+            tuple(run for run in holder.get("runs", ()) if isinstance(run, dict)),
+            bool(alive[name]),
+        )
+        for name, holder in holders.items()
+    ]
+
+
+def _is_alive(files: Files, name: str, holder: JsonDict) -> bool | None:
+    """Whether a holder lives; None if only its heartbeats can tell."""
+    if _is_gone(holder):
+        return False
+    if holder["machine"] != _machine():
+        return None
+    try:  # a process of this machine may be frozen, or a later one with the same number
+        return True if time.time() - files.modified(name) < DEAD_SECONDS else None
+    except InvalidInput:
+        return None  # it is gone, or taken over, since it was listed
+
+
+@dataclass(frozen=True)
+class _Mine:
+    """What this driver writes into its lease besides where it runs."""
+
+    id: str
+    folder: str
+    runs: tuple[JsonDict, ...]
+
+
+def _take(files: Files, group: str, mine: _Mine) -> str:
     """Write a file of our own, newer than any other, unless another live driver holds the lease; return its name.
 
     Raises:
@@ -108,7 +187,7 @@ def _take(files: Files, group: str, mine: str) -> str:
             content = _read(files, now)
             if content is not None and (now != newest or content != holder):
                 _refuse(files, content)
-    name = _new_name(group, newest, mine)
+    name = _new_name(group, newest, mine.id)
     _write(files, name, mine, 0)
     time.sleep(BEAT_SECONDS / 4)  # a driver that began at the same moment has written by now; the newest holds it
     now = _newest(files, group)
@@ -173,7 +252,7 @@ def _machine() -> str:
     return " ".join(parts)
 
 
-def _beat(files: Files, lease: Lease, mine: str, ended: threading.Event) -> None:
+def _beat(files: Files, lease: Lease, mine: _Mine, ended: threading.Event) -> None:
     count = 0
     while not ended.wait(BEAT_SECONDS):
         count += 1
@@ -186,8 +265,9 @@ def _beat(files: Files, lease: Lease, mine: str, ended: threading.Event) -> None
             continue
 
 
-def _write(files: Files, name: str, mine: str, count: int) -> None:
-    text = {"id": mine, "pid": os.getpid(), "host": socket.gethostname(), "machine": _machine(), "beat": count}
+def _write(files: Files, name: str, mine: _Mine, count: int) -> None:
+    where = {"pid": os.getpid(), "host": socket.gethostname(), "machine": _machine()}
+    text = {"id": mine.id, **where, "folder": mine.folder, "runs": mine.runs, "beat": count}
     files.write(name, json.dumps(text).encode())
 
 

@@ -80,8 +80,8 @@ def run_result(store: RecordingStore, spec: RunSpec, error: str = "", *, is_new:
     """
     recording = store.find(spec.identity)
     if recording is None:
-        return RunResult(spec, None, 0, error or "nothing was recorded", is_new)
+        return RunResult(spec, None, 0, error or "not begun; the same command trains it", is_new, bool(error))
     reason = recording.reason
     if recording.state == "running":
         reason = error or "interrupted; the same command resumes from there"
-    return RunResult(spec, recording.state, len(recording.steps), reason, is_new)
+    return RunResult(spec, recording.state, len(recording.steps), reason, is_new, bool(error))

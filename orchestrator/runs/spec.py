@@ -40,6 +40,7 @@ class RunResult:
         steps: recorded optimizer steps.
         reason: why it ended, or the error.
         is_new: whether this call trained it; otherwise it was already complete.
+        has_trial_failed: whether its trial ended with an error.
     """
 
     spec: RunSpec
@@ -47,11 +48,17 @@ class RunResult:
     steps: int
     reason: str
     is_new: bool
+    has_trial_failed: bool = False
 
     @property
     def is_good(self) -> bool:
         """Whether the run used the full budget or was stopped by its criterion."""
         return self.state in DONE
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it or its trial failed; a run that is neither good nor failed was interrupted, or never begun."""
+        return self.state == "failed" or self.has_trial_failed
 
 
 class Listener(Protocol):

@@ -12,6 +12,8 @@ from orchestrator.recordings.identity import json_hash
 from orchestrator.recordings.recording import DONE, Recording
 from orchestrator.replay.replay import check_replayable, live_outcome
 from orchestrator.runs import lease
+from orchestrator.runs.connection import connected
+from orchestrator.runs.observing import unobtrusive
 from orchestrator.study.result import Objective, StudyResult, TrialResult
 from orchestrator.study.search import TrialCallback
 from orchestrator.study.search_space import Params, SearchSpace
@@ -130,15 +132,17 @@ class LiveStudy:
         """
         place, name = runs.storage_of(self.experiment), self._study_name(pareto, storage)
         self._store.check_writable()
-        with lease.held(place, [name]) as held, quiet_optuna():
+        with lease.held(place, [name], folder=runs.LIVE) as held, quiet_optuna():
             backend = open_storage(storage) if storage else JournalStorage(FilesJournal(place.at(STUDIES, name)))
             study = open_study(backend, name, seed, pareto, is_shared=False)
-            queue = SuggestionQueue(self, study, trials, self._listeners, on_trial)
+            listeners = unobtrusive(self._listeners)
+            queue = SuggestionQueue(self, study, trials, listeners, on_trial)
             if not queue.is_finished:
                 kind = runs.stopped_runs(self.experiment)
                 kind.check(self.concepts)
-                source = runs.Trials.from_source(queue)
-                runs.train(kind, self.concepts, source, self._listeners, queue.run_failed, held)
+                with connected(self.experiment.resources.address):
+                    source = runs.Trials.from_source(queue)
+                    runs.train(kind, self.concepts, source, listeners, queue.run_failed, held)
             if queue.error is not None:
                 raise queue.error
         if not queue.is_finished:

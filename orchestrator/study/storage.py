@@ -5,10 +5,13 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import optuna
+import sqlalchemy
+from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from sqlalchemy.engine import make_url
@@ -20,6 +23,10 @@ from trainables.errors import InvalidInput
 from trainables.text import first_line
 
 JOURNAL, POSTGRESQL = "journal:", "postgresql://"
+#: What a server may take to answer, and other processes to make its tables, which takes 2 s on two busy cores.
+CONNECT_SECONDS, TABLES_SECONDS = 10, 60
+#: Names the advisory lock of those who make tables: any number that no other program takes.
+_TABLES_LOCK = 0x64766172
 
 
 class FilesJournal(BaseJournalBackend):
@@ -108,14 +115,42 @@ def open_storage(url: str) -> BaseStorage:
             return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL).removeprefix("//")))
         if url.startswith(POSTGRESQL):  # with the driver of the extra `postgresql`, not SQLAlchemy's older default
             address = make_url(url).set(drivername="postgresql+psycopg")
-            return RDBStorage(address.render_as_string(hide_password=False))
-        return RDBStorage(url)
+            return _open_database(address.render_as_string(hide_password=False))
+        return _open_database(url)
     except Exception as error:  # each kind of storage raises errors of its own
         shown = without_password(url)
         reason = without_password_of(url, str(error))
         if isinstance(error, ImportError):
             reason = "the database's driver is not installed; for PostgreSQL: pip install 'dvar-tune[postgresql]'"
         raise InvalidInput(f"study storage {shown!r} cannot be used: {reason}") from error
+
+
+def _open_database(url: str) -> BaseStorage:
+    with _making_tables_alone(url):
+        return RDBStorage(url)
+
+
+@contextmanager
+def _making_tables_alone(url: str) -> Iterator[None]:
+    """Let a single process at a time look whether a database has its tables, and make them.
+
+    Of two that begin on a fresh database, each would see some of the other's tables, and fail.
+    """
+    place = sqlalchemy.make_url(url)
+    kind = place.get_backend_name()
+    if kind == "sqlite" and place.database and place.database != ":memory:":
+        file = Path(place.database)
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=TABLES_SECONDS):
+            yield
+    elif kind == "postgresql":
+        timeout = {} if "connect_timeout" in place.query else {"connect_timeout": CONNECT_SECONDS}
+        engine = sqlalchemy.create_engine(place, poolclass=sqlalchemy.NullPool, connect_args=timeout)
+        with engine.begin() as connection:  # the lock ends with the transaction, however that ends
+            connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{TABLES_SECONDS}s'"))
+            connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_TABLES_LOCK)))
+            yield
+    else:
+        yield
 
 
 def open_study(

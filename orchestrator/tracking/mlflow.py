@@ -5,7 +5,7 @@ import math
 import os
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,22 @@ from filelock import FileLock
 
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.identity import RunIdentity
+from orchestrator.runs.observing import say
 from orchestrator.runs.spec import RunResult, RunSpec
 from orchestrator.storage.passwords import without_password, without_password_of, without_passwords
 from orchestrator.storage.storage import Storage
+from orchestrator.tracking.answers import NoAnswer, check_answers, has_not_answered
 from trainables.errors import InvalidInput
+from trainables.text import first_line
 from trainables.training.report import L_DET, Report
 from trainables.types import JsonObject
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+#: How often and how long MLflow's client tries a server, unless its own variables say otherwise: it would take minutes
+#: for each call, while a run waits. A server that lives answers in well under a second.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 MAX_POINTS = 1000  # a page with ten times as many points per run is slow to open
 
@@ -63,22 +70,33 @@ def _local_folder(experiment: Experiment) -> Path:
 
 
 class Tracker:
-    """Writes to an MLflow experiment; made when a command begins, so that a wrong address fails at once.
+    """Writes to an MLflow experiment; made when a command begins, so that a refusal is known at once.
+
+    A server that does not answer is no reason not to train: then nothing is logged, and `problem` says so.
 
     Args:
         experiment: its name and storage determine where to write.
 
     Attributes:
         uri: of the tracking server or store; it may hold a password, which `shown_uri` hides.
+        problem: why nothing is logged; empty if MLflow answers.
 
     Raises:
-        InvalidInput: the tracking server or store cannot be reached.
+        InvalidInput: the tracking server or store refuses, or the experiment was deleted there.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self.uri = tracking_uri(experiment)
-        self._client, self._experiment_id = _connect(experiment, self.uri)
+        self.uri, self.problem = tracking_uri(experiment), ""
+        self._client: MlflowClient | None = None
+        self._experiment_id = ""
+        try:
+            check_answers(self.uri)
+            self._client, self._experiment_id = _connect(experiment, self.uri)
+        except NoAnswer as silence:
+            self.problem = (
+                f"MLflow at {without_password(self.uri)} does not answer ({silence}); check MLFLOW_TRACKING_URI"
+            )
 
     @property
     def shown_uri(self) -> str:
@@ -87,6 +105,8 @@ class Tracker:
 
     def where_runs_are(self) -> str:
         """Return a line that says how to browse the runs in MLflow."""
+        if self.problem:
+            return "these runs are not in MLflow, which did not answer"
         if _sqlite_file(self.uri):
             return f"browse the runs: mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
         return f"runs are in MLflow at {self.shown_uri}"
@@ -102,8 +122,11 @@ class Tracker:
         """
         run_name = without_passwords(name or f"{kind} {self._experiment.method.name}")
         tags = {"mlflow.runName": run_name, "dvar.kind": kind}
-        info = self._client.create_run(self._experiment_id, tags=tags).info
-        parent = ParentRun(self._client, self._experiment_id, info.run_id)
+        run_id = ""
+        if self._client is not None:
+            with _passing_over("begin a run", self._lose):
+                run_id = self._client.create_run(self._experiment_id, tags=tags).info.run_id
+        parent = ParentRun(self._client, self._experiment_id, run_id)
         parent.log_params(params)
         status = "FAILED"
         try:
@@ -113,11 +136,27 @@ class Tracker:
             status = "KILLED"
             raise
         finally:
-            parent.close(status)
+            with _passing_over("end a run"):
+                parent.close(status)
+
+    def _lose(self) -> None:
+        self._client, self.problem = None, "MLflow stopped answering"
+
+
+@contextmanager
+def _passing_over(what: str, on_failure: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Turn MLflow's failures into a line on stderr: what is tracked must not depend on them."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - MLflow, its database and the network have errors of their own
+        on_failure()
+        say(f"warning: MLflow could not {what} ({first_line(error)}); the work goes on without it")
 
 
 def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -137,12 +176,21 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
             client = MlflowClient(uri)
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment.name
             existing = client.get_experiment_by_name(name)
-            return client, existing.experiment_id if existing else client.create_experiment(name, artifacts)
+            if existing is None:
+                return client, client.create_experiment(name, artifacts)
     except (MlflowException, OSError) as error:
-        reason = without_password_of(uri, str(error))
+        reason = without_password_of(uri, first_line(error))
+        if has_not_answered(error):
+            raise NoAnswer(reason) from error
         raise InvalidInput(
             f"MLflow at {without_password(uri)} cannot be used ({reason}); check MLFLOW_TRACKING_URI"
         ) from error
+    if existing.lifecycle_stage != "active":
+        raise InvalidInput(
+            f"the experiment {name!r} was deleted in MLflow; restore it (mlflow experiments restore --experiment-id "
+            f"{existing.experiment_id}), or choose another name with MLFLOW_EXPERIMENT_NAME"
+        )
+    return client, existing.experiment_id
 
 
 def _make_folder(folder: Path) -> None:
@@ -155,11 +203,13 @@ def _make_folder(folder: Path) -> None:
 class ParentRun:
     """The run of a command, and a `runs.Listener` that gives each concept a child run.
 
+    Without a client, it does nothing.
+
     Attributes:
-        run_id: MLflow's id of the run.
+        run_id: MLflow's id of the run; empty without a client.
     """
 
-    def __init__(self, client: "MlflowClient", experiment_id: str, run_id: str) -> None:
+    def __init__(self, client: "MlflowClient | None", experiment_id: str, run_id: str) -> None:
         self._client, self._experiment_id, self.run_id = client, experiment_id, run_id
         self._children: dict[str, str] = {}
         self._stride, self._logged = 1, dict[str, int]()
@@ -174,6 +224,8 @@ class ParentRun:
 
     def log_artifact(self, path: Path) -> None:
         """Copy a file to the run's artifacts."""
+        if self._client is None:
+            return
         self._client.log_artifact(self.run_id, str(path))
 
     def log_text(self, text: str, name: str) -> None:
@@ -185,6 +237,8 @@ class ParentRun:
 
     def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
         """Open a child run for every spec, and end what a killed driver left open for it."""
+        if self._client is None:
+            return
         self._stride = -(-budget // MAX_POINTS)
         for spec in specs:
             self._close_forsaken(spec.key)
@@ -192,6 +246,7 @@ class ParentRun:
 
     def _close_forsaken(self, key: str) -> None:
         """End the runs that a killed driver left RUNNING; the recording continues in the new run."""
+        assert self._client is not None
         query = f"tags.`dvar.key` = '{key}' and attributes.status = 'RUNNING'"
         for child in self._client.search_runs([self._experiment_id], query):
             parent = self._client.get_run(child.data.tags["mlflow.parentRunId"])
@@ -203,6 +258,8 @@ class ParentRun:
 
     def child(self, name: str, params: JsonObject, tags: Mapping[str, str]) -> str:
         """Open a child run with parameters and tags, and return its id."""
+        if self._client is None:
+            return ""
         parent = {"mlflow.parentRunId": self.run_id, "mlflow.runName": name}
         run_id: str = self._client.create_run(self._experiment_id, tags=parent | dict(tags)).info.run_id
         _log(self._client, run_id, params=_flatten(params))
@@ -210,11 +267,15 @@ class ParentRun:
 
     def finish(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Log a child run's metrics, and end it as FINISHED."""
+        if self._client is None:
+            return
         _log(self._client, run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
         self._client.set_terminated(run_id, "FINISHED")
 
     def run_reported(self, spec: RunSpec, report: Report) -> None:
         """Log L_det, thinned to about `MAX_POINTS` values per run, and the latest values of the other metrics."""
+        if self._client is None:
+            return
         metrics = []
         for step, value in enumerate(report.l_det, start=report.first_step):
             # The first value of every few steps: if L_det is evaluated seldom, fixed steps could miss every value.
@@ -225,15 +286,20 @@ class ParentRun:
         _log(self._client, self._children[spec.key], metrics=metrics)
 
     def run_ended(self, result: RunResult) -> None:
-        """Log how the run ended, and end its child run as FINISHED or FAILED."""
+        """Log how the run ended, and end its child run: FINISHED, FAILED, or KILLED where it was only interrupted."""
+        if self._client is None:
+            return
         run_id = self._children.pop(result.spec.key)
         _log(self._client, run_id, metrics=[("steps", result.steps, 0)] if result.steps else [])
         self._client.set_tag(run_id, "dvar.state", str(result.state))
         self._client.set_tag(run_id, "dvar.reason", without_passwords(result.reason))
-        self._client.set_terminated(run_id, "FINISHED" if result.is_good else "FAILED")
+        status = "FINISHED" if result.is_good else "FAILED" if result.has_failed else "KILLED"
+        self._client.set_terminated(run_id, status)
 
     def close(self, status: str) -> None:
         """End the run as `status`, after ending child runs that are still open as KILLED."""
+        if self._client is None:
+            return
         for run_id in self._children.values():
             self._client.set_terminated(run_id, "KILLED")
         self._client.set_terminated(self.run_id, status)
@@ -258,13 +324,15 @@ def _flatten(values: JsonObject, prefix: str = "") -> dict[str, str]:
 
 
 def _log(
-    client: "MlflowClient",
+    client: "MlflowClient | None",
     run_id: str,
     *,
     metrics: Sequence[tuple[str, float, int]] = (),
     params: Mapping[str, str] | None = None,
 ) -> None:
     """Send metrics and parameters in as few requests as MLflow allows (1000 metrics, 100 parameters each)."""
+    if client is None:
+        return
     from time import time
 
     from mlflow.entities import Metric, Param

@@ -62,7 +62,7 @@ def all_series():
         yield f"huge offset {length}", 1e6 + 1e-3 * noise.cumsum()
         yield f"huge offset decay {length}", 1e6 + 1e-3 * (np.exp(-steps / 30) + 0.01 * noise)
         yield f"outlier first {length}", np.where(steps == 0, 1e6, 1e-3 * noise)
-        yield f"tiny {length}", 1e-160 * noise
+        yield f"tiny {length}", 1e-140 * noise
 
 
 SERIES = dict(all_series())

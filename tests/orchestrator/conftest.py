@@ -9,6 +9,7 @@ from orchestrator import runs
 from orchestrator.config.load import build
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Quality, Recording, Steps
+from orchestrator.runs.connection import start
 
 EXPLODING = '''
 from trainables.methods.textual_inversion import TextualInversion
@@ -50,10 +51,7 @@ def cluster(plugin_folder):
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     environment = {"PYTHONPATH": str(plugin_folder)}
-    ray.init(
-        address="local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False,
-        logging_level="ERROR", runtime_env={"env_vars": environment},
-    )  # fmt: skip
+    start(num_cpus=2, num_gpus=0, runtime_env={"env_vars": environment})
     yield
     ray.shutdown()
 

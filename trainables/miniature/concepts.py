@@ -11,6 +11,7 @@ import torch
 
 from trainables.data.concept import Concept, concept_from_images
 from trainables.data.randomness import derived_seed
+from trainables.devices import threads
 from trainables.miniature.entries import ENTRIES, entry
 from trainables.miniature.world.captions import PLACE_WORDS, with_article
 from trainables.miniature.world.colours import COLOURS
@@ -54,7 +55,9 @@ def scenes(name: str) -> list[Scene]:
 @functools.lru_cache(maxsize=128)
 def _concept(name: str, size: int) -> Concept:
     views = scenes(name)
-    concept = concept_from_images(name, ENTRIES[name].noun, render_images([toy(name)] * len(views), views, size))
+    with threads(1):
+        images = render_images([toy(name)] * len(views), views, size)
+    concept = concept_from_images(name, ENTRIES[name].noun, images)
     return replace(concept, validation_prompts=_validation_prompts(name, views))
 
 

@@ -1,5 +1,6 @@
-"""Progress bars on the terminal, with counts and the remaining time."""
+"""Progress bars on the terminal, with counts and the remaining time; lines where the output is no terminal."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,20 @@ from orchestrator.report.console.markup import escape
 from orchestrator.runs.spec import RunResult, RunSpec
 from orchestrator.study.result import TrialResult
 from trainables.training.report import L_DET, Report
+
+#: Where the output is no terminal, such as the log of a batch job, a line follows after this many seconds.
+LINE_SECONDS = 60.0
+
+
+@contextmanager
+def waiting(console: Console, text: str) -> Iterator[None]:
+    """Say what happens while the context lasts, which may take seconds: a spinner, or a line in a log."""
+    if console.is_terminal:
+        with console.status(text):
+            yield
+    else:
+        console.print(f"{text} ...", soft_wrap=True, markup=False)
+        yield
 
 
 def bars(console: Console) -> Progress:
@@ -43,6 +58,7 @@ class RunBars:
         self._task: TaskID | None = None
         self._steps: dict[str, int] = {}
         self._budget = 0
+        self._last_line = time.monotonic()
 
     def runs_started(self, specs: Sequence[RunSpec], budget: int) -> None:
         """Show a bar over the steps of all runs, which waits for Ray to start."""
@@ -51,6 +67,8 @@ class RunBars:
         total = budget * len(specs)
         text = f"{self._verb} {len(specs)} concept{'s' * (len(specs) > 1)}"
         self._task = self._progress.add_task(text, total=total, unit="steps", detail="starting Ray")
+        if not self._console.is_terminal:
+            self._console.print(f"{text}, {total} steps; starting Ray ...", soft_wrap=True, markup=False)
 
     def run_reported(self, spec: RunSpec, report: Report) -> None:
         """Move the bar; a run that stops early saves the rest of its budget, which moves the bar too."""
@@ -66,8 +84,13 @@ class RunBars:
         self._update("")
 
     def _update(self, detail: str) -> None:
+        done = sum(self._steps.values())
         if self._task is not None:
-            self._progress.update(self._task, completed=sum(self._steps.values()), detail=detail)
+            self._progress.update(self._task, completed=done, detail=detail)
+        if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
+            self._last_line = time.monotonic()
+            total = self._budget * len(self._steps)
+            self._console.print(f"{self._verb}: {done} of {total} steps; {detail}", soft_wrap=True, markup=False)
 
 
 class StudyBar:
@@ -100,6 +123,8 @@ class StudyBar:
 @contextmanager
 def study_bar(console: Console, trials: int) -> Iterator[StudyBar]:
     """Show the progress of a study of `trials` settings while the context lasts."""
+    if not console.is_terminal:
+        console.print(f"searching {trials} settings ...", soft_wrap=True, markup=False)
     with bars(console) as progress:
         yield StudyBar(progress, trials)
 

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.text import Text
-
 from orchestrator.recordings.recording import Recording
-from orchestrator.recordings.store import RecordingSummary
 from orchestrator.replay.replay import Outcome, Spread, Summary
 from orchestrator.report.console.fitting import FittingTable, Kind
 from orchestrator.study.result import StudyResult, TrialResult
@@ -201,27 +198,6 @@ def _quality_cells(recording: Recording) -> list[str]:
 def _seed(recording: Recording) -> str:
     seed = recording.identity.seed
     return "" if seed is None else str(seed)
-
-
-def status_table(rows: Sequence[tuple[str, RecordingSummary]]) -> FittingTable:
-    """Return a table of runs: kind, concept, method, seed, state, steps, and why it ended or how long it is silent."""
-    table = new_table(["run", "concept", "method", "state"], ["steps"], names=["concept"])
-    table.add_headings(["why"], kind="words")
-    colours = {"running": "cyan", "failed": "red", "complete": "green", "stopped": "green"}
-    for kind, summary in rows:
-        name = summary.concept if not summary.seed else f"{summary.concept}, seed {summary.seed}"
-        why = summary.reason if summary.state != "running" else f"last written {_ago(summary.age)} ago"
-        state = Text(summary.state, style=colours[summary.state])
-        table.add_texts(kind, name, summary.method, state, f"{summary.steps}/{summary.budget}", why)
-    return table
-
-
-def _ago(seconds: float) -> str:
-    """Format a duration in a suitable unit."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def curve_table(recording: Recording) -> FittingTable:

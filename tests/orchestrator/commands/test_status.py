@@ -1,7 +1,10 @@
 """What `dvar status` and `dvar doctor` say."""
 
 import dataclasses
+import json
 import os
+import subprocess
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +17,8 @@ from orchestrator.commands import doctor
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.runs import cluster as ray_cluster
+from orchestrator.runs import lease
+from orchestrator.storage.storage import Storage
 from trainables.training.sinks import StepRow
 
 
@@ -44,11 +49,48 @@ def test_status_tells_of_every_run(tmp_path):
     assert "full length done svdiff complete 30/30 the budget is used up at step 30" in squeezed(printed)
     assert "live mug svdiff stopped 12/30 the criterion fired at step 12" in squeezed(printed)
     assert "bad svdiff failed 7/30 NonFiniteLossError: L_det became nan" in squeezed(printed)
-    assert "busy svdiff running 5/30 last written 5 min ago" in squeezed(printed)
+    assert "busy svdiff interrupted 5/30 last written 5 min ago; the same command goes on" in squeezed(printed)
     (trace,) = [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("traceback of bad: ")]
     assert Path(trace).read_text() == "Traceback: line 1\nline 2"
     begun(tmp_path, "bad", 7)  # it is tried again
     assert "traceback of" not in status(tmp_path)
+
+
+def run_of(name):
+    identity = RunIdentity({"concept": {"name": name}, "budget": 30, "seed": 0, "method": {"name": "svdiff"}})
+    return {"key": identity.key, "concept": name, "method": "svdiff", "seed": 0, "budget": 30}
+
+
+@pytest.mark.parametrize("folder", ["recordings", "live"])
+def test_status_knows_a_driver_that_starts_trains_and_has_died(tmp_path, folder):
+    kind = {"recordings": "full length", "live": "live"}[folder]
+    with lease.held(Storage(str(tmp_path)), ["k"], folder=folder, runs=[run_of("dog"), run_of("cat")]):
+        printed = squeezed(status(tmp_path))
+        assert f"{kind} dog svdiff starting 0/30" in printed
+        assert f"the driver, process {os.getpid()} on" in printed
+        begun(tmp_path, "dog", 4, folder)
+        printed = squeezed(status(tmp_path))
+        assert "dog svdiff running 4/30" in printed
+        assert "cat svdiff waiting 0/30" in printed
+        (file,) = (tmp_path / "drivers").iterdir()
+        left = json.loads(file.read_bytes())
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    file.write_text(json.dumps(left | {"pid": dead.pid}))
+    printed = squeezed(status(tmp_path))
+    assert "dog svdiff interrupted 4/30" in printed
+    assert "cat" not in printed
+    assert f"process {dead.pid} on" in printed
+    assert "has died" in printed
+
+
+def test_a_search_may_train_any_live_run(tmp_path):
+    begun(tmp_path, "dog", 4, "live")
+    begun(tmp_path, "cat", 4)
+    with lease.held(Storage(str(tmp_path)), ["study"], folder="live"):
+        printed = squeezed(status(tmp_path))
+    assert "dog svdiff running 4/30" in printed
+    assert "cat svdiff interrupted 4/30" in printed
 
 
 def squeezed(text):
@@ -77,7 +119,7 @@ def test_doctor_finds_nothing_wrong(make_experiment):
         ({"method.name": "svdif"}, "method", "did you mean 'svdiff'"),
         ({"concepts.source": "/nowhere"}, "concepts", "/nowhere does not exist"),
         ({"base_model.id": "/nowhere"}, "base model", "/nowhere"),
-        ({"storage": "/proc/x"}, "storage", "storage /proc/x/recordings cannot be written"),
+        ({"storage": "/proc/x"}, "storage", "storage /proc/x cannot be written"),
         ({"resources.gpus_per_trial": 1}, "trials", "a trial of 1 CPUs and 1 GPUs fits on no node"),
     ],
 )

@@ -116,6 +116,37 @@ def test_values_whose_squares_overflow_are_refused_by_both():
         online.update(1e200)
 
 
+@pytest.mark.parametrize("scale", [5e-324, 1e-310, 3e-200, 1e-152])
+@pytest.mark.parametrize("first", [0.0, 1.0])
+def test_denormal_series_are_refused_by_vectorised_online_and_grid_alike(scale, first):
+    """Their squares underflow: a ratio of such variances would be anything."""
+    tail = [scale * value for value in (9, 5, 3, 2, 1, 1)]
+    values = [0.0, *tail] if first == 0 else [scale, 0.0, *tail]
+    position = 2
+    for criterion in (DVAR(2, 0.5), DVAR(4, 0.5)):
+        with pytest.raises(ValueError, match=f"value {position} of the series is .*less than 1e-150 from the first"):
+            criterion.first_stop(values)
+        online = criterion.online()
+        online.update(values[0])
+        with pytest.raises(ValueError, match=f"value {position} of the series is .*less than 1e-150 from the first"):
+            online.update(values[1])
+    with pytest.raises(ValueError, match=f"value {position} of the series"):
+        first_stops(values, [2, 4], [0.5])
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("scale", [1e-149, 2.0**-490, 1e-120])
+def test_the_smallest_series_that_are_taken_are_decided_exactly(scale, seed):
+    rng = np.random.default_rng(seed)
+    values = scale * (1 + 20 * np.exp(-np.arange(60) / 8) + rng.uniform(size=60))
+    values[0] = 0
+    decided = DVAR(7, 0.3).first_stop(values)
+    exact = [exact_variance(values[count - 7 : count]) / exact_variance(values[:count]) for count in range(8, 61)]
+    assert decided == next((count for count, ratio in enumerate(exact, start=8) if ratio < Fraction(0.3)), None)
+    online = DVAR(7, 0.3).online()
+    assert decided == next((count for count, value in enumerate(values, start=1) if online.update(value)), None)
+
+
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [

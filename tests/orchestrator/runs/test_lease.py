@@ -1,17 +1,20 @@
 """The lease: one driver at a time, and none is kept off by a dead one for long."""
 
+import itertools
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from orchestrator.recordings import RecordingConflict
 from orchestrator.runs import lease
+from orchestrator.storage.atomic import replacing
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 
@@ -22,7 +25,7 @@ def hold(url, ready, end):
     try:
         with lease.held(Storage(url), ["a", "b"]):
             ready.put("held")
-            end.wait(60)
+            end.wait(300)
     except InvalidInput as error:
         ready.put(str(error))
 
@@ -47,9 +50,15 @@ def holder(tmp_path):
         process.join()
 
 
+def later(file):
+    """Return the file of a driver that took over the lease of the one whose file is given."""
+    group, number, _ = file.name.split("-")
+    return file.with_name(f"{group}-{int(number) + 1:015d}-00000000.json")
+
+
 def test_a_second_driver_is_kept_off_and_told_why(holder, tmp_path):
     process, ready, end = holder()
-    assert ready.get(timeout=30) == "held"
+    assert ready.get(timeout=120) == "held"
     begun = time.monotonic()
     with pytest.raises(InvalidInput, match=f"another driver works on these recordings in .*: process {process.pid} on"):
         lease.held(Storage(str(tmp_path)), ["b", "a"]).__enter__()
@@ -64,13 +73,13 @@ def test_a_second_driver_is_kept_off_and_told_why(holder, tmp_path):
 
 
 def test_of_two_that_begin_at_once_one_works(holder):
-    answers = [ready.get(timeout=40) for _, ready, _ in [holder(), holder()]]
+    answers = [ready.get(timeout=120) for _, ready, _ in [holder(), holder()]]
     assert sorted(answer == "held" for answer in answers) == [False, True]
 
 
 def test_a_dead_one_of_this_machine_keeps_nobody_off(holder, tmp_path):
     process, ready, _ = holder()
-    assert ready.get(timeout=30) == "held"
+    assert ready.get(timeout=120) == "held"
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     begun = time.monotonic()
@@ -108,8 +117,7 @@ def test_what_another_driver_has_taken_over_is_neither_overwritten_nor_removed(t
         (file,) = (tmp_path / "drivers").iterdir()
         held.check()
         content = json.loads(file.read_bytes()) | {"id": "x", "pid": 1}
-        group, number, _ = file.name.split("-")
-        theirs = file.with_name(f"{group}-{int(number) + 1:015d}-00000000.json")
+        theirs = later(file)
         theirs.write_text(json.dumps(content))
         with pytest.raises(RecordingConflict, match="another driver has taken over"):
             held.check()
@@ -168,3 +176,62 @@ def test_a_driver_that_is_frozen_within_a_heartbeat_and_replaced_learns_of_it(tm
     finally:
         driver.kill()
         driver.communicate()
+
+
+@pytest.mark.parametrize(
+    ("change", "is_beating", "is_alive"),
+    [
+        ({}, True, True),
+        ({"machine": "elsewhere"}, True, True),
+        ({"machine": "elsewhere"}, False, False),
+        ({"pid": 2**22 + 1}, True, False),
+    ],
+    ids=["here", "elsewhere", "silent", "gone"],
+)
+def test_others_see_whether_a_driver_lives(tmp_path, monkeypatch, change, is_beating, is_alive):
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(lease, "DEAD_SECONDS", 2.0)
+    runs = [{"key": "a", "concept": "dog"}]
+    with lease.held(Storage(str(tmp_path)), ["a"], folder="live", runs=runs):
+        (file,) = (tmp_path / "drivers").iterdir()
+        content, theirs = json.loads(file.read_bytes()), later(file)
+        ended = threading.Event()
+
+        def beat():
+            for count in itertools.count(100):
+                with replacing(theirs) as partial:
+                    partial.write(json.dumps(content | {"id": "x", "beat": count} | change).encode())
+                if ended.wait(0.2) or not is_beating:
+                    return
+
+        thread = threading.Thread(target=beat)
+        thread.start()
+        time.sleep(0.3)
+        (driver,) = lease.drivers(Storage(str(tmp_path)))  # the one that it replaced is none any more
+        ended.set()
+        thread.join()
+    assert (driver.is_alive, driver.folder, driver.runs) == (is_alive, "live", ({"key": "a", "concept": "dog"},))
+    assert driver.works_on("live", "a") is is_alive
+    assert not driver.works_on("live", "b")
+    assert not driver.works_on("recordings", "a")
+
+
+def test_a_frozen_driver_of_this_machine_counts_as_dead(holder, tmp_path, monkeypatch):
+    process, ready, _ = holder()
+    assert ready.get(timeout=120) == "held"
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        monkeypatch.setattr(lease, "DEAD_SECONDS", 1.0)
+        time.sleep(1.2)
+        assert [driver.is_alive for driver in lease.drivers(Storage(str(tmp_path)))] == [False]
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert [driver.is_alive for driver in lease.drivers(Storage(str(tmp_path)))] == [True]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"id": 1}', "\x00"])
+def test_a_spoiled_lease_is_no_driver(tmp_path, content):
+    (tmp_path / "drivers").mkdir()
+    (tmp_path / "drivers" / f"{'0' * 16}-{1:015d}-{'0' * 8}.json").write_text(content)
+    assert lease.drivers(Storage(str(tmp_path))) == []

@@ -1,6 +1,7 @@
 """Several `dvar tune` at work on the same study in a real PostgreSQL server, and a worker that is killed."""
 
 import dataclasses
+import multiprocessing
 import os
 import re
 import shutil
@@ -14,9 +15,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 
 from orchestrator.recordings.pack import write_pack
-from orchestrator.study.storage import open_storage
+from orchestrator.study import storage as study_storage
+from orchestrator.study.storage import open_storage, open_study
+from trainables.errors import InvalidInput
 
 PROGRAMS = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
 INITDB = next((path for path in PROGRAMS if path), None)
@@ -96,3 +100,63 @@ def test_workers_share_a_study_and_one_may_die(server, tune):
     printed_best = next(line for line in again.splitlines() if line.startswith("best:"))
     assert float(re.search(r"needs (\S+) of 200 steps", printed_best)[1]) <= round(study_at(server).best_value, 1)
     assert len(trials_of(server)) <= len(complete) + 1  # the killed worker may have left a trial
+
+
+def fresh_database(server, name):
+    engine = sqlalchemy.create_engine(server.replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.replace("/postgres", f"/{name}")
+
+
+def begin_together(urls, barrier, answers):
+    for url in urls:
+        barrier.wait(60)
+        try:
+            open_study(open_storage(url), "shared", 0, False, is_shared=True)
+            answers.put("")
+        except Exception as error:  # noqa: BLE001 - shown by the assertion
+            answers.put(repr(error))
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_workers_that_begin_at_once_on_a_fresh_database_all_work(server, tmp_path, kind):
+    rounds, workers, context = 5, 4, multiprocessing.get_context("spawn")
+    if kind == "postgresql":
+        urls = [fresh_database(server, f"fresh{number}") for number in range(rounds)]
+    else:
+        urls = [f"sqlite:///{tmp_path / f'{number}.db'}" for number in range(rounds)]
+    barrier, answers = context.Barrier(workers), context.Queue()
+    processes = [context.Process(target=begin_together, args=(urls, barrier, answers)) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    problems = [answers.get(timeout=120) for _ in range(rounds * workers)]
+    for process in processes:
+        process.join()
+    assert problems == [""] * len(problems)
+    assert all(optuna.get_all_study_names(open_storage(url)) == ["shared"] for url in urls)
+
+
+def test_a_worker_that_hangs_while_it_makes_the_tables_is_not_waited_for_without_end(server, monkeypatch):
+    url = fresh_database(server, "held")
+    monkeypatch.setattr(study_storage, "TABLES_SECONDS", 1)
+    begun = time.monotonic()
+    with (
+        study_storage._making_tables_alone(url.replace("://", "+psycopg://")),
+        pytest.raises(InvalidInput, match="lock timeout"),
+    ):
+        open_storage(url)
+    assert time.monotonic() - begun < 20
+    open_storage(url)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "no-such-host.invalid:5432", "127.0.0.1:{silent}"])
+def test_a_server_that_does_not_answer_costs_seconds(address, monkeypatch):
+    monkeypatch.setattr(study_storage, "CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and says nothing
+        begun = time.monotonic()
+        with pytest.raises(InvalidInput, match="cannot be used") as refused:
+            open_storage(f"postgresql://dvar:secret@{address.format(silent=silent.getsockname()[1])}/x")
+    assert time.monotonic() - begun < 15
+    assert "secret" not in str(refused.value)

@@ -1,12 +1,16 @@
 """MLflow on its real SQLite store: parents, children, thinning, and how runs end."""
 
+import http.server
 import shlex
+import threading
+import time
 
 import mlflow
 import pytest
 
 from orchestrator import runs
 from orchestrator.tracking.mlflow import MAX_POINTS, Tracker, tracking_uri
+from trainables.errors import InvalidInput
 from trainables.training.report import Report
 
 
@@ -105,6 +109,106 @@ def test_what_a_killed_driver_left_is_closed(experiment, tracker, specs):
     client = mlflow.MlflowClient(tracking_uri(experiment))
     statuses = [run.info.status for run in client.search_runs(["1"])]
     assert sorted(statuses) == ["FINISHED", "KILLED", "KILLED", "KILLED"]
+
+
+@pytest.fixture
+def server():
+    """Start a server of HTTP that gives every request the same answer, after a while."""
+    servers = []
+
+    def start(status, body=b"{}", seconds=0.0):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def answer(self):
+                time.sleep(seconds)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = answer  # noqa: N815 - the names that the base class looks for
+
+            def log_message(self, *arguments):
+                pass
+
+        started = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=started.serve_forever, daemon=True).start()
+        servers.append(started)
+        return f"http://127.0.0.1:{started.server_port}"
+
+    yield start
+    for started in servers:
+        started.shutdown()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The variables of MLflow's client at values that end a test in seconds."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+
+
+DENIED = b'{"error_code": "PERMISSION_DENIED", "message": "you may not"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [(401, b"who are you", "401"), (403, DENIED, "you may not"), (404, b"no such page", "404")],
+)
+def test_an_answer_that_says_no_is_refused(experiment, server, monkeypatch, impatient, status, body, words):
+    uri = server(status, body)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("://", "://me:secret@"))
+    with pytest.raises(InvalidInput, match=r"MLflow at .* cannot be used") as refused:
+        Tracker(experiment)
+    assert words in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["closed port", "unknown host", "too slow", "out of order", "database"])
+def test_no_answer_is_a_problem_and_nothing_is_logged(experiment, server, specs, monkeypatch, impatient, kind):
+    uri = {
+        "closed port": lambda: "http://127.0.0.1:9",
+        "unknown host": lambda: "https://no-such-host.invalid/mlflow",
+        "too slow": lambda: server(200, seconds=4.0),
+        "out of order": lambda: server(503),
+        "database": lambda: "postgresql://me:secret@127.0.0.1:9/mlflow",
+    }[kind]()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    begun = time.monotonic()
+    tracker = Tracker(experiment)
+    assert "does not answer" in tracker.problem
+    assert "secret" not in tracker.problem
+    with tracker.run("record", {"budget": 40}) as parent:
+        parent.runs_started(specs, 40)
+        parent.run_reported(specs[0], report(1, [3.0, 2.0]))
+        parent.run_ended(runs.RunResult(specs[0], "complete", 2, "done", True))
+        parent.finish(parent.child("a", {}, {}), {"b": 1.0})
+        parent.log_text("hello", "x.txt")
+    assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("name", ["miniature-textual-inversion", "of my own", "a 'quoted' one"])
+def test_a_deleted_experiment_is_named_with_the_remedy(experiment, monkeypatch, name):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
+    Tracker(experiment)
+    client = mlflow.MlflowClient(tracking_uri(experiment))
+    client.delete_experiment(client.get_experiment_by_name(name).experiment_id)
+    with pytest.raises(
+        InvalidInput, match=r"was deleted in MLflow; restore it \(mlflow experiments restore"
+    ) as refused:
+        Tracker(experiment)
+    assert repr(name) in str(refused.value)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"{name} 2")
+    assert not Tracker(experiment).problem
+
+
+def test_what_was_only_interrupted_is_killed_not_failed(experiment, tracker, specs):
+    with tracker.run("record", {}) as parent:
+        parent.runs_started(specs, 40)
+        parent.run_ended(runs.RunResult(specs[0], None, 0, "not begun", True))
+        parent.run_ended(runs.RunResult(specs[1], None, 0, "its worker died", True, True))
+    _, by_name = runs_by_name(experiment)
+    assert [by_name[spec.concept].info.status for spec in specs] == ["KILLED", "FAILED"]
 
 
 def test_mlflows_own_variables_choose_store_and_experiment(experiment, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from orchestrator.recordings.recording import Quality
 from orchestrator.recordings.store import RecordingSummary
 from orchestrator.replay.replay import Outcome, Summary
 from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
+from orchestrator.report.console.status import StatusRow, status_table
 from orchestrator.report.console.tables import (
     MethodRow,
     StrategyRow,
@@ -21,7 +22,6 @@ from orchestrator.report.console.tables import (
     front_table,
     methods_table,
     recordings_table,
-    status_table,
     study_table,
 )
 from orchestrator.study.benchmark import BenchmarkRow, CheaperSchedule, Transfer
@@ -125,14 +125,19 @@ def test_status():
     def summary(state, age, seed=0, reason="the budget is used up"):
         return RecordingSummary("k", "dog", "svdiff", seed, state, 30, 40, "/x", reason, age, None)
 
-    rows = [("full length", summary("complete", 5)), ("live", summary("running", 7300, seed=2))]
+    rows = [
+        StatusRow.of("full length", summary("complete", 5), is_active=False),
+        StatusRow.of("live", summary("running", 7300, seed=2), is_active=True),
+        StatusRow.of("live", summary("running", 90), is_active=False),
+        StatusRow.waiting("live", {"concept": "cat", "method": "svdiff", "seed": 1, "budget": 40}, "starting"),
+    ]
     assert cells(status_table(rows)) == {
-        "run": ["full length", "live"],
-        "concept": ["dog", "dog, seed 2"],
-        "method": ["svdiff"] * 2,
-        "state": ["complete", "running"],
-        "steps": ["30/40"] * 2,
-        "why": ["the budget is used up", "last written 2 h ago"],
+        "run": ["full length", "live", "live", "live"],
+        "concept": ["dog", "dog, seed 2", "dog", "cat, seed 1"],
+        "method": ["svdiff"] * 4,
+        "state": ["complete", "running", "interrupted", "starting"],
+        "steps": ["30/40", "30/40", "30/40", "0/40"],
+        "why": ["the budget is used up", "last written 2 h ago", "last written 90 s ago; the same command goes on", ""],
     }
 
 
