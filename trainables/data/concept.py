@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -14,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from trainables import plain_yaml
 from trainables.data.folders import SETTINGS_FILE, FolderContents, holds_images, listed, read_contents
 from trainables.data.image_files import missing_reader
-from trainables.data.pixels import to_rgb
+from trainables.data.pixels import is_rescaled, to_rgb
 from trainables.errors import InvalidInput
 from trainables.text import composed, did_you_mean, is_printable, printable, quoted
 from trainables.types import JsonDict, JsonObject
@@ -46,6 +47,17 @@ class ConceptImage:
     def sha256(self) -> str:
         """Hash of the file's bytes, hexadecimal."""
         return hashlib.sha256(self.data).hexdigest()
+
+    @cached_property
+    def identity(self) -> str:
+        """What distinguishes its pixels: the hash of its bytes, marked if earlier versions decoded them otherwise."""
+        unreadable = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+        with suppress(*unreadable), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(self.data)) as image:
+                if is_rescaled(image):
+                    return f"{self.sha256} rescaled"
+        return self.sha256
 
     def decode(self) -> Image.Image:
         """Return the first frame as RGB, upright (EXIF rotation applied), transparency on white.
@@ -134,7 +146,7 @@ class Concept:
             "name": self.name,
             "class_noun": self.class_noun,
             "placeholder": self.placeholder,
-            "images": [image.sha256 for image in self.images],
+            "images": [image.identity for image in self.images],
             "validation_prompts": list(self.validation_prompts),
         }
 

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import pickle
 import sys
 import unicodedata
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from trainables.data import image_files
-from trainables.data.concept import ConceptImage, class_noun_for, load_concept, load_concepts
+from trainables.data.concept import Concept, ConceptImage, class_noun_for, load_concept, load_concepts
 from trainables.data.folders import read_contents
 from trainables.data.pixels import to_rgb
 from trainables.errors import InvalidInput
@@ -328,6 +329,27 @@ def test_wide_greys_in_tiff_files(dog, dtype):
     Image.fromarray(np.tile(ramp, (16, 1))).save(dog / "b.tif")
     row = np.asarray(load_concept(dog).decode()[1])[0, :, 0].astype(int)
     assert np.abs(row - np.arange(256)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("image", "is_marked"),
+    [
+        (greys([0, 25700, 65535], np.uint16), False),  # as ever
+        (greys([0, 2048, 4095], np.uint16), True),
+        (greys([0, 100, 255], np.uint16), True),
+        (greys([0, 25700, 65535], np.int32), True),
+        (greys([0, 0.5, 1], np.float32), True),
+        (Image.new("L", (3, 1), 7), False),
+        (Image.new("RGBA", (3, 1)), False),
+    ],
+)
+def test_only_an_image_that_shows_otherwise_than_in_earlier_versions_gets_another_identity(image, is_marked):
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF")
+    file = ConceptImage("a", buffer.getvalue())
+    assert file.identity == f"{file.sha256} rescaled" if is_marked else file.sha256
+    assert pickle.loads(pickle.dumps(file)) == file
+    assert Concept("dog", "dog", "<dog>", (file,)).identity["images"] == [file.identity]
 
 
 def test_what_a_folder_holds(dog):
