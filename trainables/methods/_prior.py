@@ -16,6 +16,7 @@ from trainables.data.randomness import derived_seed
 from trainables.errors import InvalidInput
 from trainables.models.base import BaseModel
 from trainables.settings import MAX_COUNT, MAX_INFERENCE_STEPS
+from trainables.sums import SUMS_FILE, check_sums, sums_text
 from trainables.text import did_you_mean
 from trainables.types import JsonDict, JsonObject
 
@@ -98,6 +99,8 @@ def class_images(base: BaseModel, class_noun: str, settings: PriorSettings) -> l
     with FileLock(root / f"{key}.lock"):
         images = _read(folder, settings.images)
         if images is None:
+            if folder.is_symlink():
+                folder.unlink()
             shutil.rmtree(folder, ignore_errors=True)
             _fill(folder, base, class_noun, settings)
             images = _read(folder, settings.images)
@@ -107,9 +110,12 @@ def class_images(base: BaseModel, class_noun: str, settings: PriorSettings) -> l
 
 def _read(folder: Path, count: int) -> list[Image.Image] | None:
     """Return the images, or None if any is missing or damaged: what tidies a cache deletes single files."""
+    if folder.is_symlink():  # in a cache that others can write, it leads wherever they like
+        return None
     try:
+        check_sums(folder)
         return [Image.open(folder / _file(number)).convert("RGB") for number in range(count)]
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises of a file that is missing or damaged
+    except (OSError, SyntaxError, ValueError, InvalidInput):  # a file is missing, damaged or another
         return None
 
 
@@ -145,4 +151,6 @@ def _fill(folder: Path, base: BaseModel, class_noun: str, settings: PriorSetting
             drawn = draw_samples(pipeline, [caption(class_noun)] * len(seeds), seeds, base.resolution, sampling)
             for number, image in zip(numbers, drawn, strict=True):
                 image.save(whole / _file(number))
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in whole.iterdir()}
+        (whole / SUMS_FILE).write_text(sums_text(hashes), encoding="utf-8")
         whole.rename(folder)

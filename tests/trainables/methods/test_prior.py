@@ -63,17 +63,35 @@ def test_the_model_is_part_of_the_key(tiny_path, tmp_path, calls, change):
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "all"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "all", "another image", "another hash"])
 def test_what_a_tidied_cache_lacks_is_drawn_again(base, calls, tmp_path, damage):
     before = class_images(base, "robot", FEW)
     first, *others = sorted(tmp_path.rglob("*.png"))
     if damage == "cut":
         first.write_bytes(first.read_bytes()[:60])
+    elif damage == "another image":
+        shutil.copy(others[0], first)
+    elif damage == "another hash":
+        sums = first.with_name("SHA256SUMS")
+        sums.write_text(sums.read_text().replace("0", "1"))
     else:
         for path in [first, *(others if damage == "all" else [])]:
             path.unlink()
     again = class_images(base, "robot", FEW)
     assert [image.tobytes() for image in again] == [image.tobytes() for image in before]
+
+
+def test_a_link_in_the_cache_is_replaced_and_its_target_left_alone(base, calls, tmp_path):
+    class_images(base, "robot", FEW)
+    (folder,) = (path.parent for path in tmp_path.rglob("00000.png"))
+    elsewhere = tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    before = {path.name: path.read_bytes() for path in elsewhere.iterdir()}
+    class_images(base, "robot", FEW)
+    assert len(calls) == 2
+    assert not folder.is_symlink()
+    assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == before
 
 
 def test_two_requests_at_once_draw_once(base, calls):
