@@ -34,6 +34,7 @@ def check_method(experiment: Experiment) -> str:
     from trainables.methods import MethodSpec
 
     chosen = experiment.method
+    plugins.METHODS.source(chosen.name)  # says best what is wrong with a module that does not exist
     trains: str = MethodSpec(plugins.METHODS.spec(chosen.name), chosen.settings, chosen.recipe)().trains
     return trains
 

@@ -1,10 +1,11 @@
-"""Text from outside in what Rich prints: a name, a reason or an error can neither steer the terminal nor be markup."""
+"""Text from outside in what Rich prints: it can neither steer the terminal nor be markup, and shows no password."""
 
 import re
 
 from rich import markup
 from rich.text import Text
 
+from orchestrator.storage.passwords import without_passwords
 from trainables.text import LINE_LIMIT, printable, printable_lines
 
 _NOTHING = "[none][/none]"
@@ -12,17 +13,17 @@ _NOTHING = "[none][/none]"
 
 def escape(text: str, limit: int = LINE_LIMIT) -> str:
     """Return text from outside to be put into Rich's markup; see `trainables.text.printable`."""
-    return _escaped(printable(text, limit))
+    return _escaped(printable(without_passwords(text), limit))
 
 
 def escape_lines(text: str) -> str:
     """Return text of several lines to be put into Rich's markup."""
-    return _escaped(printable_lines(text))
+    return _escaped(printable_lines(without_passwords(text)))
 
 
 def plain(text: str) -> Text:
     """Return text from outside as a cell or heading that Rich shows as it is; its lines stay lines."""
-    return Text(printable_lines(text))
+    return Text(printable_lines(without_passwords(text)))
 
 
 def _escaped(text: str) -> str:

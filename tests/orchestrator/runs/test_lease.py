@@ -131,7 +131,7 @@ def test_what_another_driver_has_taken_over_is_neither_overwritten_nor_removed(t
 
 
 FREEZING = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 from orchestrator.recordings import RecordingConflict
 from orchestrator.runs import lease
 from orchestrator.storage.storage import Storage
@@ -144,7 +144,7 @@ with lease.held(Storage(sys.argv[1]), ["a"]) as held:
         count += 1
         if count == at:
             print("frozen", flush=True)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # at once; one to the process may come later
         replace(*arguments, **folders)
 
     os.replace = stop

@@ -189,9 +189,10 @@ def test_a_whole_run_on_object_storage_that_refuses_one_request_in_five(server, 
     aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     # A job of its own on the cluster, so that its workers know the server: as `ray job submit --runtime-env-json` does.
     job = json.dumps({"runtime_env": {"env_vars": aws}})
-    environment = os.environ | {
-        "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "RAY_JOB_CONFIG_JSON_ENV_VAR": job,
-    }  # fmt: skip
+    # The tests' cluster listens on the loopback interface alone, which Ray believes only where clusters have one node.
+    port = ray.get_runtime_context().gcs_address.rpartition(":")[2]
+    alone = {"RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    environment = os.environ | alone | {"RAY_JOB_CONFIG_JSON_ENV_VAR": job}
     server.share, before = 0.2, server.refused
     command = [sys.executable, "-c", DRIVER, experiment.model_dump_json(), concept.name]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from trainables.errors import InvalidInput
 from trainables.methods.textual_inversion import TextualInversion
 from trainables.tensors import part
 from trainables.training.training import NonFiniteLossError, Training
@@ -95,6 +96,6 @@ def test_a_failure_to_start_leaves_the_base_model_alone(base, toy_concepts):
     words = base.tokenizer
     broken = TextualInversion(flip_probability=1.0)
     broken.templates = ("no placeholder {0} {1}",)
-    with pytest.raises(IndexError):
+    with pytest.raises(InvalidInput, match=r"caption 'no placeholder \{0\} \{1\}' is not understood"):
         Training(base, broken, toy_concepts[0])
     assert base.tokenizer is words

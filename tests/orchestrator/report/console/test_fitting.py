@@ -18,6 +18,7 @@ from orchestrator.replay.replay import Outcome, Summary
 from orchestrator.report.console.benchmark_tables import benchmark_table, transfer_table
 from orchestrator.report.console.fitting import FittingTable
 from orchestrator.report.console.output import LOG_WIDTH, OutputConsole
+from orchestrator.report.console.status import StatusRow, status_table
 from orchestrator.report.console.tables import (
     MethodRow,
     StrategyRow,
@@ -26,7 +27,6 @@ from orchestrator.report.console.tables import (
     curve_table,
     methods_table,
     recordings_table,
-    status_table,
     study_table,
 )
 from orchestrator.study import Objective, Study
@@ -73,7 +73,10 @@ def curve(make_recording):
 def status(make_recording):
     reason = "loss is NaN at step 1234 in /a/very/long/path/to/some/file/that/no/terminal/takes/in/a/single/line.txt"
     row = RecordingSummary("k", "dog", "textual_inversion", 3, "failed", 1234, 6100, "/x", reason, 9.0, None)
-    return status_table([("full length", row), ("live", dataclasses.replace(row, reason="used up", concept="cat"))])
+    other = dataclasses.replace(row, reason="used up", concept="cat")
+    return status_table(
+        [StatusRow.of("full length", row, is_active=False), StatusRow.of("live", other, is_active=True)]
+    )
 
 
 def methods(make_recording):
