@@ -144,7 +144,12 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
 
 
 def read(path: Path, *, is_stream: bool = False) -> object:
-    """Read a YAML file; see `load`.
+    """Read a YAML file; see `read_text` and `load` for arguments and errors."""
+    return load(read_text(path, is_stream=is_stream))
+
+
+def read_text(path: Path, *, is_stream: bool = False) -> str:
+    """Return the text of a YAML file, if its size is within limits.
 
     Args:
         path: of the file.
@@ -152,8 +157,7 @@ def read(path: Path, *, is_stream: bool = False) -> object:
 
     Raises:
         FileNotFoundError: there is no such file.
-        InvalidInput: it is no file, cannot be read, is no UTF-8, or `load` refuses it; the message says why, but names
-            no file.
+        InvalidInput: it is no file, cannot be read, is too large or no UTF-8; the message says why, but names no file.
     """
     try:
         mode = path.stat().st_mode
@@ -163,14 +167,13 @@ def read(path: Path, *, is_stream: bool = False) -> object:
             data = file.read(4 * MAX_CHARACTERS + 1)
         if len(data) > 4 * MAX_CHARACTERS:
             raise InvalidInput(f"it is too large; at most {MAX_CHARACTERS:,} characters")
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except FileNotFoundError:
         raise
     except UnicodeDecodeError as error:
         raise InvalidInput(f"it is no UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise InvalidInput(error.strerror or type(error).__name__) from error
-    return load(text)
 
 
 def dump(values: object) -> str:

@@ -23,13 +23,13 @@ from orchestrator.recordings.format import (
     quality_schema,
     snapshot_name,
     steps_schema,
-    unsealed,
 )
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, State
 from orchestrator.recordings.tables import check_schema, read_table
 from orchestrator.storage.files import Files, check_name
 from orchestrator.storage.hashes import StoredFile
+from orchestrator.storage.sealed import unsealed
 from trainables.checks import check_plain
 from trainables.text import printable, quoted
 from trainables.types import JsonDict, JsonObject

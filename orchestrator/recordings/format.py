@@ -22,7 +22,6 @@ A recording exists once it has a status.json, which is written last.
 """
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +37,7 @@ from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, Quality, Recording, State, Steps
 from orchestrator.storage.files import Files
 from orchestrator.storage.hashes import StoredFile
+from orchestrator.storage.sealed import encode_json, encode_sealed
 from trainables.errors import InvalidInput
 from trainables.types import JsonDict, JsonObject
 
@@ -49,7 +49,7 @@ TRACEBACK = "traceback.txt"
 WRITER_FILES = (FACTS, STATUS, STEPS, QUALITY, CHECKPOINT, TRACEBACK)
 WRITERS, CHECKPOINTS = "writers", "checkpoint"
 _CHECKPOINT_FOLDER = re.compile(r"step-\d{6,}-[0-9a-f]{8}")
-_SEAL, _DIGEST = "seal", b"sha256"
+_DIGEST = b"sha256"
 VALUES = ("l_det", "train_loss", "grad_norm", "seconds", "l_det_seconds")
 _SCORE, _SECONDS = "score_", "seconds_"
 _SLUG_LENGTH = 60
@@ -211,15 +211,6 @@ def damaged(files: Files, name: str, what: str) -> InvalidInput:
 # -- encoding ----------------------------------------------------------------------------------------------------------
 
 
-def encode_json(fields: JsonObject) -> bytes:
-    """Encode plain JSON.
-
-    Raises:
-        ValueError: a number is not finite, for which JSON has no form.
-    """
-    return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode()
-
-
 def encode_manifest(identity: RunIdentity) -> bytes:
     """Encode a manifest: the format's version, the key, and what determines the run."""
     return encode_json({"format": FORMAT, "key": identity.key, "identity": identity.to_json()})
@@ -227,28 +218,12 @@ def encode_manifest(identity: RunIdentity) -> bytes:
 
 def encode_status(status: Status) -> bytes:
     """Encode a status, with a hash of itself."""
-    return _sealed(asdict(status))
+    return encode_sealed(asdict(status))
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """Encode the place of a checkpoint, with a hash of itself."""
-    return _sealed({"step": checkpoint.step, "folder": checkpoint.folder, "files": stored_json(checkpoint.files)})
-
-
-def _sealed(fields: JsonObject) -> bytes:
-    return encode_json({**fields, _SEAL: sha256(encode_json(fields))})
-
-
-def unsealed(fields: JsonObject) -> JsonDict:
-    """Return the fields without the hash of themselves, which files of older versions lack.
-
-    Raises:
-        ValueError: they are not what was hashed.
-    """
-    content = {name: value for name, value in fields.items() if name != _SEAL}
-    if fields.get(_SEAL, sha256(encode_json(content))) != sha256(encode_json(content)):
-        raise ValueError("its content does not match the hash that it states")
-    return content
+    return encode_sealed({"step": checkpoint.step, "folder": checkpoint.folder, "files": stored_json(checkpoint.files)})
 
 
 def stored_json(files: Mapping[str, StoredFile]) -> JsonDict:

@@ -18,6 +18,7 @@ from orchestrator.recordings.recording import DONE, Floats, State
 from orchestrator.storage.files import Files
 from orchestrator.storage.passwords import without_passwords
 from orchestrator.storage.retry import StorageFailure, StorageFull
+from orchestrator.storage.sealed import encode_json
 from trainables.errors import InvalidInput
 from trainables.training.sinks import EndState, StepRow
 from trainables.types import JsonObject
@@ -88,7 +89,7 @@ class Recorder:
         self._refuse_if_done(reading.read_status(self._files))
         self._claim()
         contents = reading.read_contents(self._files)  # after the claim: what comes later is not the recording's
-        self._facts = layout.encode_json(facts)
+        self._facts = encode_json(facts)
         self._write(layout.FACTS, self._facts)
         if contents is None:
             self._files.write(layout.MANIFEST, layout.encode_manifest(self._identity))
@@ -115,7 +116,7 @@ class Recorder:
         self._number = number
 
     def _claim_content(self) -> bytes:
-        return layout.encode_json({"writer": self._writer})
+        return encode_json({"writer": self._writer})
 
     def _take_over(self, contents: layout.Contents) -> None:
         """Continue what an earlier writer left. Until our status is written, the recording is still the other's."""

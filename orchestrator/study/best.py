@@ -1,5 +1,6 @@
 """The file of a study's best setting, and of what it was tuned on: best-METHOD-BUDGET.yaml."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainables.text import composed
 FORMAT = 1
 #: The file of versions that kept a single setting per storage.
 OLD_NAME = "best.yaml"
+_HASH_LINE = "# sha256 of the lines below: "
 
 
 class Best(BaseModel):
@@ -157,8 +159,8 @@ def write(best: Best, path: Path) -> None:
     Raises:
         InvalidInput: it cannot be written there.
     """
-    text = "# Written by `dvar tune`; `dvar run` and `dvar compare` read it.\n"
-    text += plain_yaml.dump(best.model_dump())
+    body = plain_yaml.dump(best.model_dump())
+    text = f"# Written by `dvar tune`; `dvar run` and `dvar compare` read it.\n{_HASH_LINE}{_hash(body)}\n{body}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
@@ -173,11 +175,13 @@ def read(path: Path) -> Best:
         InvalidInput: it is missing, damaged, of another format, or holds a setting that the criterion refuses.
     """
     try:
-        values = plain_yaml.read(path)
+        text = plain_yaml.read_text(path)
+        values = plain_yaml.load(text)
     except FileNotFoundError as error:
         raise InvalidInput(f"{path} does not exist; make it with `dvar tune`, or name another with --best") from error
     except InvalidInput as error:
         raise InvalidInput(f"{path} cannot be read ({error}); write it anew with `dvar tune`") from error
+    _check_hash(path, text)
     if not isinstance(values, Mapping):
         raise InvalidInput(f"{path} holds no settings; write it anew with `dvar tune`")
     try:
@@ -190,6 +194,21 @@ def read(path: Path) -> Best:
     if best.format != FORMAT:
         raise InvalidInput(f"{path} has format {best.format}, but this version of the program reads {FORMAT}")
     return best
+
+
+def _check_hash(path: Path, text: str) -> None:
+    """Check that the settings are those that were written, unless the file states no hash, as those of version 0.1."""
+    _, line, rest = text.partition(f"\n{_HASH_LINE}")
+    stated, _, body = rest.partition("\n")
+    if line and stated != _hash(body):
+        raise InvalidInput(
+            f"{path} is damaged: its settings do not match the hash that it states; write it anew with `dvar tune`, or "
+            "remove the line of the hash if you changed the settings yourself"
+        )
+
+
+def _hash(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()
 
 
 def _first_problem(error: ValidationError | InvalidInput) -> str:

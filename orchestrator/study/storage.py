@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from orchestrator.storage.passwords import HIDDEN, without_password, without_password_of
+from orchestrator.storage.sealed import encode_sealed, unsealed
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 from trainables.text import first_line
@@ -51,8 +52,9 @@ class FilesJournal(BaseJournalBackend):
     def _read(self, name: str) -> list[dict[str, object]]:
         """Return the logs of a file, which is named by the number of its first log."""
         try:
-            logs = json.loads(self._files.read(name) or b"")
-        except ValueError:
+            content = json.loads(self._files.read(name) or b"")
+            logs = unsealed(content).get("logs") if isinstance(content, dict) else content  # earlier: the list alone
+        except (ValueError, RecursionError):
             logs = None
         if not isinstance(logs, list) or name != self._name():
             raise InvalidInput(
@@ -74,7 +76,7 @@ class FilesJournal(BaseJournalBackend):
         Raises:
             InvalidInput: another process has written logs meanwhile, after which ours would be out of order.
         """
-        if not self._files.create(self._name(), json.dumps(logs).encode()):
+        if not self._files.create(self._name(), encode_sealed({"logs": logs})):
             raise InvalidInput(f"another process works on the study in {self._files.url}; wait until it ends")
         self._logs += logs
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from orchestrator.recordings.pack import read_pack, write_pack
 from orchestrator.recordings.verification import verify
 from orchestrator.storage.storage import Storage
 from tests.orchestrator.recordings.writing import begun, complete, identity, rows
@@ -119,6 +120,24 @@ def test_the_files_of_a_running_recording(local, trained, name):
     recorder.snapshot(20, {"a": 0.75}, {"train": 1.0}, trained)
     path = Path(local.folder(identity())) / name
     check(path, [lambda: everything(local.read(identity().key))], 2)
+
+
+@pytest.mark.parametrize("name", ["traceback.txt", "writers/1.json"])
+def test_the_traceback_and_the_claim_of_a_failed_recording(local, trained, name):
+    """A traceback is read by people, and a claim by its name alone: verify finds what is wrong with the former."""
+    recorder = begun(local)
+    recorder.steps(rows(1, 6))
+    recorder.ended("failed", "NaN", "Traceback of an error\n")
+    path = Path(local.folder(identity())) / name
+    found = check(path, [lambda: everything(local.find(identity())), lambda: problems(local) and "found"], 7)
+    assert found == (FLIPS if name == "traceback.txt" else 0)
+
+
+def test_a_pack(local, trained, tmp_path):
+    complete(local, trained, steps=30)
+    path = tmp_path / "pack.parquet"
+    write_pack([local.read(identity().key)], path)
+    assert check(path, [lambda: [everything(recording) for recording in read_pack(path)]], 8) > 0.9 * FLIPS
 
 
 @pytest.mark.parametrize("name", ["training.safetensors", "samples.png"])

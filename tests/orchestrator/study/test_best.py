@@ -1,5 +1,6 @@
 """The file of a best setting: written atomically, read back, refused where not understood, never lost to another."""
 
+import random
 import re
 import unicodedata
 
@@ -73,6 +74,32 @@ def test_a_damaged_file(tmp_path, content):
     path.write_text(content)
     with pytest.raises(InvalidInput, match=r"best\.yaml"):
         best_file.read(path)
+
+
+def test_one_flipped_bit_is_found_or_changes_nothing(best, tmp_path):
+    path = tmp_path / "best.yaml"
+    best_file.write(best, path)
+    rng, data, found = random.Random(0), path.read_bytes(), 0
+    for _ in range(200):
+        flipped, position = bytearray(data), rng.randrange(len(data) * 8)
+        flipped[position // 8] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        try:
+            assert best_file.read(path) == best
+        except InvalidInput:
+            found += 1
+    assert found > 150
+
+
+def test_a_file_that_someone_changes_needs_no_hash(best, tmp_path):
+    path = tmp_path / "best.yaml"
+    best_file.write(best, path)
+    changed = path.read_text().replace(f"trials: {best.trials}", "trials: 77")
+    path.write_text(changed)
+    with pytest.raises(InvalidInput, match="remove the line of the hash if you changed the settings yourself"):
+        best_file.read(path)
+    path.write_text("\n".join(line for line in changed.splitlines() if "sha256" not in line))
+    assert best_file.read(path).trials == 77
 
 
 def test_a_missing_file(tmp_path):

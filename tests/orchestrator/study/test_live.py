@@ -1,5 +1,7 @@
 """The live study: what it finds, what it trains, and that it goes on where it was cut off."""
 
+import json
+import random
 import shutil
 
 import fsspec
@@ -279,3 +281,32 @@ def test_the_journal_below_a_url(tmp_path):
     fsspec.filesystem("memory").rm(first)
     with pytest.raises(InvalidInput, match=r"is damaged at 0000.*delete that folder"):
         opened()
+
+
+def test_a_flipped_bit_in_the_journal_is_found_or_changes_nothing(tmp_path):
+    study = optuna.create_study(storage=optuna.storages.JournalStorage(FilesJournal(Storage(tmp_path))), study_name="x")
+    study.optimize(lambda trial: trial.suggest_float("a", 0, 1), n_trials=1)
+    expected = FilesJournal(Storage(tmp_path)).read_logs(0)
+    rng, found = random.Random(0), 0
+    paths = sorted(tmp_path.glob("*.json"))
+    for number in range(200):
+        path = paths[number % len(paths)]
+        data = path.read_bytes()
+        flipped, position = bytearray(data), rng.randrange(len(data) * 8)
+        flipped[position // 8] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        try:
+            assert FilesJournal(Storage(tmp_path)).read_logs(0) == expected
+        except InvalidInput:
+            found += 1
+        path.write_bytes(data)
+    assert found > 150
+
+
+def test_the_journal_of_an_earlier_version_is_read(tmp_path):
+    study = optuna.create_study(storage=optuna.storages.JournalStorage(FilesJournal(Storage(tmp_path))), study_name="x")
+    study.optimize(lambda trial: trial.suggest_float("a", 0, 1), n_trials=2)
+    for path in tmp_path.glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text())["logs"]))
+    again = optuna.load_study(study_name="x", storage=optuna.storages.JournalStorage(FilesJournal(Storage(tmp_path))))
+    assert [trial.params for trial in again.trials] == [trial.params for trial in study.trials]
