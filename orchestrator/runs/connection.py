@@ -57,6 +57,7 @@ def connected(address: str | None = None) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the recordings hold more than Tune's logs
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # whole tracebacks, also of what a retry puts right
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints tables whatever the verbosity
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it would report an interrupt as a normal end
     if is_connected():

@@ -17,10 +17,12 @@ from orchestrator.runs.connection import connected
 from orchestrator.runs.observing import say, unobtrusive
 from orchestrator.runs.places import live_quality, live_runs, recordings, run_result, run_specs, storage_of
 from orchestrator.runs.spec import Listener, RunResult, RunSource, RunSpec
+from orchestrator.storage.passwords import without_passwords
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.settings import QualitySettings
+from trainables.text import printable
 from trainables.training.config import RunConfig
 from trainables.training.sinks import Sink
 from trainables.types import JsonDict
@@ -314,6 +316,10 @@ def _relay(listeners: Sequence[Listener], on_error: ErrorCallback, held: lease.L
                 for listener in self._listeners:
                     listener.run_reported(spec, report)
 
+        def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            for spec in trial.config["runs"]:
+                say(f"{spec.concept}: {_last_line(trial.get_error())}; it continues from its checkpoint")
+
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             for spec in trial.config["runs"]:
                 self._on_error(spec, _last_line(trial.get_error()))
@@ -324,4 +330,4 @@ def _relay(listeners: Sequence[Listener], on_error: ErrorCallback, held: lease.L
 def _last_line(trace: str | None) -> str:
     """Return the last line of a worker's traceback: the error itself."""
     lines = [line.strip() for line in (trace or "").splitlines() if line.strip()]
-    return lines[-1] if lines else "its worker died"
+    return without_passwords(printable(lines[-1])) if lines else "its worker died"

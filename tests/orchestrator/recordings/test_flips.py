@@ -137,7 +137,7 @@ def test_a_pack(local, trained, tmp_path):
     complete(local, trained, steps=30)
     path = tmp_path / "pack.parquet"
     write_pack([local.read(identity().key)], path)
-    assert check(path, [lambda: [everything(recording) for recording in read_pack(path)]], 8) > 0.9 * FLIPS
+    assert check(path, [lambda: [everything(recording) for recording in read_pack(path)]], 8) > 0.5 * FLIPS
 
 
 @pytest.mark.parametrize("name", ["training.safetensors", "samples.png"])
