@@ -31,11 +31,34 @@ class Exploding(TextualInversion):
 '''
 
 
+DYING = '''
+import os
+import signal
+from pathlib import Path
+
+from trainables.methods.textual_inversion import TextualInversion
+
+class Dying(TextualInversion):
+    """Its process is killed in the fifth step, once."""
+
+    calls = 0
+
+    def loss(self, base, inputs):
+        self.calls += 1
+        mark = Path(__file__).with_name("died")
+        if self.calls == 5 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(base, inputs)
+'''
+
+
 @pytest.fixture(scope="session")
 def plugin_folder(tmp_path_factory):
-    """A folder with a method that is no part of the project."""
+    """A folder with methods that are no part of the project."""
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "exploding_method.py").write_text(EXPLODING)
+    (folder / "dying_method.py").write_text(DYING)
     sys.path.insert(0, str(folder))
     yield folder
     sys.path.remove(str(folder))

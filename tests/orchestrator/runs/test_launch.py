@@ -85,6 +85,17 @@ def test_nan_fails_its_trial_alone_and_keeps_what_was_recorded(make_experiment, 
     assert {result.spec.concept for result in listener.results} == set(ended)
 
 
+def test_a_worker_that_dies_costs_a_line_and_no_step(make_experiment, toy_concepts, capfd, plugin_folder):
+    experiment = make_experiment(method__name="dying_method:Dying", budget=8, resources__max_failures=1)
+    capfd.readouterr()
+    (ended,) = runs.record(experiment, toy_concepts[:1])
+    assert (plugin_folder / "died").exists()
+    assert (ended.state, ended.steps) == ("complete", 8)
+    printed = capfd.readouterr().err
+    assert "Traceback" not in printed
+    assert printed.count(f"{toy_concepts[0].name}: ") == 1
+
+
 def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_experiment, toy_concepts, listener):
     """Interrupt a worker's session by hand; the next `record` continues it, and the series is the undisturbed one."""
     import torch
