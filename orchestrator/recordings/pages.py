@@ -5,15 +5,20 @@ headers, follows them whatever the footer declares, and ends the process at some
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 #: Most bytes of a footer and of a page's header; those of a run with 10,000 fixed inputs have 3,000,000 and 100.
 MAX_FOOTER, MAX_HEADER = 8_000_000, 200_000
+#: Most values in a footer, of which each takes some microseconds and up to 70 bytes here, and pages of all columns: a
+#: run with 10,000 fixed inputs has 500,000 and 10,000.
+MAX_FOOTER_VALUES, MAX_PAGES = 1_500_000, 50_000
 #: The only encodings and kinds of pages with which the program writes: none makes a large table of a small file.
-_ENCODINGS = frozenset({0, 3, 4, 9})  # PLAIN, RLE (of levels), BIT_PACKED (of levels), BYTE_STREAM_SPLIT
-_DATA_PAGE, _DATA_PAGE_V2 = 0, 3
+_PLAIN, _BYTE_STREAM_SPLIT = 0, 9
+_ENCODINGS = frozenset({_PLAIN, 3, 4, _BYTE_STREAM_SPLIT})  # 3 and 4, RLE and BIT_PACKED, are of levels
+#: Kinds of pages, and where their headers say how many values a page has, and in which encoding.
+_DATA_PAGES = {0: (5, 1, 2), 3: (8, 1, 4)}
 _BYTE_ARRAY = 6
 _MAX_DEPTH = 12
 _MAGIC = b"PAR1"
@@ -71,43 +76,64 @@ def _chunk(column: dict[int, Any]) -> Chunk:
     return chunk
 
 
-def check_pages(file: BinaryIO, chunk: Chunk) -> None:
-    """Check that the pages of a column hold what the footer declares.
+def check_pages(file: BinaryIO, chunks: Iterable[Chunk]) -> None:
+    """Check that the pages of every column hold what the footer declares.
 
     Args:
         file: open for reading.
-        chunk: of the footer.
+        chunks: of the footer.
 
     Raises:
-        ValueError: a page's header is damaged, or the pages hold other numbers of bytes or values.
+        ValueError: a page's header is damaged, the pages hold other numbers of bytes or values, they are encoded
+            otherwise than the program writes, or they are too many.
     """
+    pages = 0
+    for chunk in chunks:
+        pages += _check_chunk(file, chunk, MAX_PAGES - pages)
+
+
+def _check_chunk(file: BinaryIO, chunk: Chunk, most_pages: int) -> int:
+    """Check the pages of a column and return their number."""
     position, end = chunk.start, chunk.start + chunk.packed
-    unpacked = values = 0
+    pages = unpacked = values = 0
     while position < end:
+        pages += 1
+        if pages > most_pages:
+            raise ValueError(f"it has more than {MAX_PAGES:,} pages")
         file.seek(position)
         reader = _Reader(file.read(MAX_HEADER))
         try:
             header = reader.struct()
             page_unpacked, page_packed = header[2], header[3]
-            about = {_DATA_PAGE: 5, _DATA_PAGE_V2: 8}[header[1]]
-            values += header[about][1]
-            is_usual = page_unpacked >= 0 and page_packed >= 0
+            about, count, encoding = _DATA_PAGES[header[1]]
+            page_values = header[about][count]
+            is_usual = header[about][encoding] in (_PLAIN, _BYTE_STREAM_SPLIT)
+            is_negative = min(page_unpacked, page_packed, page_values) < 0
         except (IndexError, KeyError, TypeError) as error:
             raise ValueError("the header of a page is damaged") from error
-        if not is_usual:
+        if is_negative:
             raise ValueError("the header of a page declares negative sizes")
+        if not is_usual:  # whatever the footer says of the column
+            raise ValueError("a page is encoded otherwise than the program writes")
+        values += page_values
         unpacked += reader.position + page_unpacked
         position += reader.position + page_packed
     if position != end or unpacked > chunk.unpacked or values != chunk.values:
         raise ValueError("its pages hold something else than it declares")
+    return pages
 
 
 @dataclass
 class _Reader:
-    """Reads a Thrift structure; what ends too early or is nested too deeply raises IndexError."""
+    """Reads a Thrift structure; what ends too early, is nested too deeply or holds too much raises IndexError.
+
+    So does a field that is given twice, or whose number Thrift would cut to 16 bits: Arrow skips a field of another
+    type than it expects, and might take the one for valid where we took the other.
+    """
 
     data: bytes
     position: int = 0
+    values: int = 0
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
         """Return the fields by their numbers."""
@@ -117,11 +143,16 @@ class _Reader:
         number = 0
         while (head := self._byte()) != 0:
             number = number + (head >> 4) if head >> 4 else self._number()
+            if number in fields or not 0 <= number < 2**15:
+                raise IndexError(f"the field {number} is given twice, or is none")
             kind = head & 15
             fields[number] = kind == 1 if kind in (1, 2) else self._value(kind, depth)
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
+        self.values += 1
+        if self.values > MAX_FOOTER_VALUES:
+            raise IndexError("holds too much")
         if kind in (9, 10):
             return list(self._items(depth + 1))
         if kind == 12:

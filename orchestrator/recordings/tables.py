@@ -36,8 +36,7 @@ def read_table(source: BinaryIO) -> pa.Table:
     try:
         chunks = read_chunks(source)
         _check_declared(chunks, source.seek(0, os.SEEK_END))
-        for chunk in chunks:
-            check_pages(source, chunk)
+        check_pages(source, chunks)
         source.seek(0)
         table = pq.ParquetFile(source, page_checksum_verification=True).read(use_threads=False)
     except ValueError:

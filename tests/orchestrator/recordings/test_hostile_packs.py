@@ -1,5 +1,6 @@
 """Packs from anyone: whatever a file states and holds, it is read whole, or refused in a line, in little memory."""
 
+import io
 import json
 import os
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.recordings import pack, tables
+from orchestrator.recordings import pack, pages, tables
 from orchestrator.recordings.pack import read_pack
 from tests.orchestrator.recordings.packing import changed, of_identity, rows_of, write
 from trainables.errors import InvalidInput
@@ -233,6 +234,68 @@ def test_a_footer_that_declares_less_than_the_pages_unpack_to(row, tmp_path, nam
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     path.write_bytes(content[:footer] + content[footer:].replace(stated, bytes(less)))
     assert "something else than it declares" in refusal(path)
+
+
+def footer_of(content):
+    """The footer's bytes, and where they begin."""
+    begin = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    return content[begin:-8], begin
+
+
+def with_footer(content, footer):
+    return content[: footer_of(content)[1]] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def test_pages_that_are_encoded_otherwise_than_the_footer_says(tmp_path):
+    """Texts that share their beginnings: 450 bytes like these stood for 300 MB."""
+    path = tmp_path / "x"
+    table = pa.table({"key": ["a" * 10_000] * 2000})
+    encoding = {"key": "DELTA_BYTE_ARRAY"}
+    pq.write_table(table, path, use_dictionary=False, column_encoding=encoding, compression="zstd")
+    assert "encoded otherwise" in refusal(path)
+    content = path.read_bytes()
+    footer = footer_of(content)[0]
+    stated, usual = bytes([0x19, 0x25, 2 * 3, 2 * 7]), bytes([0x19, 0x25, 2 * 3, 2 * 0])  # a list of RLE and this one
+    assert stated in footer
+    path.write_bytes(with_footer(content, footer.replace(stated, usual)))
+    assert pq.read_table(path).equals(table)
+    assert "a page is encoded otherwise" in refusal(path)
+
+
+@pytest.mark.parametrize(("kind", "number", "groups"), [(10, 4, 1), (9, 4 + 2**16, 0)])
+def test_a_footer_that_arrow_reads_otherwise(row, tmp_path, kind, number, groups):
+    """Groups of rows are given again: as a set, which Arrow skips, or under a number that it cuts to theirs."""
+    path = write(tmp_path / "x", [row])
+    content = path.read_bytes()
+    again = bytes([kind, *varint(number), 0x0C])
+    path.write_bytes(with_footer(content, footer_of(content)[0][:-1] + again + b"\0"))
+    assert pq.read_metadata(path).num_row_groups == groups
+    assert "footer is damaged" in refusal(path)
+
+
+@pytest.mark.parametrize("kind", [5, 9, 12])
+def test_a_footer_that_holds_too_much(monkeypatch, kind):
+    """8 MB of empty structures took 650 MB, and of numbers 13 seconds."""
+    footer = bytes([0x19, 0xF0 | kind, 0xE8, 0x07]) + bytes(1000) + b"\0"  # a list of 1000 values, each one byte
+    content = with_footer(b"PAR1" + bytes(8), footer)
+    with pytest.raises(ValueError, match="its footer is damaged") as caught:
+        pages.read_chunks(io.BytesIO(content))
+    assert isinstance(caught.value.__cause__, KeyError)  # it was read whole, and lacks its groups of rows
+    monkeypatch.setattr(pages, "MAX_FOOTER_VALUES", 999)
+    with pytest.raises(ValueError, match="its footer is damaged") as caught:
+        pages.read_chunks(io.BytesIO(content))
+    assert isinstance(caught.value.__cause__, IndexError)
+
+
+def test_endless_empty_pages(tmp_path):
+    """A file of 400 KB with columns that lie over one another had pages for a minute."""
+    header = bytes([0x15, 0, 0x15, 0, 0x15, 0, 0x2C, 0x15, 0, 0x15, 0, 0x15, 0, 0x15, 0, 0, 0])
+    (tmp_path / "x").write_bytes(header * 2000)
+    chunk = pages.Chunk(0, 2000 * len(header), 2000 * len(header), 0, False)
+    with (tmp_path / "x").open("rb") as file:
+        pages.check_pages(file, [chunk])
+        with pytest.raises(ValueError, match="more than 50,000 pages"):
+            pages.check_pages(file, [chunk] * 26)
 
 
 def test_pages_whose_headers_are_damaged(row, tmp_path):
