@@ -14,8 +14,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainables import plain_yaml
 from trainables.data.folders import SETTINGS_FILE, FolderContents, holds_images, listed, read_contents
-from trainables.data.image_files import missing_reader
+from trainables.data.image_files import UNREADABLE, missing_reader
 from trainables.data.pixels import is_rescaled, to_rgb
+from trainables.data.prompts import has_one_gap
 from trainables.errors import InvalidInput
 from trainables.text import composed, did_you_mean, is_printable, printable, quoted
 from trainables.types import JsonDict, JsonObject
@@ -51,8 +52,7 @@ class ConceptImage:
     @cached_property
     def identity(self) -> str:
         """What distinguishes its pixels: the hash of its bytes, marked if earlier versions decoded them otherwise."""
-        unreadable = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-        with suppress(*unreadable), warnings.catch_warnings():
+        with suppress(*UNREADABLE, Image.DecompressionBombError), warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(self.data)) as image:
                 if is_rescaled(image):
@@ -79,12 +79,12 @@ class ConceptImage:
             raise InvalidInput(_too_large(self.name, str(error))) from error
         except UnidentifiedImageError as error:
             raise InvalidInput(f"{self.name} is not an image that Pillow can read; remove it or convert it") from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except UNREADABLE as error:
             raise InvalidInput(f"{self.name} is damaged or cut off ({error}); replace it or remove it") from error
 
     def later_frames(self) -> int:
         """Return how many frames or pages follow the first, which is all that `decode` returns; 0 if unknown."""
-        with suppress(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError), warnings.catch_warnings():
+        with suppress(*UNREADABLE), warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(self.data)) as image:
                 # What cameras put behind a JPEG (MPO) are previews of the same picture.
@@ -136,8 +136,10 @@ class Concept:
         if not re.fullmatch(r"\S+", self.placeholder):
             raise InvalidInput(f"placeholder {self.placeholder!r} of concept {self.name!r} must be one word")
         for prompt in self.validation_prompts:
-            if prompt.count("{}") != 1:
-                raise InvalidInput(f"validation prompt {prompt!r} of concept {self.name!r} needs exactly one {{}}")
+            if not has_one_gap(prompt):
+                raise InvalidInput(
+                    f"validation prompt {quoted(prompt)} of concept {self.name!r} needs exactly one {{}}"
+                )
 
     @property
     def identity(self) -> JsonDict:
@@ -257,7 +259,9 @@ def _no_images(folder: Path, contents: FolderContents) -> str:
         return f"{folder} holds no images that can be read: {listed(contents.unread)}"
     if inside := [path for path in contents.folders if holds_images(path)]:
         names = listed(tuple(path.name for path in inside))
-        return f"{folder} holds no images itself, but its folders do ({names}); move the images of a concept into it"
+        other = f", or remove its {SETTINGS_FILE} if each folder is a concept" if contents.is_declared else ""
+        what = f"{folder} holds no images itself, but its folders do ({names})"
+        return f"{what}; move the images of a concept into it{other}"
     beside = f" (only {listed(contents.unused)})" if contents.unused else ""
     return f"{folder} holds no images{beside}; put at least one in it (any format that Pillow reads)"
 
@@ -274,7 +278,7 @@ def load_concepts(folder: Path) -> list[Concept]:
     contents = read_contents(folder)
     if contents.has_images:
         _check_one_reading(folder, contents)
-    if contents.has_images or not contents.folders:
+    if contents.has_images or contents.is_declared or not contents.folders:
         return [_concept(folder, contents)]
     concepts, problems = [], []
     for path in contents.folders:

@@ -4,11 +4,12 @@ import functools
 import importlib
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, features
 
 from trainables.errors import InvalidInput
 
@@ -27,6 +28,11 @@ _FOREIGN_SUFFIXES = {
     ".svg", ".x3f",
 }  # fmt: skip
 FOREIGN = "export it as JPEG or PNG"
+#: What Pillow's readers raise at files that are damaged or of a kind that they do not know.
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, AssertionError,
+    ArithmeticError, RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
 _DNG_VERSION = 50706  # the TIFF tag that every DNG has
 #: What programs leave beside a file that they change: it would show the same picture twice.
 _BACKUPS = ("~", "_original", ".bak", ".old", ".orig", ".tmp", ".part", ".crdownload")
@@ -133,7 +139,7 @@ def _opened(file: IO[bytes], formats: tuple[str, ...] | None) -> str | None:
                 return FOREIGN if is_raw else ""
     except Image.DecompressionBombError:
         return ""  # an image; decoding it says that it is too large
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
+    except UNREADABLE:
         return None
 
 

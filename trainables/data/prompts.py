@@ -1,5 +1,7 @@
 """Captions of an object's images, from which a personalization draws."""
 
+import string
+
 _KINDS = ("photo", "rendition", "picture")
 _QUALITIES = ("", "good ", "cropped ", "close-up ", "bright ", "dark ", "clean ")
 _ARTICLES = ("a", "the", "my")
@@ -12,3 +14,17 @@ OBJECT_TEMPLATES = tuple(
 
 #: The caption with which samples are drawn to compare them with the concept's images.
 SAMPLE_TEMPLATE = OBJECT_TEMPLATES[0]
+
+
+def has_one_gap(caption: str) -> bool:
+    """Whether a caption has exactly one `{}` for the concept, and nothing else that `str.format` would fill or refuse.
+
+    Example:
+        >>> has_one_gap("a {} in the snow"), has_one_gap("a {} and a {}"), has_one_gap("a {} of {.size}")
+        (True, False, False)
+    """
+    try:
+        gaps = [(name, spec, how) for _, name, spec, how in string.Formatter().parse(caption) if name is not None]
+    except ValueError:
+        return False
+    return gaps == [("", "", None)]

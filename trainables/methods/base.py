@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from trainables.checks import check_at_most, check_types
 from trainables.data.concept import Concept
 from trainables.data.inputs import Augmentation, Inputs, denoising_loss, predict
-from trainables.data.prompts import OBJECT_TEMPLATES
+from trainables.data.prompts import OBJECT_TEMPLATES, has_one_gap
 from trainables.errors import InvalidInput
 from trainables.methods._prior import PriorSettings
 from trainables.models.base import BaseModel
@@ -97,11 +97,11 @@ class Method(ABC):
             raise InvalidInput(f"flip_probability must lie between 0 and 1, got {self.flip_probability}")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise InvalidInput(f"max_grad_norm must be positive, got {self.max_grad_norm}; null does not clip")
-        if not self.templates or any(template.count("{}") != 1 for template in self.templates):
+        if not self.templates or not all(map(has_one_gap, self.templates)):
             raise InvalidInput(f"templates must be captions with exactly one {{}} each, got {list(self.templates)}")
         try:
             self.phrase.format(placeholder="", class_noun="")
-        except (KeyError, IndexError, ValueError) as error:
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
             allowed = "{placeholder} and {class_noun}"
             raise InvalidInput(f"phrase {self.phrase!r} is not understood; it may hold {allowed}") from error
 

@@ -94,6 +94,10 @@ def test_other_files_are_left_alone(folder):
         ("concept.yaml", b"{", "is not understood"),
         ("concept.yaml", b"placeholder: two words", "must be one word"),
         ("concept.yaml", b"validation_prompts: [on the beach]", "exactly one {}"),
+        ("concept.yaml", b"validation_prompts: ['{.size} {}']", "exactly one {}"),
+        ("concept.yaml", b"validation_prompts: ['{[0]} {}']", "exactly one {}"),
+        ("concept.yaml", b"validation_prompts: ['{:999999999} {}']", "exactly one {}"),
+        ("concept.yaml", b"validation_prompts: ['{} {']", "exactly one {}"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import unicodedata
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -146,6 +147,30 @@ def test_heic_is_read_with_the_extra(dog, monkeypatch):
     image_files.register_heif.cache_clear()
 
 
+@pytest.mark.parametrize("error", [RuntimeError, NotImplementedError, OverflowError, AssertionError, zlib.error])
+def test_whatever_pillow_raises_at_a_file_is_a_line(dog, monkeypatch, error):
+    """Its readers of AVIF and DDS raise the first two at a few changed bytes."""
+
+    def fail(*arguments, **options):
+        raise error("no such pixels")
+
+    monkeypatch.setattr(Image.Image, "convert", fail)
+    with pytest.raises(InvalidInput, match="damaged or cut off"):
+        load_concept(dog)
+    monkeypatch.setattr(Image, "open", fail)
+    assert image_files.content_of(dog / "a.png").is_usable
+    with pytest.raises(InvalidInput, match="damaged or cut off"):
+        load_concept(dog)
+
+
+def test_an_unknown_kind_of_dds_is_a_line(dog):
+    content = bytearray(encoded("DDS"))
+    content[80:84] = (128).to_bytes(4, "little")  # flags of the pixels' format
+    (dog / "b.dds").write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"b\.dds is damaged"):
+        load_concept(dog)
+
+
 def test_files_that_cannot_be_opened(dog):
     os.symlink(dog / "gone.jpg", dog / "b.jpg")
     os.mkfifo(dog / "c.jpg")  # opening it would wait for ever
@@ -202,6 +227,13 @@ def test_a_concept_yaml_says_that_the_images_are_a_concept(tmp_path):
     (tmp_path / "concept.yaml").touch()
     (concept,) = load_concepts(tmp_path)
     assert (names(concept), concept.unused) == (["1.png"], ("more/",))
+
+
+def test_a_concept_yaml_without_images_beside_it_is_not_left_out(tmp_path):
+    put(tmp_path / "dog" / "images", "a.png")
+    (tmp_path / "dog" / "concept.yaml").write_text("class_noun: dog\n")
+    with pytest.raises(InvalidInput, match=r"its folders do \(images\); move .* or remove its concept.yaml"):
+        load_concepts(tmp_path / "dog")
 
 
 def test_folders_without_images_do_not_make_a_layout_ambiguous(tmp_path):
