@@ -96,7 +96,7 @@ class Recorder:
             self._write_status()
         else:
             self._take_over(contents)
-        self._files.remove_leftovers()
+        self._remove_leftovers()
 
     def _refuse_if_done(self, status: layout.Status | None) -> None:
         if status is not None and status.state in DONE:
@@ -157,6 +157,13 @@ class Recorder:
             if f"{layout.CHECKPOINTS}/{name}" != except_folder:
                 self._files.remove(f"{layout.CHECKPOINTS}/{name}")
         self._files.remove_if_empty(layout.CHECKPOINTS)
+
+    def _remove_leftovers(self) -> None:
+        """Remove partial files, which are listed before we ask for the ownership: a later writer's are not."""
+        names = self._files.leftovers()
+        self._check_owner()
+        for name in names:
+            self._files.remove(name)
 
     def checkpoint_folder(self) -> Path | None:
         """Return a local, read-only folder with the newest checkpoint's files, or None if there is no checkpoint.

@@ -87,8 +87,12 @@ class Files(ABC):
         """Remove a folder that holds nothing; leave any other."""
 
     @abstractmethod
-    def remove_leftovers(self) -> None:
-        """Remove partial files that killed writers left behind."""
+    def leftovers(self) -> list[str]:
+        """Return the names of partial files, which killed writers leave behind; those of living writers are among them.
+
+        A writer whose partial file is removed fails. So whoever removes them asks, once they are listed, whether
+        anyone else may write here.
+        """
 
     @abstractmethod
     def fetch(self, folder: str, files: Mapping[str, StoredFile]) -> Path:
@@ -252,8 +256,9 @@ class RemoteFiles(Files):
     def remove_if_empty(self, folder: str) -> None:
         """Do nothing: where folders are but the beginnings of names, an empty one does not exist."""
 
-    def remove_leftovers(self) -> None:
-        """Do nothing: an interrupted upload leaves no object behind."""
+    def leftovers(self) -> list[str]:
+        """Return nothing: an interrupted upload leaves no object behind."""
+        return []
 
     def fetch(self, folder: str, files: Mapping[str, StoredFile]) -> Path:
         """Download the files of `put_folder` to a temporary folder, and return it.

@@ -111,14 +111,14 @@ class LocalFiles(Files):
         ):
             os.rmdir(last, dir_fd=above)
 
-    @retried("cleared of what writers left behind")
-    def remove_leftovers(self) -> None:
-        """Remove partial files that killed writers left behind."""
-        with (
-            suppress(FileNotFoundError, NotADirectoryError),
-            nofollow.folder(self.root, self.inside) as descriptor,
-        ):
-            nofollow.remove_partial_files(descriptor)
+    @retried("read")
+    def leftovers(self) -> list[str]:
+        """Return the names of partial files, of killed and of living writers."""
+        try:
+            with nofollow.folder(self.root, self.inside) as descriptor:
+                return nofollow.partial_files(descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def fetch(self, folder: str, files: Mapping[str, StoredFile]) -> Path:
         """Return the folder itself, once its files are checked; an empty temporary folder if there are no files.

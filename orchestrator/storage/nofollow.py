@@ -4,6 +4,7 @@ Each step of a path is opened from the folder above it, so that a link that some
 either.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -116,9 +117,13 @@ def opened(above: int, name: str, path: Path) -> Iterator[BinaryIO]:
         if _is_link(above, name):
             refuse_link(path)
         raise
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise InvalidInput(f"{path} is neither a file nor a folder; remove it")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise InvalidInput(f"{path} is neither a file nor a folder; remove it")
         yield file
 
 
@@ -143,9 +148,11 @@ def remove(above: int, name: str) -> None:
         return
 
 
-def remove_partial_files(above: int) -> None:
-    """Remove the partial files of `atomic` anywhere below an open folder."""
-    for _, _, names, descriptor in os.fwalk(".", dir_fd=above, follow_symlinks=False):
-        for name in names:
-            if _PARTIAL_FILE.fullmatch(name):
-                remove(descriptor, name)
+def partial_files(above: int) -> list[str]:
+    """Return the names of the partial files of `atomic` anywhere below an open folder, with forward slashes."""
+    return [
+        os.path.normpath(f"{place}/{name}")
+        for place, _, names, _ in os.fwalk(".", dir_fd=above, follow_symlinks=False)
+        for name in names
+        if _PARTIAL_FILE.fullmatch(name)
+    ]

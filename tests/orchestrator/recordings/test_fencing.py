@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from orchestrator.recordings.recorder import RecordingConflict
+from orchestrator.storage.atomic import replacing
 from tests.orchestrator.recordings.writing import begun, identity, rows
 
 pytestmark = pytest.mark.process
@@ -176,6 +179,31 @@ def test_of_two_that_claim_at_once_one_becomes_the_writer(store):
     first.resumed(0)
     first.steps(rows(1, 2))
     assert store.find(identity()).facts == {"device": "first"}
+
+
+def test_a_writer_that_wakes_up_removes_no_file_that_its_successor_is_writing(local, monkeypatch):
+    late, walk = local.recorder(identity()), os.fwalk
+    with ExitStack() as stack:
+
+        def begin_meanwhile(*arguments, **options):
+            monkeypatch.setattr(os, "fwalk", walk)
+            begun(local).steps(rows(1, 2))
+            stack.enter_context(replacing(Path(local.folder(identity())) / "steps-2.parquet")).write(b"whole")
+            return walk(*arguments, **options)
+
+        monkeypatch.setattr(os, "fwalk", begin_meanwhile)
+        with pytest.raises(RecordingConflict, match="another process is writing"):
+            late.started({"device": "late"})
+    assert (Path(local.folder(identity())) / "steps-2.parquet").read_bytes() == b"whole"
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(local):
+    begun(local).steps(rows(1, 2))
+    folder = Path(local.folder(identity()))
+    (folder / f".{'a' * 32}.dvar-partial").write_bytes(b"half")
+    begun(local)
+    assert not list(folder.glob("*.dvar-partial"))
+    assert not list(folder.glob(".*"))
 
 
 def test_a_writer_that_is_not_permitted_changes_nothing(store, adapter):

@@ -148,16 +148,26 @@ def test_a_link_where_a_file_is_written_is_replaced_and_not_followed(tmp_path, h
     assert state(home) == before
 
 
-def test_only_partial_files_of_ours_are_removed(tmp_path):
+def test_only_partial_files_of_ours_are_leftovers(tmp_path):
     files = Storage(str(tmp_path)).files()
     ours = [f".{'a' * 32}.dvar-partial", f"deep/.{'0' * 32}.dvar-partial"]
     theirs = [".x.dvar-partial", "notes.dvar-partial", f"{'a' * 32}.dvar-partial"]
     for name in [*ours, *theirs]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
-    files.remove_leftovers()
-    assert [name for name in ours if (tmp_path / name).exists()] == []
-    assert [name for name in theirs if not (tmp_path / name).exists()] == []
+    assert sorted(files.leftovers()) == sorted(ours)
+    assert files.at("deep").leftovers() == [Path(ours[1]).name]
+    assert files.at("none").leftovers() == []
+
+
+def test_a_folder_in_the_place_of_a_file_costs_no_descriptor(tmp_path):
+    files = Storage(str(tmp_path)).files()
+    (tmp_path / "status.json").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(InvalidInput, match=r"status\.json: Is a directory"):
+            files.read("status.json")
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_someone_keeps_among_the_checkpoints_stays(local, adapter):
