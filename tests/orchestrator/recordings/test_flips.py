@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from orchestrator.recordings import format as layout
 from orchestrator.recordings.pack import read_pack, write_pack
 from orchestrator.recordings.verification import verify
 from orchestrator.storage.storage import Storage
@@ -194,6 +195,21 @@ def test_an_export(local, trained, tmp_path, name):
     (place / "more.safetensors").write_bytes(b"")
     with pytest.raises(InvalidInput, match="does not list it"):
         check_sums(place)
+
+
+def test_an_export_of_a_recording_whose_files_have_no_hash(local, trained, tmp_path, monkeypatch):
+    """An older version noted their sizes alone, and this one exported it."""
+    monkeypatch.setattr(layout, "stored_json", lambda files: {name: about.size for name, about in files.items()})
+    complete(local, trained)
+    (folder,) = (path.name for path in Path(local.url).iterdir())
+    files = Storage(str(tmp_path / "adapters")).files()
+    stored = files.put_folder(folder, trained)
+    files.write(f"{folder}/{SUMS_FILE}", sums_text({name: about.sha256 for name, about in stored.items()}).encode())
+    (verdict,) = verify(Storage(local.url), Storage(str(tmp_path / "adapters")))
+    assert (verdict.problem, verdict.without_hash) == (None, 4)
+    (tmp_path / "adapters" / folder / "samples.png").write_bytes(b"cut off")
+    (verdict,) = verify(Storage(local.url), Storage(str(tmp_path / "adapters")))
+    assert "samples.png is damaged" in verdict.problem
 
 
 def test_verify_goes_on_after_a_damaged_recording_and_counts_what_has_no_hash(local, trained):
