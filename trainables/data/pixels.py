@@ -9,6 +9,9 @@ from PIL import Image
 _TWELVE_BITS = 4095.0
 _RANGES = ((1.0, 255.0), (255.0, 1.0), (_TWELVE_BITS, 1 / 16), (65535.0, 1 / 256))
 
+#: About how many greys are scaled at a time: each takes 8 bytes, several times over.
+_BAND = 2**20
+
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return an image of any mode as RGB.
@@ -39,10 +42,24 @@ def _bytes_of(greys: NDArray[np.generic]) -> NDArray[np.uint8]:
 
     Values that are not finite become the lowest or the highest of the others; if there are no others, black.
     """
+    rows = max(1, _BAND // max(1, greys.shape[1]))
+    bands = [slice(start, start + rows) for start in range(0, len(greys), rows)]
+    ranges = [(values.min(), values.max()) for values in map(_finite, (greys[band] for band in bands)) if values.size]
+    low = float(min((lowest for lowest, _ in ranges), default=0))
+    high = float(max((highest for _, highest in ranges), default=0))
+    scaled = np.empty(greys.shape, np.uint8)
+    for band in bands:
+        scaled[band] = _scaled(greys[band], low, high)
+    return scaled
+
+
+def _finite(greys: NDArray[np.generic]) -> NDArray[np.float64]:
     values = greys.astype(np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    return values[np.isfinite(values)]
+
+
+def _scaled(greys: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
+    values = np.nan_to_num(greys.astype(np.float64), nan=low, posinf=high, neginf=low)
     factor = next((factor for highest, factor in _RANGES if high <= highest), None) if low >= 0 else None
     if factor is None:
         values, factor = (values - low) / max(high - low, np.finfo(np.float64).tiny), 255.0

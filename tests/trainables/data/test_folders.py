@@ -4,6 +4,7 @@ import importlib.util
 import io
 import os
 import sys
+import tracemalloc
 import unicodedata
 import zlib
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data import image_files
+from trainables.data import image_files, pixels
 from trainables.data.concept import Concept, ConceptImage, class_noun_for, load_concept, load_concepts
 from trainables.data.folders import read_contents
 from trainables.data.pixels import to_rgb
@@ -352,6 +353,20 @@ def levels(image):
 )  # fmt: skip
 def test_wide_greys_are_scaled(image, expected):
     assert levels(image) == expected
+
+
+def test_wide_greys_are_scaled_in_bands(monkeypatch):
+    """All at once they took 40 bytes per pixel: 5 GB for what a PNG of 280 KB can hold."""
+    ramp = np.tile(np.linspace(0, 65535, 1500).astype(np.uint16), (1500, 1))
+    ramp[700] = 40_000
+    whole = np.asarray(to_rgb(Image.fromarray(ramp)))
+    monkeypatch.setattr(pixels, "_BAND", 10_000)
+    tracemalloc.start()
+    banded = to_rgb(Image.fromarray(ramp))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * ramp.size
+    assert np.array_equal(np.asarray(banded), whole)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
