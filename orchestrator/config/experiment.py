@@ -2,12 +2,23 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestrator import plugins
-from orchestrator.config.fields import MAX_STEPS, CountOrNames, Names, Place, PlainDict, Seed, Settings, Text
+from orchestrator.config.fields import (
+    MAX_STEPS,
+    MAX_VALUES,
+    CountOrNames,
+    Names,
+    Place,
+    PlainDict,
+    Seed,
+    Settings,
+    Text,
+)
 from orchestrator.storage.passwords import without_password
 from trainables.data.concept import Concept
+from trainables.errors import InvalidInput
 from trainables.settings import (
     MINIATURE,
     RECIPE_VERSION,
@@ -18,6 +29,9 @@ from trainables.settings import (
 )
 from trainables.text import composed
 from trainables.types import JsonDict
+
+#: Columns of a recording's steps table besides those of the fixed inputs.
+OTHER_COLUMNS = 6
 
 ALL = "all"
 TEXTUAL_INVERSION = "textual_inversion"
@@ -130,6 +144,17 @@ class Experiment(Settings):
     resources: Resources = Resources()
     storage: Place = "dvar-runs"
     """Folder or URL for recordings, runs and results."""
+
+    @model_validator(mode="after")
+    def _check_size(self) -> "Experiment":
+        """Refuse a run whose own table would be refused as too large when it is read."""
+        values = self.budget * (self.fixed_batch.size + OTHER_COLUMNS)
+        if values > MAX_VALUES:
+            raise InvalidInput(
+                f"a budget of {self.budget:,} steps with {self.fixed_batch.size:,} fixed inputs makes {values:,} "
+                f"values per run, and a recording holds at most {MAX_VALUES:,}; lower budget or fixed_batch.size"
+            )
+        return self
 
     def of_seeds(self) -> list["Experiment"]:
         """Return a copy of the experiment for each seed, in the order of the seeds."""

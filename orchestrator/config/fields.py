@@ -15,6 +15,8 @@ from trainables.types import JsonDict
 
 #: Limits that only a mistake exceeds: characters of a name or place, and optimizer steps (the paper: 6,100).
 MAX_TEXT, MAX_STEPS = 4096, 10_000_000
+#: Most values of a table: 336 recordings of 6,100 steps with 8 fixed inputs have 25 million.
+MAX_VALUES = 2**25
 
 
 class Settings(BaseModel):

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.config.explain import explain
-from orchestrator.config.fields import MAX_STEPS, MAX_TEXT
+from orchestrator.config.fields import MAX_STEPS, MAX_TEXT, MAX_VALUES
 from orchestrator.recordings.decoding import decode_json
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, Quality, Recording, Steps
-from orchestrator.recordings.tables import MAX_TEXTS, MAX_VALUES, check_schema, read_table
+from orchestrator.recordings.tables import MAX_TEXTS, check_schema, read_table
 from orchestrator.storage.atomic import replacing
 from trainables.data.concept import check_name
 from trainables.errors import InvalidInput

@@ -11,10 +11,9 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.config.fields import MAX_VALUES
 from orchestrator.recordings.pages import Chunk, check_pages, read_chunks
 
-#: Most values of a table: 336 recordings of 6,100 steps (the paper's longest) with 8 fixed inputs have 25 million.
-MAX_VALUES = 2**25
 #: Most values per byte of the file, beyond a first million; a constant series takes little space.
 VALUES_PER_BYTE, FREE_VALUES = 32, 1_000_000
 #: Most bytes of all pages per byte of the file, beyond the first bytes: the texts of similar recordings shrink most.

@@ -2,15 +2,20 @@
 
 import unicodedata
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
 
 from orchestrator.config import presets
 from orchestrator.config.concepts import read_concepts
-from orchestrator.config.experiment import Experiment
+from orchestrator.config.experiment import OTHER_COLUMNS, Experiment
+from orchestrator.config.fields import MAX_VALUES
 from orchestrator.config.load import build
 from orchestrator.config.split import split_concepts
+from orchestrator.recordings.format import VALUES, encode_steps
 from orchestrator.recordings.identity import json_hash
 from trainables import plain_yaml
 from trainables.data.concept import concept_from_images
@@ -262,6 +267,16 @@ def test_settings_that_cannot_be_meant_are_refused_in_our_words(key, value, mess
         build("miniature", None, [(key, value)])
     assert len(str(caught.value)) < 500
     assert "Input should" not in str(caught.value)
+
+
+def test_a_run_whose_recording_could_not_be_read_is_refused():
+    """Its table has six columns besides those of the fixed inputs, and is refused beyond MAX_VALUES."""
+    most = MAX_VALUES // (512 + OTHER_COLUMNS)
+    assert build(None, None, [("fixed_batch.size", 512), ("budget", most)]).budget == most
+    with pytest.raises(InvalidInput, match=r"65,537 steps with 512 .* at most 33,554,432; lower budget or fixed_batch"):
+        build(None, None, [("fixed_batch.size", 512), ("budget", 65_537)])
+    table = encode_steps(np.zeros((3, len(VALUES) + 512)))
+    assert pq.read_metadata(pa.BufferReader(table)).num_columns == 512 + OTHER_COLUMNS
 
 
 def test_a_key_given_twice_is_refused(tmp_path):

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.recordings import pack, pages, tables
+from orchestrator.config.fields import MAX_VALUES
+from orchestrator.recordings import pack, pages
 from orchestrator.recordings.pack import read_pack
 from tests.orchestrator.recordings.packing import changed, of_identity, rows_of, write
 from trainables.errors import InvalidInput
@@ -204,7 +205,7 @@ def test_what_is_too_much_is_not_packed(make_recording, tmp_path, monkeypatch):
     with pytest.raises(InvalidInput, match=r"700 values are too many .* at most .* 500 values"):
         pack.write_pack([make_recording("a", 50), make_recording("b", 50)], tmp_path / "x")
     assert not list(tmp_path.iterdir())
-    assert tables.MAX_VALUES > 336 * 6100 * 12
+    assert MAX_VALUES > 336 * 6100 * 12
 
 
 def varint(number):
