@@ -185,8 +185,17 @@ class RecordingStore:
 
     def _summary(self, files: Files) -> RecordingSummary | None:
         status = reading.read_status(files)
-        if status is None:
-            return None
+        while status is not None:
+            try:
+                return self._summary_as(files, status)
+            except InvalidInput:
+                latest = reading.read_status(files)
+                if latest == status:
+                    raise
+                status = latest  # another writer has taken over meanwhile, and removed the files of this one
+        return None
+
+    def _summary_as(self, files: Files, status: layout.Status) -> RecordingSummary:
         identity = reading.read_identity(files)
         trace = layout.of_writer(layout.TRACEBACK, status.number)
         return RecordingSummary(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.recordings import reading
 from orchestrator.recordings.recorder import RecordingConflict
 from orchestrator.storage.atomic import replacing
 from tests.orchestrator.recordings.writing import begun, identity, rows
@@ -195,6 +196,21 @@ def test_a_writer_that_wakes_up_removes_no_file_that_its_successor_is_writing(lo
         with pytest.raises(RecordingConflict, match="another process is writing"):
             late.started({"device": "late"})
     assert (Path(local.folder(identity())) / "steps-2.parquet").read_bytes() == b"whole"
+
+
+def test_a_listing_while_another_writer_takes_over(local, monkeypatch):
+    begun(local).steps(rows(1, 2))
+    read_identity = reading.read_identity
+
+    def take_over_meanwhile(files):
+        monkeypatch.setattr(reading, "read_identity", read_identity)
+        local.recorder(identity()).started({"device": "another"})
+        return read_identity(files)
+
+    monkeypatch.setattr(reading, "read_identity", take_over_meanwhile)
+    scan = local.scan()
+    assert scan.damaged == []
+    assert [row.state for row in scan.summaries] == ["running"]
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(local):
