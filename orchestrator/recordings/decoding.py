@@ -10,7 +10,9 @@ from typing import Any, TypeVar, cast, get_args
 
 import numpy as np
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from orchestrator.config.explain import explain
 from orchestrator.config.fields import MAX_STEPS
 from orchestrator.recordings.format import (
     FORMAT,
@@ -68,6 +70,28 @@ def decode_json(data: bytes | str) -> JsonDict:
         raise ValueError("it holds no JSON object")
     check_plain(fields)
     return fields
+
+
+class _Facts(BaseModel):
+    """Types of the facts that the program reads; others are kept as they are."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+    initial_losses: list[float] = []
+
+
+def decode_facts(data: bytes | str) -> JsonDict:
+    """Decode the facts of a training.
+
+    Raises:
+        ValueError: they are no JSON object, or one that the program reads is of another type.
+    """
+    facts = decode_json(data)
+    try:
+        _Facts.model_validate(facts)
+    except ValidationError as error:
+        raise ValueError(f"facts are not understood: {explain(error)[0]}") from error
+    return facts
 
 
 def decode_identity(data: bytes) -> RunIdentity:

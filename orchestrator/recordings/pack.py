@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from orchestrator.config.explain import explain
 from orchestrator.config.fields import MAX_STEPS, MAX_TEXT, MAX_VALUES
-from orchestrator.recordings.decoding import decode_json
+from orchestrator.recordings.decoding import decode_facts, decode_json
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Floats, Quality, Recording, Steps
 from orchestrator.recordings.tables import MAX_TEXTS, check_schema, read_table
@@ -77,14 +77,6 @@ class _Quality(_Checked):
                 raise ValueError(f"quality: {quoted(name)} has {len(values)} values at {len(self.steps)} steps")
         if any(a >= b for a, b in itertools.pairwise(self.steps)) or self.steps[-1:] > [last_step]:
             raise ValueError(f"quality: its steps do not ascend up to {last_step}: {quoted(self.steps)}")
-
-
-class _Facts(BaseModel):
-    """Types of the facts that the program reads; others are kept as they are."""
-
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
-
-    initial_losses: list[float] = []
 
 
 class _Row(_Checked):
@@ -264,8 +256,7 @@ def _recording(row: _Row, series: dict[str, Floats]) -> Recording:
     steps = _steps(row.inputs, series, identity.budget)
     quality = _validated(_Quality, decode_json(row.quality), "quality")
     quality.check(len(steps))
-    facts = decode_json(row.facts)
-    _validated(_Facts, facts, "facts")
+    facts = decode_facts(row.facts)
     return Recording(
         identity=identity,
         facts=facts,

@@ -10,8 +10,8 @@ import numpy as np
 from orchestrator.recordings.decoding import (
     decode,
     decode_checkpoint,
+    decode_facts,
     decode_identity,
-    decode_json,
     decode_quality,
     decode_status,
     decode_steps,
@@ -160,7 +160,7 @@ def read_contents(files: Files) -> Contents | None:
 def _read_as(files: Files, status: Status) -> Contents:
     identity = read_identity(files)
     name = of_writer(FACTS, status.number)
-    facts = decode(files, name, decode_json, _sound(files, FACTS, status, _existing(files, name)))
+    facts = decode(files, name, decode_facts, _sound(files, FACTS, status, _existing(files, name)))
     # Quality first: the steps table, which is read next, then already holds the steps of its snapshots.
     rows = _read_table(files, QUALITY, status, status.snapshots, decode_quality) or []
     values = _read_table(files, STEPS, status, status.steps, decode_steps)

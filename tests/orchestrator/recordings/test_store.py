@@ -209,6 +209,14 @@ def test_a_damaged_file_is_named_with_the_remedy(local, adapter, file, damage):
         local.find(identity())
 
 
+@pytest.mark.parametrize("losses", [["high"], [[1.0]], 5, [True]])
+def test_facts_that_no_training_has_are_named(local, losses):
+    recorder = local.recorder(identity())
+    recorder.started({"initial_losses": losses, "further": [None]})
+    with pytest.raises(InvalidInput, match=r"facts.json is damaged: facts are not understood: initial_losses"):
+        local.read(identity().key)
+
+
 def test_a_recording_under_another_ones_name_is_refused(local, adapter):
     complete(local, adapter)
     folder = Path(local.folder(identity()))
