@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from trainables.errors import InvalidInput
 FEW, MANY = 60, 3000
 #: Seconds that reading a single hostile file may take.
 PATIENCE = 10
+#: Bytes of memory that it may take.
+MEMORY = 500_000_000
 
 few = settings(
     max_examples=FEW, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
@@ -59,8 +62,9 @@ def damaged(draw, data):
 
 @contextmanager
 def harmless(folder):
-    """Check that the body raises InvalidInput or nothing, takes no longer than `PATIENCE` and adds no file."""
+    """Check that the body raises InvalidInput or nothing, takes little time and memory, and adds no file."""
     before = _everything(folder)
+    memory = _peak_memory(reset=True)
     start = time.monotonic()
     try:
         yield
@@ -68,7 +72,19 @@ def harmless(folder):
         if not 0 < len(str(error)) < 20_000:
             raise AssertionError(f"a message of {len(str(error))} characters") from error
     assert time.monotonic() - start < PATIENCE
+    assert _peak_memory() - memory < MEMORY
     assert _everything(folder) == before
+
+
+def _peak_memory(*, reset=False):
+    """Return the most bytes that this process had in memory since the last reset; 0 where the system does not say."""
+    try:
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def _everything(folder):
