@@ -116,7 +116,7 @@ def check_answers(address: str) -> None:
         raise InvalidInput(f"{address!r} is no address of a Ray cluster; give host:port of its head, or auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a host with an empty or overlong label
         raise _unusable(address, error) from error
 
 

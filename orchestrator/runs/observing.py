@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from orchestrator.runs.spec import Listener, RunResult, RunSpec
-from trainables.text import first_line
+from orchestrator.storage.passwords import without_passwords
+from trainables.text import first_line, printable
 from trainables.training.report import Report
 
 
 def say(text: str) -> None:
-    """Print a line on stderr, if there still is one."""
+    """Print a line on stderr, if there still is one, without passwords and what steers a terminal."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(without_passwords(text)), file=sys.stderr, flush=True)
 
 
 def unobtrusive(listeners: Sequence[Listener]) -> "list[Unobtrusive]":

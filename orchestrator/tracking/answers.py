@@ -4,6 +4,9 @@ import socket
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from orchestrator.storage.passwords import without_password
 from trainables.errors import InvalidInput
 from trainables.text import first_line
@@ -25,22 +28,40 @@ def check_answers(uri: str) -> None:
 
     Raises:
         NoAnswer: nothing does.
-        InvalidInput: its port is not a number.
+        InvalidInput: it is no address.
     """
-    parts = urlsplit(uri)
-    scheme = parts.scheme.partition("+")[0]
-    if scheme not in _PORTS or not parts.hostname or (scheme in getproxies() and not proxy_bypass(parts.hostname)):
+    try:
+        scheme, host, port = _parsed(uri)
+    except (ValueError, ArgumentError) as error:  # brackets that do not match, a port that is no number
+        raise _no_address(uri) from error
+    if scheme not in _PORTS or not host or (scheme in getproxies() and not proxy_bypass(host)):
         return
     try:
-        port = parts.port or _PORTS[scheme]
-    except ValueError as error:
-        raise InvalidInput(
-            f"MLFLOW_TRACKING_URI {without_password(uri)!r} has a port that is none ({error}); correct it"
-        ) from error
-    try:
-        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
+        socket.create_connection((host, port or _PORTS[scheme]), timeout=CONNECT_SECONDS).close()
+    except UnicodeError as error:  # a host with an empty label, or a longer one than there can be
+        raise _no_address(uri) from error
     except OSError as error:
         raise NoAnswer(first_line(error)) from error
+
+
+def _parsed(uri: str) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port as the libraries read them: SQLAlchemy allows "/" in a password, HTTP does not."""
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme in ("http", "https"):
+        parts = urlsplit(uri)
+        return scheme, parts.hostname, parts.port
+    if scheme not in _PORTS:
+        return scheme, None, None
+    url = make_url(uri)
+    return scheme, url.host, url.port
+
+
+def _no_address(uri: str) -> InvalidInput:
+    """Return the error without the library's words, which quote a part of the password as host or port."""
+    return InvalidInput(
+        f"MLFLOW_TRACKING_URI {without_password(uri)!r} is no address: check its host and port, and percent-encode "
+        "what is special in its password"
+    )
 
 
 def has_not_answered(error: BaseException | None) -> bool:

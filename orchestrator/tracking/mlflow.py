@@ -158,7 +158,6 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     for name in ("alembic", "mlflow"):  # the first use of a SQLite store logs every migration of its schema
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -173,12 +172,13 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
         artifacts = (_local_folder(experiment) / "mlflow-artifacts").as_uri()
     try:
         with alone:
+            _check_database(uri)
             client = MlflowClient(uri)
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment.name
             existing = client.get_experiment_by_name(name)
             if existing is None:
                 return client, client.create_experiment(name, artifacts)
-    except (MlflowException, OSError) as error:
+    except Exception as error:  # MLflow's own, the database's, and those of a driver that is not installed
         reason = without_password_of(uri, first_line(error))
         if has_not_answered(error):
             raise NoAnswer(reason) from error
@@ -186,11 +186,33 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
             f"MLflow at {without_password(uri)} cannot be used ({reason}); check MLFLOW_TRACKING_URI"
         ) from error
     if existing.lifecycle_stage != "active":
+        # MLflow's command line knows the store only by this variable.
+        where = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} "
         raise InvalidInput(
-            f"the experiment {name!r} was deleted in MLflow; restore it (mlflow experiments restore --experiment-id "
-            f"{existing.experiment_id}), or choose another name with MLFLOW_EXPERIMENT_NAME"
+            f"the experiment {name!r} was deleted in MLflow; restore it ({where}mlflow experiments restore "
+            f"--experiment-id {existing.experiment_id}), or choose another name with MLFLOW_EXPERIMENT_NAME"
         )
     return client, existing.experiment_id
+
+
+def _check_database(uri: str) -> None:
+    """Ask a database once; MLflow asks one that refuses ten times, for 100 s, and warns each time.
+
+    Raises:
+        Exception: it refuses, is damaged, or has no driver; each library raises errors of its own.
+    """
+    import sqlalchemy
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        url = make_url(uri)
+        url.get_dialect()
+    except (NoSuchModuleError, ArgumentError):
+        return  # not a database
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        sqlalchemy.inspect(connection).get_table_names()
 
 
 def _make_folder(folder: Path) -> None:
@@ -203,7 +225,8 @@ def _make_folder(folder: Path) -> None:
 class ParentRun:
     """The run of a command, and a `runs.Listener` that gives each concept a child run.
 
-    Without a client, it does nothing.
+    Without a client, it does nothing. Where MLflow fails amid a command, a line on stderr says so, and nothing more is
+    logged; only to a `Listener`'s methods, which `runs.observing` guards, a failure is an error.
 
     Attributes:
         run_id: MLflow's id of the run; empty without a client.
@@ -211,22 +234,32 @@ class ParentRun:
 
     def __init__(self, client: "MlflowClient | None", experiment_id: str, run_id: str) -> None:
         self._client, self._experiment_id, self.run_id = client, experiment_id, run_id
+        self._to_close = client
         self._children: dict[str, str] = {}
         self._stride, self._logged = 1, dict[str, int]()
 
     def log_params(self, params: JsonObject) -> None:
         """Log parameters; nested parameters get dotted names."""
-        _log(self._client, self.run_id, params=_flatten(params))
+        with self._passing_over("log parameters"):
+            _log(self._client, self.run_id, params=_flatten(params))
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log metrics of the run as a whole."""
-        _log(self._client, self.run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
+        with self._passing_over("log metrics"):
+            _log(self._client, self.run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
+
+    def _passing_over(self, what: str) -> AbstractContextManager[None]:
+        def lose() -> None:
+            self._client = None
+
+        return _passing_over(what, lose)
 
     def log_artifact(self, path: Path) -> None:
         """Copy a file to the run's artifacts."""
         if self._client is None:
             return
-        self._client.log_artifact(self.run_id, str(path))
+        with self._passing_over("take a file"):
+            self._client.log_artifact(self.run_id, str(path))
 
     def log_text(self, text: str, name: str) -> None:
         """Write a text to the run's artifact `name`."""
@@ -242,7 +275,9 @@ class ParentRun:
         self._stride = -(-budget // MAX_POINTS)
         for spec in specs:
             self._close_forsaken(spec.key)
-            self._children[spec.key] = self.child(spec.concept, _parameters(spec.identity), {"dvar.key": spec.key})
+            self._children[spec.key] = self._child(
+                self._client, spec.concept, _parameters(spec.identity), {"dvar.key": spec.key}
+            )
 
     def _close_forsaken(self, key: str) -> None:
         """End the runs that a killed driver left RUNNING; the recording continues in the new run."""
@@ -257,20 +292,27 @@ class ParentRun:
                     self._client.set_terminated(run.info.run_id, "KILLED")
 
     def child(self, name: str, params: JsonObject, tags: Mapping[str, str]) -> str:
-        """Open a child run with parameters and tags, and return its id."""
+        """Open a child run with parameters and tags, and return its id; empty where nothing is logged."""
         if self._client is None:
             return ""
+        run_id = ""
+        with self._passing_over("begin a run"):
+            run_id = self._child(self._client, name, params, tags)
+        return run_id
+
+    def _child(self, client: "MlflowClient", name: str, params: JsonObject, tags: Mapping[str, str]) -> str:
         parent = {"mlflow.parentRunId": self.run_id, "mlflow.runName": name}
-        run_id: str = self._client.create_run(self._experiment_id, tags=parent | dict(tags)).info.run_id
-        _log(self._client, run_id, params=_flatten(params))
+        run_id: str = client.create_run(self._experiment_id, tags=parent | dict(tags)).info.run_id
+        _log(client, run_id, params=_flatten(params))
         return run_id
 
     def finish(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Log a child run's metrics, and end it as FINISHED."""
         if self._client is None:
             return
-        _log(self._client, run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
-        self._client.set_terminated(run_id, "FINISHED")
+        with self._passing_over("end a run"):
+            _log(self._client, run_id, metrics=[(name, value, 0) for name, value in metrics.items()])
+            self._client.set_terminated(run_id, "FINISHED")
 
     def run_reported(self, spec: RunSpec, report: Report) -> None:
         """Log L_det, thinned to about `MAX_POINTS` values per run, and the latest values of the other metrics."""
@@ -298,11 +340,11 @@ class ParentRun:
 
     def close(self, status: str) -> None:
         """End the run as `status`, after ending child runs that are still open as KILLED."""
-        if self._client is None:
+        if self._to_close is None:
             return
         for run_id in self._children.values():
-            self._client.set_terminated(run_id, "KILLED")
-        self._client.set_terminated(self.run_id, status)
+            self._to_close.set_terminated(run_id, "KILLED")
+        self._to_close.set_terminated(self.run_id, status)
 
 
 def _parameters(identity: RunIdentity) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Text from outside in what Rich prints: it can neither steer the terminal nor be markup, and shows no password."""
+"""Text from outside in what Rich prints: a name, a reason or an error can neither steer the terminal nor be markup."""
 
 import re
 
@@ -12,17 +12,17 @@ _NOTHING = "[none][/none]"
 
 
 def escape(text: str, limit: int = LINE_LIMIT) -> str:
-    """Return text from outside to be put into Rich's markup; see `trainables.text.printable`."""
+    """Return text from outside to be put into Rich's markup, without passwords; see `trainables.text.printable`."""
     return _escaped(printable(without_passwords(text), limit))
 
 
 def escape_lines(text: str) -> str:
-    """Return text of several lines to be put into Rich's markup."""
+    """Return text of several lines to be put into Rich's markup, without passwords."""
     return _escaped(printable_lines(without_passwords(text)))
 
 
 def plain(text: str) -> Text:
-    """Return text from outside as a cell or heading that Rich shows as it is; its lines stay lines."""
+    """Return text from outside, without passwords, as a cell or heading that Rich shows as it is; lines stay lines."""
     return Text(printable_lines(without_passwords(text)))
 
 

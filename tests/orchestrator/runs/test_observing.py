@@ -52,6 +52,11 @@ def test_what_ends_the_process_passes(error):
         listener.run_ended(*CALLS["run_ended"])
 
 
+def test_a_line_holds_no_password_and_steers_no_terminal(capfd):
+    say("API request to http://me:s3cret@host:1/x failed: \x1b[31m")
+    assert capfd.readouterr().err == "API request to http://me:***@host:1/x failed: \\x1b[31m\n"
+
+
 def test_a_line_for_a_full_disk_is_no_error(monkeypatch):
     full = Full()
     monkeypatch.setattr("sys.stderr", full)

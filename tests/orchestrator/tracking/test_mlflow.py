@@ -1,14 +1,19 @@
 """MLflow on its real SQLite store: parents, children, thinning, and how runs end."""
 
 import http.server
+import re
 import shlex
+import socket
+import struct
 import threading
 import time
+from contextlib import suppress
 
 import mlflow
 import pytest
 
 from orchestrator import runs
+from orchestrator.tracking.answers import check_answers
 from orchestrator.tracking.mlflow import MAX_POINTS, Tracker, tracking_uri
 from trainables.errors import InvalidInput
 from trainables.training.report import Report
@@ -194,12 +199,103 @@ def test_a_deleted_experiment_is_named_with_the_remedy(experiment, monkeypatch, 
     client = mlflow.MlflowClient(tracking_uri(experiment))
     client.delete_experiment(client.get_experiment_by_name(name).experiment_id)
     with pytest.raises(
-        InvalidInput, match=r"was deleted in MLflow; restore it \(mlflow experiments restore"
+        InvalidInput, match=r"was deleted in MLflow; restore it \(.*mlflow experiments restore"
     ) as refused:
         Tracker(experiment)
     assert repr(name) in str(refused.value)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"{name} 2")
     assert not Tracker(experiment).problem
+
+
+def test_the_printed_command_restores_a_deleted_experiment(experiment):
+    Tracker(experiment)
+    client = mlflow.MlflowClient(tracking_uri(experiment))
+    deleted = client.get_experiment_by_name(experiment.name)
+    client.delete_experiment(deleted.experiment_id)
+    with pytest.raises(InvalidInput) as refused:
+        Tracker(experiment)
+    command = re.search(r"restore it \((.*?)\), or", str(refused.value))[1]
+    assignment, *words = shlex.split(command)
+    assert assignment == f"MLFLOW_TRACKING_URI={tracking_uri(experiment)}"
+    assert words == ["mlflow", "experiments", "restore", "--experiment-id", deleted.experiment_id]
+
+
+@pytest.mark.parametrize("broken", ["create_run", "log_batch", "log_artifact", "set_terminated"])
+def test_a_failure_amid_a_command_is_a_line_without_the_password(tracker, tmp_path, monkeypatch, capfd, broken):
+    def fail(*arguments, **keywords):
+        raise mlflow.MlflowException("API request to http://me:s3cret@host:1/api failed with exception ...")
+
+    (tmp_path / "x.txt").write_text("hello")
+    monkeypatch.setattr(mlflow.MlflowClient, broken, fail)
+    with tracker.run("tune", {"a": 1}) as parent:
+        parent.log_artifact(tmp_path / "x.txt")
+        parent.finish(parent.child("dog", {}, {}), {"b": 1.0})
+        parent.log_metrics({"c": 1.0})
+    printed = capfd.readouterr().err
+    assert printed.startswith("warning: MLflow could not ")
+    assert "me:***@host" in printed
+    assert "s3cret" not in printed
+
+
+@pytest.mark.parametrize("kind", ["damaged", "folder", "no driver"])
+def test_a_store_that_cannot_be_opened_is_refused_at_once(kind, experiment, tmp_path, monkeypatch):
+    uri = f"sqlite:///{tmp_path / 'mine.db'}"
+    if kind == "damaged":
+        (tmp_path / "mine.db").write_bytes(b"not a database" * 100)
+    elif kind == "folder":
+        (tmp_path / "mine.db").mkdir()
+    else:
+        uri = "oracle+cx_oracle://me:s3cret@host/x"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    begun = time.monotonic()
+    with pytest.raises(InvalidInput, match=r"MLflow at .* cannot be used") as refused:
+        Tracker(experiment)
+    assert "s3cret" not in str(refused.value)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_database_that_refuses_a_password_is_asked_once(experiment, monkeypatch):
+    pytest.importorskip("psycopg")
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=refuse_passwords, args=(listener, asked), daemon=True).start()
+        port = listener.getsockname()[1]
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg://me:s3cret@127.0.0.1:{port}/x")
+        with pytest.raises(InvalidInput, match="password authentication failed") as refused:
+            Tracker(experiment)
+    assert "s3cret" not in str(refused.value)
+    assert len(asked) == 1
+
+
+def refuse_passwords(listener, asked):
+    """Answer as PostgreSQL's server does to a wrong password."""
+    message = b'SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user "me"\0\0'
+    answer = b"E" + struct.pack("!I", len(message) + 4) + message
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                while (request := connection.recv(1024)) and struct.unpack("!I", request[4:8])[0] > 80877000:
+                    connection.sendall(b"N")  # no encryption
+                if request:
+                    asked.append(request)
+                    connection.sendall(answer)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://me:sec/ret@host/", "http://[abc", "http://a..b:5000", "https://x:99999", "postgresql://me:sec@h:port/x"],
+)
+def test_what_is_no_address_is_refused_without_the_password(experiment, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(InvalidInput, match="is no address") as refused:
+        Tracker(experiment)
+    assert "sec" not in str(refused.value)
+
+
+def test_a_slash_in_a_databases_password_does_not_end_its_login():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        check_answers(f"postgresql://me:12/34@127.0.0.1:{listener.getsockname()[1]}/x")
 
 
 def test_what_was_only_interrupted_is_killed_not_failed(experiment, tracker, specs):

@@ -37,6 +37,14 @@ def test_text_is_printed_as_it_is(text):
     assert "".join(bold.split("\x1b[1m")).replace("\x1b[0m", "") == f"{text}!\n"
 
 
+@pytest.mark.parametrize("address", ["http://{}@host:5000", "postgresql://{}@host/x", "s3://{}@h/x?token=s3cret&a=:"])
+def test_passwords_are_printed_nowhere(address):
+    table = new_table(["where"])
+    table.add_texts(address.format("me:s3cret"))
+    for content in (escape(address.format("me:s3cret")), escape_lines(address.format("me:s3cret")), table):
+        assert address.format("me:***").replace("s3cret", "***") in printed(content)
+
+
 @pytest.mark.parametrize("text", ["\x1b[31m", "\x9b31m", "a\u202eb", "\ud800", "a\nb", "\x07", "[b]\x1b"])
 def test_nothing_steers_the_terminal(text):
     for shown in (printed(escape(text)), printed(escape_lines(text.replace("\n", "")))):
