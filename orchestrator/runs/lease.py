@@ -26,6 +26,9 @@ from trainables.types import JsonDict
 
 _FOLDER = "drivers"
 _FILE = re.compile(r"[0-9a-f]{16}-\d{15}-[0-9a-f]{8}\.json")
+#: What a driver writes of itself, and of its runs that is no text.
+_TYPES = {"id": str, "pid": int, "host": str, "machine": str}
+_RUN_TYPES = {"seed": int, "budget": int}
 BEAT_SECONDS = 2.0
 #: A driver without a heartbeat for so long counts as dead. No machine's clock is compared with another's.
 DEAD_SECONDS = 12.0
@@ -141,7 +144,7 @@ def drivers(storage: Storage) -> list[Driver]:
             holder["pid"],
             str(holder["host"]),
             str(holder.get("folder", "")),
-            tuple(run for run in holder.get("runs", ()) if isinstance(run, dict)),
+            tuple(holder.get("runs", ())),
             bool(alive[name]),
         )
         for name, holder in holders.items()
@@ -275,6 +278,19 @@ def _read(files: Files, name: str) -> JsonDict | None:
     data = files.read(name)
     try:
         fields = None if data is None else json.loads(data)
-        return fields if isinstance(fields, dict) and {"id", "pid", "host", "machine"} <= fields.keys() else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+    return fields if _is_holder(fields) else None
+
+
+def _is_holder(fields: object) -> bool:
+    """Whether a file of a lease holds what a driver writes; who else may write to the storage could put anything there."""
+    if not isinstance(fields, dict) or any(type(fields.get(name)) is not kind for name, kind in _TYPES.items()):
+        return False
+    runs = fields.get("runs", [])
+    return (
+        0 < fields["pid"] < 2**31
+        and isinstance(runs, list)
+        and all(isinstance(run, dict) for run in runs)
+        and all(type(value) is _RUN_TYPES.get(name, str) for run in runs for name, value in run.items())
+    )

@@ -90,7 +90,7 @@ class RunBars:
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
             total = self._budget * len(self._steps)
-            self._console.print(f"{self._verb}: {done} of {total} steps; {detail}", soft_wrap=True, markup=False)
+            self._console.print(f"{self._verb}: {done} of {total} steps; {detail}", soft_wrap=True)
 
 
 class StudyBar:

@@ -230,7 +230,22 @@ def test_a_frozen_driver_of_this_machine_counts_as_dead(holder, tmp_path, monkey
     assert [driver.is_alive for driver in lease.drivers(Storage(str(tmp_path)))] == [True]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"id": 1}', "\x00"])
+HOLDER = {"id": "a", "pid": 1, "host": "h", "machine": "m"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", '{"id": 1}', "\x00", "[" * 100_000),
+        *(
+            json.dumps(HOLDER | change)
+            for change in (
+                *({"pid": "x"}, {"pid": 10**30}, {"pid": True}, {"machine": []}),
+                *({"runs": 5}, {"runs": [1]}, {"runs": [{"seed": "x"}]}, {"runs": [{"concept": {}}]}),
+            )
+        ),
+    ],
+)
 def test_a_spoiled_lease_is_no_driver(tmp_path, content):
     (tmp_path / "drivers").mkdir()
     (tmp_path / "drivers" / f"{'0' * 16}-{1:015d}-{'0' * 8}.json").write_text(content)

@@ -77,3 +77,12 @@ def test_a_study_counts_settings_and_shows_the_best_and_what_trains(console):
         assert (task.completed, task.fields["detail"]) == (4, f"b: step 9, {shown}")
         bar.run_ended(RunResult(spec("b"), "stopped", 9, "", True))
         assert task.fields["detail"] == shown
+
+
+def test_a_log_names_a_concept_as_it_is(console, monkeypatch):
+    monkeypatch.setattr("orchestrator.report.console.progress.LINE_SECONDS", -1.0)
+    with bars(console) as progress:
+        listener = RunBars(console, progress, "recording")
+        listener.runs_started([spec("my [red] dog")], 100)
+        listener.run_reported(spec("my [red] dog"), Report(3, 1, (1.0,) * 3, "running"))
+    assert "recording: 3 of 100 steps; my [red] dog: step 3\n" in console.file.getvalue()
