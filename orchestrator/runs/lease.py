@@ -284,7 +284,7 @@ def _read(files: Files, name: str) -> JsonDict | None:
 
 
 def _is_holder(fields: object) -> bool:
-    """Whether a file of a lease holds what a driver writes; who else may write to the storage could put anything there."""
+    """Whether a file of a lease holds what a driver writes, by its types; it may come from anyone."""
     if not isinstance(fields, dict) or any(type(fields.get(name)) is not kind for name, kind in _TYPES.items()):
         return False
     runs = fields.get("runs", [])

@@ -19,6 +19,7 @@ from orchestrator.runs.spec import RunResult, RunSpec
 from orchestrator.storage.passwords import without_password, without_password_of, without_passwords
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking.answers import NoAnswer, check_answers, has_not_answered
+from orchestrator.tracking.databases import check_database, sqlite_file, sqlite_uri
 from trainables.errors import InvalidInput
 from trainables.text import first_line
 from trainables.training.report import L_DET, Report
@@ -39,30 +40,7 @@ def tracking_uri(experiment: Experiment) -> str:
     configured = os.environ.get("MLFLOW_TRACKING_URI")
     if configured:
         return configured
-    return _sqlite_uri(_local_folder(experiment) / "mlflow.db")
-
-
-def _sqlite_uri(file: Path) -> str:
-    from sqlalchemy.engine import URL
-
-    url = URL.create("sqlite", database=str(file))
-    if url.render_as_string() != f"sqlite:///{file}":
-        # For "sqlite:///", MLflow makes the folder whose name is still percent-encoded, beside the real one.
-        url = url.set(drivername="sqlite+pysqlite")
-    return url.render_as_string(hide_password=False)
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite store; None for any other store, and for one in memory."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        url = make_url(uri)
-    except (ArgumentError, ValueError):  # ValueError: a port that is no number
-        return None
-    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-    return Path(str(url.database)) if is_file else None
+    return sqlite_uri(_local_folder(experiment) / "mlflow.db")
 
 
 def _local_folder(experiment: Experiment) -> Path:
@@ -107,7 +85,7 @@ class Tracker:
         """Return a line that says how to browse the runs in MLflow."""
         if self.problem:
             return "these runs are not in MLflow, which did not answer"
-        if _sqlite_file(self.uri):
+        if sqlite_file(self.uri):
             return f"browse the runs: mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
         return f"runs are in MLflow at {self.shown_uri}"
 
@@ -163,7 +141,7 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
         logging.getLogger(name).setLevel(logging.WARNING)
 
     alone: AbstractContextManager[Any] = nullcontext()
-    if (file := _sqlite_file(uri)) is not None:
+    if (file := sqlite_file(uri)) is not None:
         _make_folder(file.parent)
         # The first use creates the tables; a second command that begins meanwhile would see only some of them.
         alone = FileLock(file.with_name(f".{file.name}.lock"))
@@ -172,7 +150,7 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
         artifacts = (_local_folder(experiment) / "mlflow-artifacts").as_uri()
     try:
         with alone:
-            _check_database(uri)
+            check_database(uri)
             client = MlflowClient(uri)
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment.name
             existing = client.get_experiment_by_name(name)
@@ -193,26 +171,6 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
             f"--experiment-id {existing.experiment_id}), or choose another name with MLFLOW_EXPERIMENT_NAME"
         )
     return client, existing.experiment_id
-
-
-def _check_database(uri: str) -> None:
-    """Ask a database once; MLflow asks one that refuses ten times, for 100 s, and warns each time.
-
-    Raises:
-        Exception: it refuses, is damaged, or has no driver; each library raises errors of its own.
-    """
-    import sqlalchemy
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
-    try:
-        url = make_url(uri)
-        url.get_dialect()
-    except (NoSuchModuleError, ArgumentError):
-        return  # not a database
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-    with engine.connect() as connection:
-        sqlalchemy.inspect(connection).get_table_names()
 
 
 def _make_folder(folder: Path) -> None:
