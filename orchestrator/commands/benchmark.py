@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator.commands.context import open_tracker
 from orchestrator.commands.messages import say_caveats
 from orchestrator.config.experiment import Experiment
 from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
@@ -17,7 +18,6 @@ from orchestrator.report.console.progress import bars
 from orchestrator.study.benchmark import DVAR, Benchmark, BenchmarkRow, SearchConfig, run_benchmark, transfers
 from orchestrator.study.result import Objective
 from orchestrator.study.search_space import searchable
-from orchestrator.tracking.mlflow import Tracker
 from trainables.errors import InvalidInput
 
 #: How far the median stop may move, as a share of its step, when L_det is evaluated more cheaply.
@@ -52,7 +52,7 @@ def benchmark(
         raise InvalidInput("no method or no criterion is named; leave --methods and --criteria out for all")
     objective = Objective.of(settings)
     search = SearchConfig(objective, trials=settings.trials_wanted, seed=settings.seed, fixed=settings.fixed)
-    tracker = Tracker(experiment.model_copy(update={"name": "benchmark"}))
+    tracker = open_tracker(console, experiment.model_copy(update={"name": "benchmark"}))
     about = {"recordings": place, "methods": list(sides), "criteria": chosen, **search.to_json()}
     with tracker.run("benchmark", about, name=f"benchmark {place}") as parent:
         with bars(console) as progress:

@@ -66,12 +66,7 @@ class CommandContext:
         if needs_models and not is_rendered:
             with waiting(console, "reading concepts"):
                 concepts = tuple(read_concepts(experiments[0]))
-        with waiting(console, "opening MLflow"):
-            tracker = Tracker(experiment)
-        if tracker.problem:
-            console.print(
-                f"[yellow]warning: {escape(tracker.problem)}; these runs are not logged there[/]", soft_wrap=True
-            )
+        tracker = open_tracker(console, experiment)
         if needs_models and is_rendered:
             with waiting(console, "rendering concepts"):
                 concepts = tuple(read_concepts(experiments[0]))
@@ -184,3 +179,17 @@ class CommandContext:
                 "make them with `dvar record` and the same flags"
             )
         return [recording for recording in recordings.values() if recording]
+
+
+def open_tracker(console: Console, experiment: Experiment) -> Tracker:
+    """Connect to MLflow, and print a warning if it does not answer.
+
+    Raises:
+        InvalidInput: MLflow refuses.
+    """
+    with waiting(console, "opening MLflow"):
+        tracker = Tracker(experiment)
+    if tracker.problem:
+        text = f"[yellow]warning: {escape(tracker.problem)}; these runs are not logged there[/]"
+        console.print(text, soft_wrap=True)
+    return tracker

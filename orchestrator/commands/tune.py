@@ -209,7 +209,10 @@ def _draw_landscape(
 
 
 def _run_command(context: CommandContext, recordings: Sequence[Recording]) -> str:
-    """Return the command that personalizes as the recordings were made, but for the concepts, quoted for a shell."""
+    """Return the command that personalizes with the recordings' method and model, quoted for a shell.
+
+    Single settings that were changed with `--set` are not repeated in it.
+    """
     experiment, base_model = context.experiment, _base_model(context, recordings)
     flags = {"--method": experiment.method.name, "--budget": str(recordings[0].budget)}
     if experiment.method.recipe:

@@ -313,6 +313,7 @@ class Recorder:
         if self._flushed == len(self._rows):
             return
         start = time.monotonic()
+        self._check_owner()
         self._write(layout.STEPS, layout.encode_steps(self._table()))
         self._flushed = len(self._rows)
         self._write_status()
@@ -348,15 +349,17 @@ class Recorder:
         self._write(layout.STATUS, layout.encode_status(status))
 
     def _check_owner(self) -> None:
-        """Check that no other process has taken the recording over; if one has, we could only write beside it.
+        """Check that the recording is still there, and ours: we could only write beside another process's.
 
         Raises:
-            RecordingConflict: another process has.
+            RecordingConflict: another process has taken it over, or somebody has deleted it.
         """
         claims = layout.claims_among(self._files.children(layout.WRITERS))
         # Where the file system cannot create a file exclusively, the last of several claims with a number is the valid.
         claim = self._files.read(layout.claim_name(self._number))
-        if max(claims, default=0) > self._number or claim not in (None, self._claim_content()):
+        if not claims:
+            raise RecordingConflict(f"{self._files.url} was deleted while it was being written; repeat the command")
+        if max(claims) > self._number or claim not in (None, self._claim_content()):
             raise self._conflict()
 
     def _conflict(self) -> RecordingConflict:

@@ -10,6 +10,7 @@ from orchestrator.recordings.format import Contents
 from orchestrator.recordings.recording import DONE
 from orchestrator.storage.files import Files
 from orchestrator.storage.hashes import StoredFile
+from orchestrator.storage.retry import StorageFailure
 from orchestrator.storage.storage import Storage
 from trainables.errors import InvalidInput
 from trainables.sums import SUMS_FILE, sums_text
@@ -98,5 +99,7 @@ def _check_export(files: Files, stored: dict[str, StoredFile]) -> None:
         if sums is not None and is_known and sums != expected.encode():
             raise InvalidInput(f"{files.url}/{SUMS_FILE} is damaged: it is not what was written")
         files.check("", stored)
+    except StorageFailure:
+        raise
     except InvalidInput as error:
         raise InvalidInput(f"{error}; delete the folder {files.url}, and export it again with `dvar run`") from error

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import socket
 import stat
 import sys
@@ -19,6 +20,8 @@ from trainables.text import first_line
 ANSWER_SECONDS = 5.0
 #: Ray gives its own processes 30 s to start, which a busy machine may need longer for.
 START_ATTEMPTS = 3
+#: With 40 open files Ray's processes do not start, with 150 they do.
+FEW_FILES = 150
 #: What Ray puts below its folder, at its longest, and what an address of a socket can hold.
 _SOCKET, _SOCKET_BYTES = "/session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store", 107
 
@@ -203,7 +206,7 @@ def temp_folder() -> Path:
         InvalidInput: there is no such folder; the message names the variable and the remedy.
     """
     if chosen := os.environ.get("RAY_TMPDIR"):
-        candidates = [Path(chosen) / "ray"]
+        candidates = [Path(chosen).absolute() / "ray"]
     else:
         own = Path(f"/tmp/ray-{os.getuid()}")
         candidates = [Path(os.environ.get("TMPDIR") or "/tmp").absolute() / "ray", Path("/tmp/ray"), own]
@@ -241,6 +244,9 @@ def _unusable(address: str | None, error: Exception) -> InvalidInput:
     by_default = "check --address and RAY_ADDRESS, and that the cluster runs" if address else "see its logs"
     remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, text)), by_default)
     if not address:
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if files < FEW_FILES:  # Ray's own processes then end without a word
+            remedy = f"at most {files} files may be open at once: ulimit -n 65536"
         return InvalidInput(f"Ray on this machine cannot be started ({first_line(error)}); {remedy}")
     source = "" if os.environ.get("RAY_ADDRESS") != address else ", which RAY_ADDRESS names,"
     return InvalidInput(f"Ray at {address}{source} cannot be used ({first_line(error)}); {remedy}")

@@ -318,16 +318,18 @@ def _relay(listeners: Sequence[Listener], on_error: ErrorCallback, held: lease.L
 
         def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             for spec in trial.config["runs"]:
-                say(f"{spec.concept}: {_last_line(trial.get_error())}; it continues from its checkpoint")
+                say(f"{spec.concept}: {_reason(trial)}; it continues from its checkpoint")
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             for spec in trial.config["runs"]:
-                self._on_error(spec, _last_line(trial.get_error()))
+                self._on_error(spec, _reason(trial))
 
     return Relay(listeners, on_error)
 
 
-def _last_line(trace: str | None) -> str:
-    """Return the last line of a worker's traceback: the error itself."""
-    lines = [line.strip() for line in (trace or "").splitlines() if line.strip()]
+def _reason(trial: Any) -> str:
+    """Return why a trial failed last: the last line of its worker's traceback, or what Ray says of a dead worker."""
+    path = trial.error_file  # Tune's own `get_error` reads the storage, to which it copies this file later
+    trace = Path(path).read_text(encoding="utf-8", errors="replace") if path and Path(path).is_file() else ""
+    lines = [line.strip() for line in trace.splitlines() if line.strip()]
     return without_passwords(printable(lines[-1])) if lines else "its worker died"

@@ -17,6 +17,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from orchestrator.storage.databases import connect_args
 from orchestrator.storage.passwords import HIDDEN, without_password, without_password_of
 from orchestrator.storage.sealed import encode_sealed, unsealed
 from orchestrator.storage.storage import Storage
@@ -24,8 +25,8 @@ from trainables.errors import InvalidInput
 from trainables.text import first_line
 
 JOURNAL, POSTGRESQL = "journal:", "postgresql://"
-#: What a server may take to answer, and other processes to make its tables, which takes 2 s on two busy cores.
-CONNECT_SECONDS, TABLES_SECONDS = 10, 60
+#: What other processes may take to make a database's tables, which takes 2 s on two busy cores.
+TABLES_SECONDS = 60
 #: Names the advisory lock of those who make tables: any number that no other program takes.
 _TABLES_LOCK = 0x64766172
 
@@ -145,8 +146,7 @@ def _making_tables_alone(url: str) -> Iterator[None]:
         with FileLock(file.with_name(f".{file.name}.lock"), timeout=TABLES_SECONDS):
             yield
     elif kind == "postgresql":
-        timeout = {} if "connect_timeout" in place.query else {"connect_timeout": CONNECT_SECONDS}
-        engine = sqlalchemy.create_engine(place, poolclass=sqlalchemy.NullPool, connect_args=timeout)
+        engine = sqlalchemy.create_engine(place, poolclass=sqlalchemy.NullPool, connect_args=connect_args(place))
         with engine.begin() as connection:  # the lock ends with the transaction, however that ends
             connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{TABLES_SECONDS}s'"))
             connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_TABLES_LOCK)))

@@ -67,7 +67,7 @@ def _no_address(uri: str) -> InvalidInput:
 def has_not_answered(error: BaseException | None) -> bool:
     """Whether an error of MLflow's client comes from a connection that failed, rather than from an answer."""
     while error is not None:
-        if type(error).__module__.startswith(("requests", "urllib3")):
+        if type(error).__module__.startswith(("requests", "urllib3")) or type(error).__name__ == "ConnectionTimeout":
             return True
         error = error.__cause__ or error.__context__
     return False

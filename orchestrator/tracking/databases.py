@@ -6,6 +6,8 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from orchestrator.storage.databases import connect_args
+
 
 def sqlite_uri(file: Path) -> str:
     """Return the address of a SQLite store in a file."""
@@ -37,6 +39,6 @@ def check_database(uri: str) -> None:
         url.get_dialect()
     except (NoSuchModuleError, ArgumentError):
         return  # not a database
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=connect_args(url))
     with engine.connect() as connection:
         sqlalchemy.inspect(connection).get_table_names()

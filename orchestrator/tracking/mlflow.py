@@ -139,6 +139,7 @@ def _connect(experiment: Experiment, uri: str) -> tuple["MlflowClient", str]:
 
     for name in ("alembic", "mlflow"):  # the first use of a SQLite store logs every migration of its schema
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # whole tracebacks of what it raises, too
 
     alone: AbstractContextManager[Any] = nullcontext()
     if (file := sqlite_file(uri)) is not None:
