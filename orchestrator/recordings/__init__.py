@@ -6,7 +6,8 @@ file, `verification` checks everything that is stored, and `collection` opens an
 recordings that ship with the program.
 """
 
-from orchestrator.recordings.recorder import Recorder, RecordingConflict
+from orchestrator.recordings.ownership import RecordingConflict
+from orchestrator.recordings.recorder import Recorder
 from orchestrator.recordings.store import RecordingStore, RecordingSummary
 from orchestrator.storage.retry import StorageFailure, StorageFull
 

@@ -8,8 +8,8 @@ from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import choose_tuning, meant_for_tuning
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.format import quality_row, snapshot_name
+from orchestrator.recordings.ownership import RecordingConflict
 from orchestrator.recordings.pack import read_pack
-from orchestrator.recordings.recorder import RecordingConflict
 from orchestrator.recordings.recording import Recording
 from orchestrator.recordings.store import DamagedRecording
 from orchestrator.storage.storage import Storage

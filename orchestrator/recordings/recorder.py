@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from orchestrator.recordings import format as layout
 from orchestrator.recordings import reading
 from orchestrator.recordings.identity import RunIdentity
+from orchestrator.recordings.ownership import Ownership, Permit, RecordingConflict, always
 from orchestrator.recordings.recording import DONE, Floats, State
 from orchestrator.storage.files import Files
 from orchestrator.storage.passwords import without_passwords
@@ -27,18 +28,6 @@ FLUSH_SECONDS = 2.0
 # The table is a single file, rewritten at each flush. A flush waits this many times as long as the last flush took, so
 # that writing takes at most a twentieth of the time, however long the run and slow the storage.
 PATIENCE = 20
-
-
-#: Raises `RecordingConflict` if this process may not begin or take over a recording any more.
-Permit = Callable[[], None]
-
-
-def always() -> None:
-    """Permit everything."""
-
-
-class RecordingConflict(RuntimeError):
-    """Another process has begun to write the same recording; this process must stop."""
 
 
 class Recorder:
@@ -64,9 +53,9 @@ class Recorder:
         *,
         role: str = "",
     ) -> None:
-        self._files, self._identity, self._flush_seconds, self._permit = files, identity, flush_seconds, permit
+        self._files, self._identity, self._flush_seconds = files, identity, flush_seconds
         self._writer = f"{role}{uuid4().hex}"
-        self._number = 0  # of the writer, once it is claimed
+        self._owner = Ownership(files, self._writer, permit)
         self._rows: list[list[float]] = []
         self._quality: list[layout.QualityRow] = []
         self._state: State = "running"
@@ -87,7 +76,7 @@ class Recorder:
             RecordingConflict: another process took the recording over at this moment, or may do so in our place.
         """
         self._refuse_if_done(reading.read_status(self._files))
-        self._claim()
+        self._owner.claim()
         contents = reading.read_contents(self._files)  # after the claim: what comes later is not the recording's
         self._facts = encode_json(facts)
         self._write(layout.FACTS, self._facts)
@@ -101,22 +90,6 @@ class Recorder:
     def _refuse_if_done(self, status: layout.Status | None) -> None:
         if status is not None and status.state in DONE:
             raise InvalidInput(f"{self._files.url} is {status.state} already and is never recorded twice")
-
-    def _claim(self) -> None:
-        """Become the recording's writer: of all that try at once, a single one gets the next number.
-
-        Raises:
-            RecordingConflict: another process has become it, or `permit` says no.
-        """
-        known = reading.claims(self._files)  # before the question, so that whoever claims after the answer is noticed
-        self._permit()
-        number = max(known, default=0) + 1
-        if not self._files.create(layout.claim_name(number), self._claim_content()):
-            raise self._conflict()
-        self._number = number
-
-    def _claim_content(self) -> bytes:
-        return encode_json({"writer": self._writer})
 
     def _take_over(self, contents: layout.Contents) -> None:
         """Continue what an earlier writer left. Until our status is written, the recording is still the other's."""
@@ -141,18 +114,18 @@ class Recorder:
             layout.of_writer(file, number)
             for file in layout.WRITER_FILES
             for number in layout.writers_of(file, there)
-            if number < self._number
+            if number < self._owner.number
         ]
-        self._check_owner()
+        self._owner.check()
         for name in names:
             self._files.remove(name)
-        checkpoint = reading.read_checkpoint(self._files, self._number)
+        checkpoint = reading.read_checkpoint(self._files, self._owner.number)
         self._remove_checkpoints(except_folder=checkpoint.folder if checkpoint else None)
 
     def _remove_checkpoints(self, except_folder: str | None) -> None:
         """Remove all checkpoints but one. They are listed before we ask for the ownership: a later writer's are not."""
         names = [name for name in self._files.children(layout.CHECKPOINTS) if layout.is_checkpoint(name)]
-        self._check_owner()
+        self._owner.check()
         for name in names:
             if f"{layout.CHECKPOINTS}/{name}" != except_folder:
                 self._files.remove(f"{layout.CHECKPOINTS}/{name}")
@@ -161,7 +134,7 @@ class Recorder:
     def _remove_leftovers(self) -> None:
         """Remove partial files, which are listed before we ask for the ownership: a later writer's are not."""
         names = self._files.leftovers()
-        self._check_owner()
+        self._owner.check()
         for name in names:
             self._files.remove(name)
 
@@ -175,7 +148,7 @@ class Recorder:
         return None if checkpoint is None else reading.fetch(self._files, checkpoint.folder, checkpoint.files)
 
     def _checkpoint(self) -> layout.Checkpoint | None:
-        number = self._number
+        number = self._owner.number
         if not number:
             status = reading.read_status(self._files)
             number = status.number if status else 1
@@ -198,7 +171,7 @@ class Recorder:
         # The status is written before anything is removed: a reader that sees less than it counts reports damage.
         self._write_status()
         if checkpoint is not None and checkpoint.step > step:
-            self._files.remove(layout.of_writer(layout.CHECKPOINT, self._number))
+            self._files.remove(layout.of_writer(layout.CHECKPOINT, self._owner.number))
         self._write_tables()
 
     def steps(self, rows: Sequence[StepRow]) -> None:
@@ -245,7 +218,7 @@ class Recorder:
         """
         self._must_hold(step, "snapshot")
         self._flush()
-        folder = layout.snapshot_name(step, self._number)
+        folder = layout.snapshot_name(step, self._owner.number)
         stored = self._files.put_folder(folder, files)
         # A training that restarts before its first checkpoint takes its first snapshot again.
         self._quality = [row for row in self._quality if row["step"] != step]
@@ -264,7 +237,7 @@ class Recorder:
         folder = layout.new_checkpoint_name(step)
         try:
             stored = self._files.put_folder(folder, files)
-            self._check_owner()
+            self._owner.check()
         except (StorageFull, RecordingConflict):
             self._files.remove(folder)  # a checkpoint that is partial, or nobody's, takes space and is of no use
             raise
@@ -306,14 +279,14 @@ class Recorder:
         self._write_status(trace)
         if state != "failed":
             with suppress(StorageFailure):  # the leftovers take space, but the recording is complete without them
-                self._files.remove(layout.of_writer(layout.CHECKPOINT, self._number))
+                self._files.remove(layout.of_writer(layout.CHECKPOINT, self._owner.number))
                 self._remove_checkpoints(except_folder=None)
 
     def _flush(self) -> None:
         if self._flushed == len(self._rows):
             return
         start = time.monotonic()
-        self._check_owner()
+        self._owner.check()
         self._write(layout.STEPS, layout.encode_steps(self._table()))
         self._flushed = len(self._rows)
         self._write_status()
@@ -325,10 +298,10 @@ class Recorder:
 
     def _write(self, name: str, data: bytes) -> None:
         """Write a file under the name that only this writer uses."""
-        self._files.write(layout.of_writer(name, self._number), data)
+        self._files.write(layout.of_writer(name, self._owner.number), data)
 
     def _write_tables(self) -> None:
-        self._check_owner()
+        self._owner.check()
         self._write(layout.QUALITY, layout.encode_quality(self._quality))
         self._write(layout.STEPS, layout.encode_steps(self._table()))
         self._flushed = len(self._rows)
@@ -344,23 +317,6 @@ class Recorder:
             contents[layout.TRACEBACK] = trace.encode()
         hashes = {name: layout.sha256(data) for name, data in contents.items()}
         steps, snapshots = min(self._flushed, len(self._rows)), len(self._quality)
-        self._check_owner()
-        status = layout.Status(self._state, self._reason, steps, snapshots, self._writer, hashes, self._number)
+        self._owner.check()
+        status = layout.Status(self._state, self._reason, steps, snapshots, self._writer, hashes, self._owner.number)
         self._write(layout.STATUS, layout.encode_status(status))
-
-    def _check_owner(self) -> None:
-        """Check that the recording is still there, and ours: we could only write beside another process's.
-
-        Raises:
-            RecordingConflict: another process has taken it over, or somebody has deleted it.
-        """
-        claims = layout.claims_among(self._files.children(layout.WRITERS))
-        # Where the file system cannot create a file exclusively, the last of several claims with a number is the valid.
-        claim = self._files.read(layout.claim_name(self._number))
-        if not claims:
-            raise RecordingConflict(f"{self._files.url} was deleted while it was being written; repeat the command")
-        if max(claims) > self._number or claim not in (None, self._claim_content()):
-            raise self._conflict()
-
-    def _conflict(self) -> RecordingConflict:
-        return RecordingConflict(f"another process is writing {self._files.url}; stop either of the two")

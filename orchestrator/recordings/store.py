@@ -10,7 +10,8 @@ from orchestrator.recordings import format as layout
 from orchestrator.recordings import reading
 from orchestrator.recordings.decoding import snapshot_files
 from orchestrator.recordings.identity import RunIdentity
-from orchestrator.recordings.recorder import FLUSH_SECONDS, Permit, Recorder, always
+from orchestrator.recordings.ownership import Permit, always
+from orchestrator.recordings.recorder import FLUSH_SECONDS, Recorder
 from orchestrator.recordings.recording import Recording, State
 from orchestrator.storage.files import Files
 from orchestrator.storage.storage import Storage

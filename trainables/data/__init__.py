@@ -9,7 +9,6 @@ Exported here is what reads and writes concepts: none of it imports torch.
 
 from trainables.data.concept import (
     Concept,
-    ConceptImage,
     class_noun_for,
     concept_from_images,
     load_concept,
@@ -17,6 +16,7 @@ from trainables.data.concept import (
     placeholder_for,
     write_concept,
 )
+from trainables.data.concept_image import ConceptImage
 
 __all__ = [
     "Concept",

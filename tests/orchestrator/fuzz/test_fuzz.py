@@ -16,7 +16,8 @@ from orchestrator.study import best as best_file
 from tests.orchestrator.fuzz.strategies import damaged, few, harmless, many, texts, values
 from tests.orchestrator.recordings.packing import changed, of_identity, rows_of, write
 from trainables import plain_yaml
-from trainables.data.concept import ConceptImage, load_concept
+from trainables.data.concept import load_concept
+from trainables.data.concept_image import ConceptImage
 from trainables.text import is_printable, printable, quoted
 
 EFFORTS = [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.slow)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.recordings import reading
-from orchestrator.recordings.recorder import RecordingConflict
+from orchestrator.recordings.ownership import RecordingConflict
 from orchestrator.storage.atomic import replacing
 from tests.orchestrator.recordings.writing import begun, identity, rows
 
@@ -167,14 +167,8 @@ def check_moments(tmp_path, before, successors, first, stride):
 
 
 def test_of_two_that_claim_at_once_one_becomes_the_writer(store):
-    first, second = store.recorder(identity()), store.recorder(identity())
-    permit = second._permit
-
-    def begin_meanwhile():
-        first.started({"device": "first"})
-        permit()
-
-    second._permit = begin_meanwhile
+    first = store.recorder(identity())
+    second = store.recorder(identity(), lambda: first.started({"device": "first"}))
     with pytest.raises(RecordingConflict, match="another process is writing"):
         second.started({"device": "second"})
     first.resumed(0)

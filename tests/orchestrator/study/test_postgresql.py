@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy
 
 from orchestrator.recordings.pack import write_pack
+from orchestrator.storage import databases
 from orchestrator.study import storage as study_storage
 from orchestrator.study.storage import open_storage, open_study
 from trainables.errors import InvalidInput
@@ -153,7 +154,7 @@ def test_a_worker_that_hangs_while_it_makes_the_tables_is_not_waited_for_without
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "no-such-host.invalid:5432", "127.0.0.1:{silent}"])
 def test_a_server_that_does_not_answer_costs_seconds(address, monkeypatch):
-    monkeypatch.setattr(study_storage, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(databases, "CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and says nothing
         begun = time.monotonic()
         with pytest.raises(InvalidInput, match="cannot be used") as refused:

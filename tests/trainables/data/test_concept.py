@@ -6,7 +6,8 @@ import zlib
 import pytest
 from PIL import Image
 
-from trainables.data.concept import Concept, ConceptImage, class_noun_for, load_concept, load_concepts, placeholder_for
+from trainables.data.concept import Concept, class_noun_for, load_concept, load_concepts, placeholder_for
+from trainables.data.concept_image import ConceptImage
 from trainables.errors import InvalidInput
 
 

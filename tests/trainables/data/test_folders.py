@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from trainables.data import image_files, pixels
-from trainables.data.concept import Concept, ConceptImage, class_noun_for, load_concept, load_concepts
+from trainables.data.concept import Concept, class_noun_for, load_concept, load_concepts
+from trainables.data.concept_image import ConceptImage
 from trainables.data.folders import read_contents
 from trainables.data.pixels import to_rgb
 from trainables.errors import InvalidInput

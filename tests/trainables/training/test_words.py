@@ -7,7 +7,8 @@ from diffusers.loaders import TextualInversionLoaderMixin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data.concept import Concept, ConceptImage, placeholder_for
+from trainables.data.concept import Concept, placeholder_for
+from trainables.data.concept_image import ConceptImage
 from trainables.data.prompts import OBJECT_TEMPLATES
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
