@@ -1,6 +1,7 @@
 """Checks settings by their annotations, so that a misspelt number is reported with the setting's name."""
 
 import dataclasses
+import re
 import sys
 import types
 import typing
@@ -51,6 +52,8 @@ def check_at_most(settings: object, prefix: str = "", **limits: int) -> None:
 def check_plain(value: object, most_levels: int = 30) -> None:
     """Check that a value is plain JSON: mappings with texts as keys, lists, texts, finite numbers, booleans and None.
 
+    Halves of a character (lone surrogates) are no text: no file in UTF-8 can hold them.
+
     Raises:
         InvalidInput: it holds something else, or is nested deeper than `most_levels`.
     """
@@ -61,12 +64,17 @@ def check_plain(value: object, most_levels: int = 30) -> None:
         below: list[object] = []
         for entry in level:
             if isinstance(entry, Mapping):
-                if wrong := [key for key in entry if not isinstance(key, str)]:
+                if wrong := [key for key in entry if not _is_text(key)]:
                     raise InvalidInput(f"keys must be texts, got {quoted(wrong[0])}")
                 below += entry.values()
             elif isinstance(entry, list | tuple):
                 below += entry
-            elif entry is not None and not isinstance(entry, str | bool | int) and not _is(float, entry):
+            elif (
+                entry is not None
+                and not isinstance(entry, bool | int)
+                and not _is(float, entry)
+                and not _is_text(entry)
+            ):
                 raise InvalidInput(f"values must be texts, finite numbers, true, false or null, got {quoted(entry)}")
         level = below
     raise InvalidInput(f"values must be nested at most {most_levels} deep")
@@ -93,6 +101,10 @@ def _is(kind: type, value: object) -> bool:
     if kind is float:
         return _is_number(value) and abs(value) <= sys.float_info.max  # neither NaN nor infinite
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

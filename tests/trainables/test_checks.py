@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainables.checks import check_types
+from trainables.checks import check_plain, check_types
 from trainables.errors import InvalidInput
 
 
@@ -51,3 +51,16 @@ def test_what_fits_or_is_of_another_kind_is_left_alone(given):
 def test_what_does_not_fit_is_named(given, message):
     with pytest.raises(InvalidInput, match=message):
         check_types(Settings(**given), "of.")
+
+
+@pytest.mark.parametrize("value", [{}, {"a": [1, 1.5, None, True, "é\U0001f600"]}, "x", [[[]]]])
+def test_plain_values_pass(value):
+    check_plain(value)
+
+
+@pytest.mark.parametrize(
+    "value", [{1: 2}, {"a": b"x"}, [float("nan")], {"\ud800": 1}, {"a": "x\udfff"}, [[[["\ud83d"]]]], {"a": {1}}]
+)
+def test_what_no_file_can_hold_is_refused(value):
+    with pytest.raises(InvalidInput, match="must be texts"):
+        check_plain(value)
