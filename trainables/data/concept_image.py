@@ -13,7 +13,10 @@ from trainables.data.image_files import UNREADABLE, missing_reader
 from trainables.data.pixels import is_rescaled, to_rgb
 from trainables.errors import InvalidInput
 
-MAX_PIXELS = 150_000_000  # a 12,000 x 12,000 image takes 450 MB as RGB; anything larger is a mistake or an attack
+MAX_PIXELS = 150_000_000  # a 12,000 x 12,000 image takes 576 MB as RGB; anything larger is a mistake or an attack
+#: Beyond so many pixels, which take 500 MB at most while they are decoded, a file must have as many bytes as a picture
+#: of that size has: the plainest photographs have a byte for 40 pixels, and files that only claim a size for thousands.
+FREE_PIXELS, PIXELS_PER_BYTE = 40_000_000, 300
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class ConceptImage:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 with Image.open(io.BytesIO(self.data)) as image:
-                    _check_size(image, self.name)
+                    self._check_size(image)
                     return to_rgb(ImageOps.exif_transpose(image))
         except InvalidInput:
             raise
@@ -70,12 +73,16 @@ class ConceptImage:
                 return 0 if image.format == "MPO" else getattr(image, "n_frames", 1) - 1
         return 0
 
+    def _check_size(self, image: Image.Image) -> None:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise InvalidInput(_too_large(self.name, f"{width} x {height} pixels"))
+        if width * height > FREE_PIXELS + PIXELS_PER_BYTE * len(self.data):
+            raise InvalidInput(
+                f"{self.name} claims {width} x {height} pixels, but has only {len(self.data):,} bytes; replace it or "
+                "remove it"
+            )
+
 
 def _too_large(name: str, detail: str) -> str:
     return f"{name} is too large ({detail}; at most {MAX_PIXELS:,} pixels); scale it down or remove it"
-
-
-def _check_size(image: Image.Image, name: str) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise InvalidInput(_too_large(name, f"{width} x {height} pixels"))

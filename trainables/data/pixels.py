@@ -9,7 +9,7 @@ from PIL import Image
 _TWELVE_BITS = 4095.0
 _RANGES = ((1.0, 255.0), (255.0, 1.0), (_TWELVE_BITS, 1 / 16), (65535.0, 1 / 256))
 
-#: About how many greys are scaled at a time: each takes 8 bytes, several times over.
+#: About how many pixels are converted at a time: greys take 8 bytes each, several times over.
 _BAND = 2**20
 
 
@@ -20,10 +20,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if _is_wide(image):
         image = Image.fromarray(_bytes_of(np.asarray(image)))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return _on_white(image) if image.has_transparency_data else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Put a transparent image on white, a band at a time: each of the steps takes 4 bytes per pixel."""
+    width, height = image.size
+    opaque, rows = Image.new("RGB", image.size), max(1, _BAND // max(1, width))
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height))).convert("RGBA")
+        opaque.paste(Image.alpha_composite(Image.new("RGBA", band.size, "white"), band).convert("RGB"), (0, top))
+    return opaque
 
 
 def is_rescaled(image: Image.Image) -> bool:

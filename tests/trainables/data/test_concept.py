@@ -87,6 +87,8 @@ def test_other_files_are_left_alone(folder):
         ("b.png", b"just text", "not an image that Pillow can read"),
         ("b.png", png_header(40_000, 40_000), "too large"),
         ("b.png", png_header(13_000, 12_000), "13000 x 12000 pixels"),
+        ("b.png", png_header(8_000, 6_000), "claims 8000 x 6000 pixels"),
+        ("b.gif", b"GIF87a\x00\x10\x00\x80\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;", "claims"),
         ("b.png", png_header(100, 100), "damaged or cut off"),
         ("concept.yaml", b"class_nuon: dog", "did you mean 'class_noun'"),
         ("concept.yaml", b"name: ../evil", "'../evil'"),

@@ -370,6 +370,19 @@ def test_wide_greys_are_scaled_in_bands(monkeypatch):
     assert np.array_equal(np.asarray(banded), whole)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "RGB", "L"])
+def test_bands_of_a_transparent_image_show_what_the_whole_shows(mode, monkeypatch):
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (31, 23, 4), dtype=np.uint8), "RGBA")
+    image = image if mode == "RGBA" else image.convert("RGB").quantize(9) if mode == "P" else image.convert(mode)
+    if not image.has_transparency_data:
+        image.info["transparency"] = {"P": 3, "L": 77, "RGB": image.getpixel((5, 5))}[mode]
+    whole = image.convert("RGBA")
+    expected = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert("RGB")
+    monkeypatch.setattr(pixels, "_BAND", 100)
+    assert to_rgb(image).tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_wide_greys_in_tiff_files(dog, dtype):
     ramp = np.linspace(0, 1 if dtype is np.float32 else 65535, 256).astype(dtype)
