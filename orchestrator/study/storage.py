@@ -122,10 +122,17 @@ def open_storage(url: str) -> BaseStorage:
         return _open_database(url)
     except Exception as error:  # each kind of storage raises errors of its own
         shown = without_password(url)
-        reason = without_password_of(url, str(error))
+        reason = without_password_of(url, str(_first_cause(error)))
         if isinstance(error, ImportError):
             reason = "the database's driver is not installed; for PostgreSQL: pip install 'dvar-tune[postgresql]'"
         raise InvalidInput(f"study storage {shown!r} cannot be used: {reason}") from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return what led to an error: Optuna and SQLAlchemy wrap what a database says in words that fit anything."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _open_database(url: str) -> BaseStorage:

@@ -69,5 +69,5 @@ def test_a_wrong_token_is_refused(dvar):
     assert code == 2, printed
     words = " ".join(printed.split())
     assert "cannot be used" in words
-    assert "RAY_AUTH_MODE with its token" in words
+    assert "RAY_AUTH_TOKEN" in words
     assert "Traceback" not in printed

@@ -11,6 +11,7 @@ from orchestrator.cli.app import app
 from orchestrator.commands.messages import say_caveats
 from orchestrator.config.load import build
 from orchestrator.recordings.pack import write_pack
+from orchestrator.study import best as best_file
 from trainables.settings import OF_THE_MINIATURE
 
 CLIP, SOME = "the miniature's CLIP", OF_THE_MINIATURE.replace("All", "Some")
@@ -63,12 +64,12 @@ def test_tune_says_so_once(make_recording, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["tune", *flags])
     assert done.exit_code == 0, done.output
     assert done.output.count(OF_THE_MINIATURE) == 1
-    assert (tmp_path / "dvar-runs" / "best-svdiff-40.yaml").is_file()
-    best = (tmp_path / "dvar-runs" / "best-svdiff-40.yaml").read_text().replace("miniature", "another")
-    (tmp_path / "dvar-runs" / "best-svdiff-40.yaml").write_text(best)
+    path = tmp_path / "dvar-runs" / "best-svdiff-40.yaml"
+    best_file.write(best_file.read(path).model_copy(update={"base_model": "another"}), path)
+    best = path.read_text()
     done = CliRunner().invoke(app, ["tune", *flags])
     assert done.exit_code == 2
     assert "holds the setting for svdiff on another with 40 steps" in " ".join(done.output.split())
-    assert (tmp_path / "dvar-runs" / "best-svdiff-40.yaml").read_text() == best
+    assert path.read_text() == best
     page = (tmp_path / "dvar-runs" / "landscape-svdiff-40.html").read_text()
     assert '"command":"dvar run --method svdiff --budget 40"' in page

@@ -41,7 +41,7 @@ def server():
     if USER:
         shutil.chown(folder, USER)
     data = folder / "data"
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=500"
 
     def call(program, *arguments):
         subprocess.run([binaries / program, "-D", data, *arguments], check=True, capture_output=True, user=USER)
@@ -118,7 +118,11 @@ def begin_together(urls, barrier, answers):
             open_study(open_storage(url), "shared", 0, False, is_shared=True)
             answers.put("")
         except Exception as error:  # noqa: BLE001 - shown by the assertion
-            answers.put(repr(error))
+            causes = []
+            while error is not None:
+                causes.append(repr(error))
+                error = error.__cause__ or error.__context__
+            answers.put(" from ".join(causes))
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])

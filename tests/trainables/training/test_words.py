@@ -93,9 +93,9 @@ def test_prefixes_of_scaled_images_are_read():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prompts": ["a {x} beside {}"]}, "'a {x} beside {}' is not understood"),
-        ({"prompts": ["a {{}}"]}, "leaves out 'rex'"),
-        ({"templates": ["{} {0}"]}, "not understood"),
+        ({"prompts": ["a {x} beside {}"]}, "'a {x} beside {}' of concept 'rex' needs exactly one {}"),
+        ({"prompts": ["a {{}}"]}, "'a {{}}' of concept 'rex' needs exactly one {}"),
+        ({"templates": ["{} {0}"]}, "exactly one {} each, got ['{} {0}']"),
         ({"phrase": "sks {class_noun}"}, "lacks the placeholder '<my-dog>'"),
         ({"prompts": ["a {} " + "in the snow " * 40]}, "tokens, and the text encoder reads"),
         ({"num_vectors": 90}, "fewer vectors"),
