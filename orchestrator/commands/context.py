@@ -8,7 +8,7 @@ from rich.console import Console
 
 from orchestrator import runs
 from orchestrator.commands import preflight
-from orchestrator.config.concepts import read_concepts
+from orchestrator.config.concepts import miniature_names, read_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import Split, split_concepts
 from orchestrator.recordings.recording import Recording
@@ -60,6 +60,8 @@ class CommandContext:
         console, experiments = OutputConsole(), tuple(experiment.of_seeds())
         is_rendered = experiment.concepts.source == MINIATURE
         concepts: tuple[Concept, ...] = ()
+        if needs_models and is_rendered:
+            miniature_names(experiment)  # a wrong name costs no second yet
         if trains:
             with waiting(console, "checking method, storage and cluster"):
                 preflight.check(experiment)

@@ -20,7 +20,7 @@ def read_concepts(experiment: Experiment) -> list[Concept]:
     if experiment.concepts.source == MINIATURE:
         from trainables.miniature import concepts as toys  # renders with torch
 
-        return toys.load(_miniature_names(experiment))
+        return toys.load(miniature_names(experiment))
     concepts = load_concepts(Path(experiment.concepts.source).expanduser())
     return concepts if only is None else pick(concepts, only)
 
@@ -32,10 +32,15 @@ def check_concepts(experiment: Experiment) -> None:
         InvalidInput: a name is unknown, or more concepts shall tune than there are.
     """
     if experiment.concepts.source == MINIATURE:
-        tuning_names(experiment, sorted(_miniature_names(experiment)))
+        tuning_names(experiment, sorted(miniature_names(experiment)))
 
 
-def _miniature_names(experiment: Experiment) -> Sequence[str]:
+def miniature_names(experiment: Experiment) -> Sequence[str]:
+    """Return the names of the miniature's concepts that an experiment uses.
+
+    Raises:
+        InvalidInput: a name is unknown.
+    """
     only = experiment.concepts.only
     if only is None:
         return FEW
