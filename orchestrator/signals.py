@@ -31,12 +31,17 @@ def end_on_signals() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    _note(number, _received)
+    raise KeyboardInterrupt
+
+
+def _note(number: int, earlier: list[int]) -> None:
+    """Note a signal among the earlier ones of its kind; a second one ends the process."""
     if number == getattr(signal, "SIGHUP", None):
         _leave_terminal()
-    if _received:
+    if earlier:
         _end_at_once(number)
-    _received.append(number)
-    raise KeyboardInterrupt
+    earlier.append(number)
 
 
 def _end_at_once(number: int) -> None:
@@ -83,11 +88,7 @@ def held() -> Iterator[None]:
 
 
 def _put_it_off(number: int, frame: FrameType | None) -> None:
-    if number == getattr(signal, "SIGHUP", None):
-        _leave_terminal()
-    if _put_off:
-        _end_at_once(number)
-    _put_off.append(number)
+    _note(number, _put_off)
 
 
 def _leave_terminal() -> None:

@@ -141,15 +141,25 @@ def read_contents(files: Files) -> Contents | None:
         InvalidInput: a file is damaged, missing, or of a format that this version does not know, or the recording
             changes faster than it can be read.
     """
+    return consistent(files, lambda status: _read_as(files, status))
+
+
+def consistent(files: Files, read: Callable[[Status], T]) -> T | None:
+    """Return what `read` makes of the recording at `files` and its status, or None if no recording was begun there.
+
+    A writer changes the status before it removes anything. So files that do not fit a status that has changed
+    meanwhile are not damaged: they are read again.
+
+    Raises:
+        InvalidInput: `read` does, with a status that stays; or the recording changes faster than it can be read.
+    """
     status = read_status(files)
     for _ in range(_ATTEMPTS):
         if status is None:
             return None
         try:
-            return _read_as(files, status)
+            return read(status)
         except InvalidInput:
-            # A writer changes the status before it removes anything. So tables that do not fit a status that has
-            # changed meanwhile are not damaged: read again.
             latest = read_status(files)
             if latest == status:
                 raise

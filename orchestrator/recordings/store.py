@@ -185,16 +185,7 @@ class RecordingStore:
         return StoreScan(_without_copies(summaries), damaged)
 
     def _summary(self, files: Files) -> RecordingSummary | None:
-        status = reading.read_status(files)
-        while status is not None:
-            try:
-                return self._summary_as(files, status)
-            except InvalidInput:
-                latest = reading.read_status(files)
-                if latest == status:
-                    raise
-                status = latest  # another writer has taken over meanwhile, and removed the files of this one
-        return None
+        return reading.consistent(files, lambda status: self._summary_as(files, status))
 
     def _summary_as(self, files: Files, status: layout.Status) -> RecordingSummary:
         identity = reading.read_identity(files)
