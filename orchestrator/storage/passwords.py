@@ -34,7 +34,8 @@ def without_password(address: str) -> str:
     """Return an address with its secrets replaced by "***", so that it may be printed, stored and logged.
 
     Secrets are the password before the host, also where it holds a "/", "@", "?" or "#" that should be percent-encoded;
-    the values of parameters such as `password` and `token`; and a user without a password in http(s), who is a token.
+    the values of parameters such as `password` and `token`; and a user without a password in http(s), and in git+https
+    and its like, who is a token.
     Where an address can be read in two ways, too much is hidden rather than too little.
 
     Example:
@@ -83,7 +84,7 @@ def _parse(address: str) -> _Parsed:
         return _with_hidden_parameters(f"{scheme}://", rest, ())
     if colon:
         return _with_hidden_parameters(f"{scheme}://{user}:{HIDDEN}@", place, (password,))
-    if scheme.lower() in ("http", "https"):
+    if scheme.lower().rpartition("+")[2] in ("http", "https"):
         return _with_hidden_parameters(f"{scheme}://{HIDDEN}@", place, (user,))
     return _with_hidden_parameters(f"{scheme}://{user}@", place, ())
 

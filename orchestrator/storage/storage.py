@@ -1,6 +1,7 @@
 """Storage: a folder or URL under which things are kept; the only module that distinguishes local from remote."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from orchestrator.storage.files import Files, RemoteFiles, join_url
 from orchestrator.storage.local import LocalFiles
 from trainables.errors import InvalidInput
 
-_LOCAL_PROTOCOLS = ("file://", "local://")
+_LOCAL_PROTOCOL = re.compile(r"^(file|local)://(localhost(?=/))?")
 
 
 @dataclass(frozen=True, init=False)
@@ -39,8 +40,7 @@ class Storage:
         text = os.fspath(place)
         if not text.strip() or "\0" in text:
             raise InvalidInput(f"a storage must be a folder or a URL, got {text!r}; the default is dvar-runs")
-        for protocol in _LOCAL_PROTOCOLS:
-            text = text.removeprefix(protocol)
+        text = _LOCAL_PROTOCOL.sub("", text)
         object.__setattr__(self, "url", _tidy_url(text) if "://" in text else _absolute(text))
 
     def __str__(self) -> str:

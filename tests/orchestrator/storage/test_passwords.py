@@ -34,6 +34,8 @@ from trainables.errors import InvalidInput
         ("https://bucket/x?X-Amz-Signature=s3cret&X-Amz-Date=1", "https://bucket/x?X-Amz-Signature=***&X-Amz-Date=1"),
         ("https://host/#access_token=s3cret", "https://host/#access_token=***"),
         ("https://hf_s3cret@host/x", "https://***@host/x"),
+        ("git+https://ghp_s3cret@host/x.git", "git+https://***@host/x.git"),
+        ("git+ssh://git@host/x.git", "git+ssh://git@host/x.git"),
         ("s3://AKIA:s3cret@bucket/runs", "s3://AKIA:***@bucket/runs"),
         ("sftp://me:@host/x", "sftp://me:***@host/x"),
         ("redis://:s3cret@host:6379/0", "redis://:***@host:6379/0"),

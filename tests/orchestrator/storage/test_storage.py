@@ -34,7 +34,8 @@ def results_folder(experiment):
 
 
 def spellings(home):
-    return ["~/runs", "../runs", str(home / "runs"), f"file://{home}/runs", f"local://{home}/runs", f"{home}/runs/"]
+    urls = [f"{protocol}{home}/runs" for protocol in ("file://", "file://localhost", "local://", "")]
+    return ["~/runs", "../runs", *urls, f"{home}/runs/"]
 
 
 def test_every_spelling_of_a_folder_is_one_place(home):
