@@ -1,6 +1,6 @@
 """SearchSpaceModule: the interface of a module that holds a criterion's ranges."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -47,4 +47,29 @@ class SearchSpaceModule(Protocol):
 
         Raises:
             ValueError: nothing can be searched in this budget.
+        """
+
+
+@runtime_checkable
+class FamilyModule(Protocol):
+    """A search space module with this function, too, has a family of settings from which a promise can be made.
+
+    The choice among the members of an ordered family of a single parameter can be relied on for new concepts (conformal
+    risk control); a choice of several parameters at once cannot.
+    """
+
+    def family(self, budget: int, fixed: Fixed = NOTHING_FIXED, /) -> Sequence[Mapping[str, float | int]]:
+        """Return settings that differ in a single parameter, from the latest stop to the earliest.
+
+        What a member does not name is fixed, or has its default; windows are a fixed share of the budget.
+
+        Args:
+            budget: optimizer steps of a full-length run, at least 4.
+            fixed: parameters that stay as they are; the one that differs is never among them.
+
+        Returns:
+            At least one member, at most some hundreds.
+
+        Raises:
+            ValueError: the parameter that differs is fixed, or there is no family in this budget.
         """

@@ -17,6 +17,11 @@ TRAIN_IMAGE, VALIDATION_IMAGE, VALIDATION_TEXT = "train_clip_image", "val_clip_i
 #: Which samples each score is computed on: those of the training prompt, or those of the validation prompts.
 SAMPLES_OF = {TRAIN_IMAGE: "train", VALIDATION_IMAGE: "val", VALIDATION_TEXT: "val"}
 
+#: The batches of inputs that are drawn once: the paper's; one whose timesteps are stratified; one of images that are
+#: never trained on; and "gap", the third minus the first.
+PAPER, STRATIFIED, HELD_OUT, GAP = "paper", "stratified", "held_out", "gap"
+BATCHES = (PAPER, STRATIFIED, HELD_OUT, GAP)
+
 #: Limits that only a mistake exceeds: pixels of an image's side, and images, inputs or steps (the paper's: 8, 8, 50).
 MAX_RESOLUTION, MAX_COUNT, MAX_INFERENCE_STEPS = 4096, 10_000, 1000
 
@@ -98,6 +103,8 @@ class LDetSchedule:
         inputs: how many inputs of the fixed batch an evaluation takes, all of them in turn; L_det is the mean of every
             input's latest loss, which is that before the first step until its turn comes. None takes all.
         relative: whether each input's loss counts as a multiple of its loss before the first step.
+        batch: whose inputs are evaluated, one of `BATCHES`.
+        first_timestep: inputs with a lower timestep do not count.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "allow_inf_nan": False}
@@ -105,13 +112,19 @@ class LDetSchedule:
     every: int = 1
     inputs: int | None = None
     relative: bool = False
+    batch: str = PAPER
+    first_timestep: int = 0
 
     def __post_init__(self) -> None:
         """Check the settings.
 
         Raises:
-            InvalidInput: `every` or `inputs` is below 1.
+            InvalidInput: `every` or `inputs` is below 1, `first_timestep` is below 0, or there is no such batch.
         """
+        if self.batch not in BATCHES:
+            raise InvalidInput(f"unknown batch {self.batch!r}; {did_you_mean(self.batch, BATCHES)}")
+        if self.first_timestep < 0:
+            raise InvalidInput(f"first_timestep must be at least 0, got {self.first_timestep}")
         for name in ("every", "inputs"):
             value = getattr(self, name)
             if value is not None and value < 1:
