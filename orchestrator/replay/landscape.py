@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from orchestrator.criteria.dvar import first_stops
 from orchestrator.recordings.recording import Floats, Recording
 from orchestrator.replay.aggregate import exact_mean, mean_by_concept
-from orchestrator.replay.replay import best_quality, check_replayable, last_snapshots
+from orchestrator.replay.quality import quality_at, quality_curve
+from orchestrator.replay.replay import check_replayable
 from search_spaces.dvar import THRESHOLDS
 from search_spaces.windows import windows as window_space
 
@@ -75,8 +76,7 @@ def survey(recordings: Sequence[Recording], metric: str) -> Landscape:
         check_replayable(recording, metric)
         first = first_stops(recording.steps.l_det[:budget], windows.tolist(), thresholds.tolist())
         stops.append(np.where(first == 0, budget, first))
-        scores = recording.quality.scores[metric][last_snapshots(recording, stops[-1])]
-        kept.append(scores / best_quality(recording, metric))
+        kept.append(quality_at(recording, metric, stops[-1]) / quality_curve(recording, metric).best)
     concepts = [recording.concept for recording in recordings]
     iterations, quality_kept = (
         exact_mean(list(mean_by_concept(concepts, values).values())) for values in (stops, kept)

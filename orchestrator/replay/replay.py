@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Floats, Quality, Recording
 from orchestrator.replay.aggregate import mean_by_concept
 from orchestrator.replay.l_det import l_det_series
+from orchestrator.replay.quality import quality_at, quality_curve, refuse
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE
 
@@ -29,9 +28,11 @@ class Outcome:
         seconds: time of the steps done, including what the criterion itself costs: each evaluation of L_det that it
             needs, or drawing and scoring the samples that it watches. Not known for a criterion that evaluates some of
             the inputs in turn.
-        quality_at_stop: score of the snapshot that is kept: the last at or before the stop, or the best for a criterion
-            that keeps the best.
-        best_quality: highest score of any snapshot of the full-length run.
+        quality_at_stop: score of what is kept: the weights at the stop, or those of the best snapshot up to it for a
+            criterion that keeps the best. Replayed, it is read off the `QualityCurve`, an estimate; a live run's was
+            measured.
+        best_quality: highest score that the full-length run reaches on its `QualityCurve`, an estimate; a single score
+            may exceed it.
     """
 
     concept: str
@@ -155,8 +156,8 @@ def replay(criterion: Criterion, recording: Recording, metric: str = TRAIN_IMAGE
         stopped=first_stop is not None,
         budget=recording.budget,
         seconds=_seconds(criterion, recording, stop),
-        quality_at_stop=_quality_at_stop(criterion, recording, metric, stop),
-        best_quality=best_quality(recording, metric),
+        quality_at_stop=float(quality_at(recording, metric, _kept_step(criterion, recording, stop))),
+        best_quality=quality_curve(recording, metric).best,
     )
 
 
@@ -182,12 +183,8 @@ def live_outcome(run: Recording, full: Recording, metric: str = TRAIN_IMAGE) -> 
         budget=run.budget,
         seconds=float(run.steps.seconds.sum() + run.steps.l_det_seconds.sum()),
         quality_at_stop=float(run.quality.scores[metric][-1]) if scored else None,
-        best_quality=best_quality(full, metric),
+        best_quality=quality_curve(full, metric).best,
     )
-
-
-def _refuse(recording: Recording, problem: str) -> NoReturn:
-    raise InvalidInput(f"recording of {recording.concept!r} ({recording.key}) {problem}")
 
 
 def check_replayable(recording: Recording, metric: str) -> None:
@@ -201,12 +198,12 @@ def check_replayable(recording: Recording, metric: str) -> None:
         InvalidInput: it is not complete, or lacks the metric.
     """
     if recording.state != "complete":
-        _refuse(recording, f"is {recording.state}, not complete; finish it with `dvar record`")
+        refuse(recording, f"is {recording.state}, not complete; finish it with `dvar record`")
     if len(recording.steps) < recording.budget:
-        _refuse(recording, f"has {len(recording.steps)} of {recording.budget} steps; record it again")
+        refuse(recording, f"has {len(recording.steps)} of {recording.budget} steps; record it again")
     if metric not in recording.quality.scores:
         metrics = ", ".join(recording.quality.scores) or "none"
-        _refuse(recording, f"lacks the metric {metric!r}; it has: {metrics}")
+        refuse(recording, f"lacks the metric {metric!r}; it has: {metrics}")
 
 
 def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
@@ -221,7 +218,7 @@ def _first_stop(criterion: Criterion, recording: Recording) -> int | None:
     except InvalidInput:
         raise
     except ValueError as error:
-        _refuse(recording, f"cannot be replayed: {error}; record it again")
+        refuse(recording, f"cannot be replayed: {error}; record it again")
     return None if count is None else int(recording.quality.steps[count - 1])
 
 
@@ -230,10 +227,10 @@ def _watched(criterion: Criterion, recording: Recording) -> Floats:
     assert criterion.series is not None
     if criterion.series not in recording.quality.scores:
         metrics = ", ".join(recording.quality.scores) or "none"
-        _refuse(recording, f"lacks the quality {criterion.series!r} that {criterion!r} watches; it has: {metrics}")
+        refuse(recording, f"lacks the quality {criterion.series!r} that {criterion!r} watches; it has: {metrics}")
     count = _snapshots_until(recording.quality, recording.budget)
     if count < 2:
-        _refuse(recording, f"has {count} snapshots, too few for {criterion!r}; record it with a smaller quality.every")
+        refuse(recording, f"has {count} snapshots, too few for {criterion!r}; record it with a smaller quality.every")
     return recording.quality.scores[criterion.series][:count]
 
 
@@ -251,37 +248,12 @@ def _seconds(criterion: Criterion, recording: Recording, stop: int) -> float | N
     return seconds if np.isfinite(seconds) else None
 
 
-def _quality_at_stop(criterion: Criterion, recording: Recording, metric: str, stop: int) -> float:
-    kept = int(last_snapshots(recording, np.array([stop]))[0])
-    if criterion.keeps_best:
-        kept = int(_watched(criterion, recording)[: kept + 1].argmax())
-    return float(recording.quality.scores[metric][kept])
-
-
-def last_snapshots(recording: Recording, stops: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return the row of the last quality snapshot at or before each stop, in the shape of `stops`.
-
-    Raises:
-        InvalidInput: there is no snapshot at or before a stop.
-    """
-    rows = np.searchsorted(recording.quality.steps, stops, side="right") - 1
-    if rows.min() < 0:
-        first = int(stops[rows < 0].min())
-        _refuse(recording, f"has no quality snapshot at or before step {first}; record it again with one at step 0")
-    return rows
-
-
-def best_quality(recording: Recording, metric: str) -> float:
-    """Return the highest score of a metric up to the budget.
-
-    Raises:
-        InvalidInput: it is not above 0, so that no share of it has a meaning.
-    """
-    count = _snapshots_until(recording.quality, recording.budget)
-    best = float(recording.quality.scores[metric][:count].max())
-    if not 0 < best < float("inf"):
-        _refuse(recording, f"has {best:g} as its best {metric}; a share of it has no meaning, use another metric")
-    return best
+def _kept_step(criterion: Criterion, recording: Recording, stop: int) -> int:
+    """Return the step whose weights a run would keep."""
+    if not criterion.keeps_best:
+        return stop
+    watched = _watched(criterion, recording)[: _snapshots_until(recording.quality, stop)]
+    return int(recording.quality.steps[watched.argmax()])
 
 
 def _snapshots_until(quality: Quality, step: int) -> int:
