@@ -11,7 +11,8 @@ from orchestrator.commands.messages import say_agreement, say_caveats
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion, Never
 from orchestrator.recordings.recording import DONE, Recording
-from orchestrator.replay.replay import Outcome, live_outcome, replay
+from orchestrator.replay.outcome import Outcome
+from orchestrator.replay.replay import live_outcome, replay
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.tables import StrategyRow, comparison_table
 from orchestrator.study.search_space import stated_defaults

@@ -9,7 +9,8 @@ from orchestrator.commands.context import CommandContext
 from orchestrator.config.experiment import Experiment
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Recording
-from orchestrator.replay.replay import Outcome, replay
+from orchestrator.replay.outcome import Outcome
+from orchestrator.replay.replay import replay
 from orchestrator.report.console.markup import escape
 from trainables.settings import MINIATURE, OF_THE_MINIATURE
 

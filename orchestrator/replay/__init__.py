@@ -5,6 +5,7 @@ seeds and concepts, and `survey(recordings, metric)` replays DVAR over the whole
 """
 
 from orchestrator.replay.landscape import Landscape, survey
-from orchestrator.replay.replay import Outcome, Spread, Summary, live_outcome, replay
+from orchestrator.replay.outcome import Outcome, Spread, Summary
+from orchestrator.replay.replay import Replayer, live_outcome, replay
 
-__all__ = ["Landscape", "Outcome", "Spread", "Summary", "live_outcome", "replay", "survey"]
+__all__ = ["Landscape", "Outcome", "Replayer", "Spread", "Summary", "live_outcome", "replay", "survey"]

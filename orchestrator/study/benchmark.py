@@ -10,7 +10,8 @@ from orchestrator import criteria
 from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.aggregate import mean_by_concept
-from orchestrator.replay.replay import Outcome, Summary, replay
+from orchestrator.replay.outcome import Outcome, Summary
+from orchestrator.replay.replay import replay
 from orchestrator.study.replayed import Study
 from orchestrator.study.result import Objective, TrialResult
 from orchestrator.study.robustness import Robustness, assess

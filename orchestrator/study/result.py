@@ -8,7 +8,7 @@ import optuna
 
 from orchestrator.config.experiment import StudySettings
 from orchestrator.criteria import Criterion
-from orchestrator.replay.replay import Outcome, Summary
+from orchestrator.replay.outcome import Outcome, Summary
 from orchestrator.study.search_space import Params
 from trainables.errors import InvalidInput
 from trainables.settings import TRAIN_IMAGE

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from orchestrator.recordings.recording import Floats
 from orchestrator.replay.aggregate import mean_by_concept
-from orchestrator.replay.replay import Outcome
+from orchestrator.replay.outcome import Outcome
 from orchestrator.study.result import Cost, StudyResult, TrialResult
 
 RESAMPLES = 2000

@@ -21,7 +21,8 @@ from orchestrator.config.experiment import Experiment
 from orchestrator.config.split import split_concepts
 from orchestrator.criteria import DVAR
 from orchestrator.recordings.recording import Recording
-from orchestrator.replay.replay import Summary, live_outcome
+from orchestrator.replay.outcome import Summary
+from orchestrator.replay.replay import live_outcome
 from orchestrator.study import Objective, Study
 from trainables.data.concept import Concept
 from trainables.settings import TRAIN_IMAGE

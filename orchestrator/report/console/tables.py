@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.recordings.recording import Recording
-from orchestrator.replay.replay import Outcome, Spread, Summary
+from orchestrator.replay.outcome import Outcome, Spread, Summary
 from orchestrator.report.console.fitting import FittingTable, Kind
 from orchestrator.study.result import StudyResult, TrialResult
 from search_spaces.defaults import MethodDefaults

@@ -14,7 +14,7 @@ from rich.text import Text
 from orchestrator.criteria import DVAR, FewIterations
 from orchestrator.recordings.recording import Quality
 from orchestrator.recordings.store import RecordingSummary
-from orchestrator.replay.replay import Outcome, Summary
+from orchestrator.replay.outcome import Outcome, Summary
 from orchestrator.report.console.benchmark_tables import benchmark_table, transfer_table
 from orchestrator.report.console.fitting import FittingTable
 from orchestrator.report.console.output import LOG_WIDTH, OutputConsole

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from orchestrator.criteria import DVAR
-from orchestrator.replay.replay import Outcome
+from orchestrator.replay.outcome import Outcome
 from orchestrator.report.console.study import best_lines, robustness_lines
 from orchestrator.study.replayed import Study
 from orchestrator.study.result import Objective, StudyResult

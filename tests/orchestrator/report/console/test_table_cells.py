@@ -10,7 +10,7 @@ from rich.console import Console
 from orchestrator.criteria import DVAR, FewIterations
 from orchestrator.recordings.recording import Quality
 from orchestrator.recordings.store import RecordingSummary
-from orchestrator.replay.replay import Outcome, Summary
+from orchestrator.replay.outcome import Outcome, Summary
 from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
 from orchestrator.report.console.status import StatusRow, status_table
 from orchestrator.report.console.tables import (

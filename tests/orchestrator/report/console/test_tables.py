@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.replay.replay import Outcome, Spread
+from orchestrator.replay.outcome import Outcome, Spread
 from orchestrator.report.console.tables import StrategyRow, comparison_table, spread, study_table, time_unit
 from orchestrator.study import Objective, Study
 

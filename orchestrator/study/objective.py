@@ -1,0 +1,150 @@
+"""Objective: how a setting is judged, and what the choice of one promises for new concepts."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.config.experiment import StudySettings
+from orchestrator.recordings.recording import Floats
+from trainables.errors import InvalidInput
+from trainables.settings import TRAIN_IMAGE
+from trainables.text import did_you_mean
+
+Cost = Literal["iterations", "seconds"]
+Kind = Literal["reliable", "mean-lcb", "mean"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+RELIABLE, MEAN_LCB, MEAN = KINDS
+
+#: Share of new concepts that may fall under the target unless another is asked for.
+DEFAULT_RISK = 0.25
+#: Means and shares that are equal but for the rounding of their last bits count as equal.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How a setting is judged: the lowest cost such that enough quality is kept.
+
+    "reliable" is conformal risk control (Angelopoulos et al., 2024) over a family of settings that are ordered from
+    late stops to early ones: of *n* tuning concepts *f* may fall under the target as long as (f + 1) / (n + 1) <= risk,
+    for a setting and for every later one. Then at most that share of new concepts falls under it, on average over
+    draws of the tuning concepts from the same population. "mean-lcb" demands the target of the mean over concepts minus
+    its standard error, and "mean" of the mean alone (paper, section 4.2).
+
+    Attributes:
+        quality_kept: the target, a share of the best quality, above 0 and at most 1.
+        metric: the quality that counts.
+        cost: what is saved: optimizer steps, or measured seconds including what the criterion itself costs.
+        kind: "reliable", "mean-lcb" or "mean".
+        risk: of "reliable", share of new concepts that may keep less than the target, between 0 and 1; None takes .25,
+            or the least that the number of tuning concepts can carry.
+
+    Raises:
+        InvalidInput: a value is out of range, or the kind is unknown.
+    """
+
+    quality_kept: float = 0.9
+    metric: str = TRAIN_IMAGE
+    cost: Cost = "iterations"
+    kind: str = RELIABLE
+    risk: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quality_kept <= 1:
+            raise InvalidInput(f"quality_kept must lie above 0 and at most at 1, got {self.quality_kept}")
+        if self.kind not in KINDS:
+            raise InvalidInput(f"unknown objective {self.kind!r}; {did_you_mean(self.kind, KINDS)}")
+        if self.risk is not None and not 0 < self.risk < 1:
+            raise InvalidInput(f"risk must lie strictly between 0 and 1, got {self.risk}")
+        if self.risk is not None and self.kind != RELIABLE:
+            raise InvalidInput(f"the objective {self.kind!r} promises no share of concepts; omit --risk ({self.risk})")
+
+    @classmethod
+    def of(cls, settings: StudySettings) -> "Objective":
+        """Return the objective that an experiment's study names."""
+        return cls(settings.quality_kept, settings.measure, settings.cost, settings.objective, settings.risk)
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether the choice is made among an ordered family of a single parameter, and promises a share of concepts."""
+        return self.kind == RELIABLE
+
+    def risk_with(self, concepts: int) -> float:
+        """Return the share of new concepts that may fall under the target, with a number of tuning concepts.
+
+        Example:
+            >>> [Objective().risk_with(concepts) for concepts in (2, 3, 24)]
+            [0.3333333333333333, 0.25, 0.25]
+            >>> Objective(risk=0.1).risk_with(8)
+            Traceback (most recent call last):
+            ...
+            trainables.errors.InvalidInput: with 8 tuning concepts no choice can promise that fewer than 11.1 % of new \
+concepts fall under the target, and 10 % is asked for; tune on at least 9 concepts, or allow more with --risk
+
+        Raises:
+            InvalidInput: a smaller share is asked for than the number of concepts can carry.
+        """
+        least = 1 / (concepts + 1)
+        if self.risk is None:
+            return max(DEFAULT_RISK, least)
+        if self.risk < least - _ROUNDING:
+            needed = math.ceil(1 / self.risk - 1 - _ROUNDING)
+            raise InvalidInput(
+                f"with {concepts} tuning concepts no choice can promise that fewer than {100 * least:.3g} % of new "
+                f"concepts fall under the target, and {100 * self.risk:.3g} % is asked for; tune on at least {needed} "
+                "concepts, or allow more with --risk"
+            )
+        return self.risk
+
+    def allowed_failures(self, concepts: int) -> int:
+        """Return how many of the tuning concepts may fall under the target.
+
+        Example:
+            >>> [Objective().allowed_failures(concepts) for concepts in (1, 3, 8, 24)]
+            [0, 0, 1, 5]
+
+        Raises:
+            InvalidInput: see `risk_with`.
+        """
+        return math.floor(self.risk_with(concepts) * (concepts + 1) + _ROUNDING) - 1
+
+    def is_failure(self, kept: float | Floats) -> bool | NDArray[np.bool_]:
+        """Return whether a concept, or each of several, keeps less than the target."""
+        return kept < self.quality_kept - _ROUNDING
+
+    def shortfall(self, kept: Sequence[float]) -> float:
+        """Return by how much a setting falls short of what is demanded; at most 0 where it keeps enough.
+
+        Args:
+            kept: share of the best quality that each tuning concept keeps, at least one.
+
+        Returns:
+            For "reliable" the number of concepts under the target beyond those allowed, over the number of concepts;
+            otherwise what the mean, or its lower bound, lacks to the target.
+
+        Raises:
+            InvalidInput: see `risk_with`.
+        """
+        if self.kind == RELIABLE:
+            failures = sum(bool(self.is_failure(share)) for share in kept)
+            return (failures - self.allowed_failures(len(kept))) / len(kept)
+        bound = fmean(kept)
+        if self.kind == MEAN_LCB and len(kept) > 1:
+            bound -= stdev(kept) / math.sqrt(len(kept))
+        return self.quality_kept - bound
+
+    def is_met(self, kept: Sequence[float]) -> bool:
+        """Return whether a setting keeps enough on the tuning concepts; arguments and errors as in `shortfall`."""
+        return self.shortfall(kept) <= _ROUNDING
+
+    def identity(self, pareto: bool) -> dict[str, object]:
+        """Return what the results of a study depend on, as plain JSON; with two objectives no share is demanded."""
+        identity: dict[str, object] = {"measure": self.metric, "cost": self.cost}
+        # A reliable study's second objective is the share under the target, which depends on it.
+        identity["kept"] = None if pareto and not self.is_reliable else self.quality_kept
+        return identity if self.kind == MEAN else identity | {"objective": self.kind, "risk": self.risk}
