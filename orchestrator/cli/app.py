@@ -89,9 +89,10 @@ def tune(
 ) -> None:
     """Find the best setting of a stopping criterion by replaying recordings of the tuning concepts, or live.
 
-    Optuna minimizes the iterations that keep 90 % of the best quality (the paper's objective), starting from the
-    paper's own setting. The command prints the best setting with its neighbours, states how strongly it depends on
-    these concepts, and writes it to best-METHOD-BUDGET.yaml in the storage.
+    It looks for the fewest steps such that at most a share of new concepts (--risk) keeps less than 90 % of its best
+    quality (--keep), and says plainly whether a rule really beats a fixed number of steps. The command prints the best
+    setting with its neighbours, states how strongly it depends on these concepts, and writes it to
+    best-METHOD-BUDGET.yaml in the storage. With --objective mean Optuna searches as in the paper.
 
     With --live, Ray Tune trains the tuning concepts under every setting, after full-length runs of these concepts
     have established the best quality. That takes many times as long; the same command resumes an interrupted search.
@@ -108,11 +109,14 @@ def tune(
 def run(
     experiment: "Experiment",
     best: BestFile = None,
+    criterion: Annotated[
+        str | None, typer.Option(help="Criterion whose setting in --best is taken; default: the recommended one.")
+    ] = None,
     window: Annotated[int | None, typer.Option(help="DVAR's window N in steps; overrides --best.")] = None,
     threshold: Annotated[float | None, typer.Option(help="DVAR's threshold alpha, 0..1; overrides --best.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Also run the concepts on which the setting was tuned.")] = False,
 ) -> None:
-    """Personalize concepts, stop each as soon as DVAR fires, and export the adapters.
+    """Personalize concepts, stop each when its criterion fires, and export the adapters.
 
     The setting comes from --best, else from what `dvar tune` wrote for the same method and budget, whose tuning
     concepts are left out; or from --window and --threshold, which run every concept.
@@ -121,7 +125,7 @@ def run(
     """
     from orchestrator.commands import run
 
-    exit_with(run.run(experiment, _criterion(window, threshold), best, every))
+    exit_with(run.run(experiment, _criterion(window, threshold), best, every, criterion))
 
 
 def _criterion(window: int | None, threshold: float | None) -> "Criterion | None":

@@ -139,14 +139,28 @@ SEARCH: Mapping[str, Flag] = {
         ),
         "study.live",
     ),
+    "objective": Flag(
+        str | None,
+        _search(
+            "--objective",
+            help="What new concepts must keep: reliable (default: the target, but for a share of them), mean-lcb or "
+            "mean (the paper's).",
+        ),
+        "study.objective",
+    ),
+    "risk": Flag(
+        float | None,
+        _search("--risk", help="Share of new concepts that may keep less (default 0.25, or the least possible)."),
+        "study.risk",
+    ),
     "keep": Flag(
         float | None,
-        _search("--keep", help="Mean share of the best quality to keep (default 0.9)."),
+        _search("--keep", help="The target: share of the best quality to keep (default 0.9)."),
         "study.quality_kept",
     ),
     "criteria": Flag(
         str | None,
-        _search("--criteria", help="Comma-separated criteria to search (default dvar)."),
+        _search("--criteria", help="Comma-separated criteria to search (default few_iterations,dvar)."),
         "study.criteria",
         is_list=True,
     ),
@@ -176,7 +190,7 @@ SEARCH: Mapping[str, Flag] = {
 #: The flags of a benchmark: the recordings determine the method and the training.
 BENCHMARK: Mapping[str, Flag] = {
     name: {**SHARED, **SEARCH}[name]
-    for name in ("preset", "file", "tuning", "storage", "set", "trials", "keep", "measure", "cost", "recordings")
+    for name in ("preset", "file", "tuning", "storage", "set", "risk", "keep", "measure", "cost", "recordings")
 }
 
 

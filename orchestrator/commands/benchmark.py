@@ -16,7 +16,7 @@ from orchestrator.report.console.markup import escape
 from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.progress import bars
 from orchestrator.study.benchmark import DVAR, Benchmark, BenchmarkRow, SearchConfig, run_benchmark, transfers
-from orchestrator.study.result import Objective
+from orchestrator.study.objective import Objective
 from orchestrator.study.search_space import searchable
 from trainables.errors import InvalidInput
 

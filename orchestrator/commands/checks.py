@@ -4,7 +4,7 @@ from orchestrator import plugins
 from orchestrator.config.concepts import check_concepts
 from orchestrator.config.experiment import Experiment
 from orchestrator.study.live import check_space
-from orchestrator.study.result import Objective
+from orchestrator.study.objective import Objective
 from orchestrator.study.search_space import SearchSpace
 from orchestrator.study.storage import check_storage
 from search_spaces.defaults import MethodDefaults

@@ -1,7 +1,7 @@
 """`dvar compare`: shows strategies side by side on concepts that the search never saw."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +9,20 @@ from orchestrator import criteria, runs
 from orchestrator.commands.context import CommandContext
 from orchestrator.commands.messages import say_agreement, say_caveats
 from orchestrator.config.experiment import Experiment
-from orchestrator.criteria import Criterion, Never
+from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recordings.recording import DONE, Recording
 from orchestrator.replay.outcome import Outcome
-from orchestrator.replay.replay import live_outcome, replay
+from orchestrator.replay.replay import Replayer, live_outcome
 from orchestrator.report.console.markup import escape
+from orchestrator.report.console.study import pays_lines
 from orchestrator.report.console.tables import StrategyRow, comparison_table
+from orchestrator.study.best import Best
 from orchestrator.study.search_space import stated_defaults
 from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER
 from trainables.data.concept import Concept
+
+FIXED_NAME = "fixed number"
 
 
 @dataclass(frozen=True)
@@ -27,22 +31,20 @@ class Comparison:
 
     Attributes:
         rows: one per strategy.
-        tuned: the criterion with the best setting.
         recordings: what was replayed, with every seed.
-        live: outcomes of the live runs under `tuned`; empty if there are none.
+        live: outcomes of the live runs under each chosen criterion that has any.
         metric: the quality metric that counts.
     """
 
     rows: tuple[StrategyRow, ...]
-    tuned: Criterion
     recordings: tuple[Recording, ...]
-    live: tuple[Outcome, ...]
+    live: Mapping[Criterion, Sequence[Outcome]]
     metric: str
 
     @property
     def of_live_seed(self) -> list[Recording]:
         """The recordings with the seed of the live runs."""
-        seeds = {outcome.seed for outcome in self.live}
+        seeds = {outcome.seed for outcomes in self.live.values() for outcome in outcomes}
         return [recording for recording in self.recordings if recording.identity.seed in seeds]
 
 
@@ -73,37 +75,40 @@ def compare_strategies(context: CommandContext) -> None:
     if not concepts:
         context.say("[yellow]note: the setting was tuned on every concept, so this says nothing about others[/]")
         concepts = context.concepts
-    comparison = _measure(context, concepts, setting.make_criterion(), setting.measure)
+    comparison = _measure(context, concepts, setting)
     _print(context, concepts, comparison)
     _log(context, comparison)
 
 
-def _measure(context: CommandContext, concepts: Sequence[Concept], tuned: Criterion, metric: str) -> Comparison:
-    """Replay every strategy, and read the live runs of the tuned criterion."""
-    recordings = context.recordings(concepts)
+def _measure(context: CommandContext, concepts: Sequence[Concept], setting: Best) -> Comparison:
+    """Replay every strategy, and read the live runs under what was chosen."""
+    recordings, metric = context.recordings(concepts), setting.measure
+    chosen = [choice.make_criterion() for choice in (setting, *setting.choices)]
+    strategies = _references(context, recordings[0]) | {_tuned_name(criterion): criterion for criterion in chosen}
+    replayers = [Replayer(recording, metric) for recording in recordings]
     rows = [
-        StrategyRow.of(name, [replay(criterion, recording, metric) for recording in recordings])
-        for name, criterion in _strategies(context, recordings[0], tuned).items()
+        StrategyRow.of(name, [replayer.replay(criterion) for replayer in replayers])
+        for name, criterion in strategies.items()
     ]
-    live = _live_outcomes(context, concepts, recordings, tuned, metric)
-    if live:
-        rows.append(StrategyRow.of(f"{_tuned_name(tuned)}, live", live))
-    return Comparison(tuple(rows), tuned, tuple(recordings), tuple(live), metric)
+    live = {
+        criterion: outcomes
+        for criterion in chosen
+        if (outcomes := _live_outcomes(context, concepts, recordings, criterion, metric))
+    }
+    rows += [StrategyRow.of(f"{_tuned_name(criterion)}, live", outcomes) for criterion, outcomes in live.items()]
+    return Comparison(tuple(rows), tuple(recordings), live, metric)
 
 
-def _strategies(context: CommandContext, recording: Recording, tuned: Criterion) -> dict[str, Criterion]:
+def _references(context: CommandContext, recording: Recording) -> dict[str, Criterion]:
     method = context.experiment.method.name
     params = dvar_space.default_params(method, context.experiment.budget, stated_defaults(method, recording))
     whose = "paper" if method in PAPER else "method"
-    return {
-        "full budget": Never(),
-        f"DVAR, {whose}'s setting": criteria.load("dvar", **params),
-        _tuned_name(tuned): tuned,
-    }
+    return {"full budget": Never(), f"DVAR, {whose}'s setting": criteria.load("dvar", **params)}
 
 
 def _tuned_name(criterion: Criterion) -> str:
-    return f"{type(criterion).__name__}, tuned"
+    name = FIXED_NAME if isinstance(criterion, FewIterations) else type(criterion).__name__
+    return f"{name}, tuned"
 
 
 def _live_outcomes(
@@ -124,9 +129,12 @@ def _print(context: CommandContext, concepts: Sequence[Concept], comparison: Com
     budget, metric = context.experiment.budget, comparison.metric
     context.say(f"{len(concepts)} concepts, {budget} steps, quality: {escape(metric)}; mean ± std:")
     context.console.print(comparison_table(comparison.rows))
+    for line in pays_lines(comparison.rows, f"{FIXED_NAME}, tuned"):
+        context.say(line)
     if comparison.live and len(context.experiments) > 1:
         context.say(f"live runs have seed {context.experiment.seed}; replayed recordings have every seed")
-    say_agreement(context, comparison.live, comparison.of_live_seed, comparison.tuned, metric)
+    for criterion, outcomes in comparison.live.items():
+        say_agreement(context, outcomes, comparison.of_live_seed, criterion, metric)
 
 
 def _log(context: CommandContext, comparison: Comparison) -> None:

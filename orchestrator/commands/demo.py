@@ -29,9 +29,10 @@ def demo(experiment: Experiment) -> bool:
         return False
     _explain(context, "tune", "replay stopping on recordings of the tuning concepts, and find the best setting")
     result = search_by_replay(context, context.recordings(context.split.tuning))
-    _explain(context, "run", "personalize the other concepts, and stop each with that setting")
-    if not run_live(context, context.split.test, result.best.criterion):
-        return False
+    _explain(context, "run", "personalize the other concepts, and stop each with what was chosen")
+    for criterion in dict.fromkeys([result.best.criterion, *(best.criterion for best in result.best_of_each())]):
+        if not run_live(context, context.split.test, criterion):
+            return False
     _explain(context, "compare", "what each strategy costs and keeps on concepts that the search never saw")
     compare_strategies(context)
     _draw(context, result.best.criterion)

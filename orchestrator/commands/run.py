@@ -17,13 +17,16 @@ from trainables.sums import SUMS_FILE, sums_text
 ADAPTERS = "adapters"
 
 
-def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, every: bool) -> bool:
+def run(
+    experiment: Experiment, criterion: Criterion | None, best: Path | None, every: bool, name: str | None = None
+) -> bool:
     """Personalize concepts until a criterion stops them; return whether all ended well.
 
     Args:
         experiment: what to personalize.
         criterion: ends the runs; None takes the criterion of the best setting.
         best: the file of the best setting; see `CommandContext.open`.
+        name: of the criterion whose setting in that file is taken; None takes the recommended one.
         every: whether to run the concepts on which the best setting was tuned, too.
 
     Raises:
@@ -35,7 +38,7 @@ def run(experiment: Experiment, criterion: Criterion | None, best: Path | None, 
     concepts: Sequence[Concept] = context.concepts
     if criterion is None:
         setting = context.read_best()
-        criterion = setting.make_criterion()
+        criterion = setting.make_criterion() if name is None else setting.of_criterion(name)
         if not every:
             concepts = context.unseen(setting)
             if not concepts:

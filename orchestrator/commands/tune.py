@@ -17,15 +17,16 @@ from orchestrator.recordings.recording import Recording
 from orchestrator.replay.landscape import survey
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.progress import StudyBar, study_bar
-from orchestrator.report.console.study import best_lines, robustness_lines
+from orchestrator.report.console.study import best_lines, promise, robustness_lines, verdict_lines
 from orchestrator.report.console.tables import front_table, study_table
 from orchestrator.report.figures.landscape import draw_landscape
 from orchestrator.report.html.landscape import write_landscape_page
 from orchestrator.storage.passwords import without_password
 from orchestrator.study import best as best_file
 from orchestrator.study.live import LiveStudy, SearchIncomplete
+from orchestrator.study.objective import Objective
 from orchestrator.study.replayed import Study
-from orchestrator.study.result import Objective, StudyResult, TrialResult
+from orchestrator.study.result import StudyResult, TrialResult
 from orchestrator.study.robustness import assess
 from orchestrator.study.search import Search
 from orchestrator.study.search_space import stated_defaults
@@ -201,7 +202,7 @@ def _draw_landscape(
         "title": f"DVAR on {len(recordings)} recordings of {context.experiment.method.name}, {result.budget} steps",
         "target": result.objective.quality_kept,
         "default": _point(default),
-        "chosen": _point(result.best) if result.best.name == "dvar" else None,
+        "chosen": next((_point(best) for best in result.best_of_each() if best.name == "dvar"), None),
     }
     draw_landscape(landscape, picture, **marks)
     write_landscape_page(landscape, page, **marks, command=_run_command(context, recordings))
@@ -257,11 +258,15 @@ def _say_result(context: CommandContext, target: Path, result: StudyResult) -> N
     context.say(f"{result.trials} settings on {len(names)} tuning concepts ({escape(', '.join(names))}):")
     context.console.print(study_table(result))
     if context.experiment.study.pareto:
-        context.say("settings that no other beats in both cost and quality:")
+        against = "the share under the target" if result.objective.is_reliable else "quality"
+        context.say(f"settings that no other beats in both cost and {against}:")
         context.console.print(front_table(result))
+    context.say(promise(result.objective, len(names)))
     for line in best_lines(result):
         context.say(line)
     unit = "steps" if result.objective.cost == "iterations" else "s"
+    for line in verdict_lines(result, unit):
+        context.say(line)
     for line in robustness_lines(assess(result), unit):
         context.say(line)
     if not result.best.criterion.decides_by_step:

@@ -74,14 +74,20 @@ class StudySettings(Settings):
     """Total number of settings to try; None tries 200 by replay, and 30 live."""
     live: bool = False
     """Whether to train under each setting on Ray Tune, instead of replaying recordings."""
+    objective: Literal["reliable", "mean-lcb", "mean"] = "reliable"
+    """What a setting must keep on new concepts: the target for all but a share of them, on average less its standard
+    error, or on average (the paper's); see `study.objective`."""
+    risk: float | None = Field(default=None, gt=0, lt=1)
+    """For "reliable", share of new concepts that may keep less than the target; None takes .25, or the least that the
+    number of tuning concepts can carry."""
     quality_kept: float = Field(default=0.9, gt=0, le=1)
-    """Mean share of the best quality that a setting must keep (paper, section 4.2: 90 %)."""
+    """The target: share of the best quality that is to be kept (paper, section 4.2: 90 %)."""
     measure: Text = TRAIN_IMAGE
     """The quality metric that counts."""
     recordings: Text | None = None
     """Where the recordings are: "builtin", a pack file, or another storage; None takes the experiment's own storage."""
-    criteria: Names = Field(default=["dvar"])
-    """The criteria to search, each in its own space."""
+    criteria: Names = Field(default=["few_iterations", "dvar"])
+    """The criteria to search, each in its own space. A fixed number of steps is preferred unless a rule beats it."""
     fixed: dict[str, PlainDict] = Field(default_factory=dict)
     """Settings that are not searched, by criterion: {"dvar": {"stride": 10}}."""
     cost: Literal["iterations", "seconds"] = "iterations"

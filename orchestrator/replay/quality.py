@@ -168,7 +168,7 @@ def quality_at(recording: Recording, metric: str, stops: ArrayLike) -> Floats:
         InvalidInput: there is no snapshot at or before a step; see also `quality_curve`.
     """
     steps = np.asarray(stops, dtype=np.int64)
-    scores = quality_curve(recording, metric).at_every_step[steps]
+    scores: Floats = quality_curve(recording, metric).at_every_step[steps]
     if np.isnan(scores).any():
         first = int(steps[np.isnan(scores)].min())
         refuse(recording, f"has no quality snapshot at or before step {first}; record it again with one at step 0")

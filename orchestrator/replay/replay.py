@@ -1,5 +1,6 @@
 """Replay: how a criterion would have done on a recorded run, without training again."""
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -71,13 +72,21 @@ class Replayer:
             stopped=first_stop is not None,
             budget=recording.budget,
             seconds=self._seconds(criterion, stop),
-            quality_at_stop=float(quality_at(recording, self.metric, self._kept_step(criterion, stop))),
+            quality_at_stop=self._quality_at(self._kept_step(criterion, stop)),
             best_quality=self._best_quality,
         )
 
     @cached_property
+    def _curve(self) -> Floats:
+        return quality_curve(self.recording, self.metric).at_every_step
+
+    @cached_property
     def _best_quality(self) -> float:
         return quality_curve(self.recording, self.metric).best
+
+    def _quality_at(self, step: int) -> float:
+        quality = float(self._curve[step])
+        return float(quality_at(self.recording, self.metric, step)) if math.isnan(quality) else quality
 
     @cached_property
     def _seconds_until(self) -> Floats:

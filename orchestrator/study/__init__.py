@@ -7,8 +7,9 @@ file explains how a setting is chosen, and what was measured.
 """
 
 from orchestrator.study.benchmark import Benchmark, BenchmarkRow, SearchConfig, run_benchmark
+from orchestrator.study.objective import Objective
 from orchestrator.study.replayed import Study
-from orchestrator.study.result import Objective, StudyResult, TrialResult
+from orchestrator.study.result import StudyResult, TrialResult
 from orchestrator.study.robustness import Robustness, assess
 from orchestrator.study.search_space import SearchSpace
 

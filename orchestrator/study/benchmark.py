@@ -12,8 +12,9 @@ from orchestrator.recordings.recording import Recording
 from orchestrator.replay.aggregate import mean_by_concept
 from orchestrator.replay.outcome import Outcome, Summary
 from orchestrator.replay.replay import replay
+from orchestrator.study.objective import Objective
 from orchestrator.study.replayed import Study
-from orchestrator.study.result import Objective, TrialResult
+from orchestrator.study.result import TrialResult
 from orchestrator.study.robustness import Robustness, assess
 from orchestrator.study.search_space import Params
 from search_spaces.windows import rescaled

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -23,14 +24,27 @@ OLD_NAME = "best.yaml"
 _HASH_LINE = "# sha256 of the lines below: "
 
 
-class Best(BaseModel):
-    """What the file holds; the names of its fields are those in the file."""
+class Choice(BaseModel):
+    """A criterion and its setting."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    format: int = FORMAT
     criterion: Text
     params: dict[str, bool | int | float | str | None]
+
+    def make_criterion(self) -> Criterion:
+        """Return the criterion with its setting.
+
+        Raises:
+            InvalidInput: the criterion is unknown, or refuses the setting.
+        """
+        return criteria.load(self.criterion, **self.params)
+
+
+class Best(Choice):
+    """What the file holds; the names of its fields are those in the file."""
+
+    format: int = FORMAT
     tuned_on: list[Text]
     """Names of the tuning concepts."""
     method: str
@@ -43,8 +57,14 @@ class Best(BaseModel):
     iterations: float = Field(ge=0)
     """Mean over the tuning concepts."""
     is_feasible: bool
-    """Whether at least `quality_kept_wanted` is kept."""
+    """Whether as much is kept as the objective demands."""
     trials: int = Field(ge=1)
+    objective: Literal["reliable", "mean-lcb", "mean"] = "mean"
+    """By which it was chosen; files of version 0.1 do not say it."""
+    risk: float | None = Field(default=None, gt=0, lt=1)
+    """Of "reliable", share of new concepts that may keep less."""
+    choices: list[Choice] = []
+    """What the same objective chose of the other criteria, on the same concepts."""
 
     @field_validator("tuned_on")
     @classmethod
@@ -56,13 +76,19 @@ class Best(BaseModel):
         """Whether no tuning run was stopped before its budget."""
         return self.iterations >= self.budget
 
-    def make_criterion(self) -> Criterion:
-        """Return the criterion with its setting.
+    def of_criterion(self, name: str) -> Criterion:
+        """Return a criterion with the setting that was chosen of it.
 
         Raises:
-            InvalidInput: the criterion is unknown, or refuses the setting.
+            InvalidInput: none was chosen of a criterion with this name, or it refuses the setting.
         """
-        return criteria.load(self.criterion, **self.params)
+        choices: dict[str, Choice] = {choice.criterion: choice for choice in (*self.choices, self)}
+        if name not in choices:
+            raise InvalidInput(
+                f"no setting of {name!r} was chosen, only of {', '.join(choices)}; search it with "
+                f"`dvar tune --criteria {name}`"
+            )
+        return choices[name].make_criterion()
 
 
 def from_result(result: StudyResult, method: str, base_model: str) -> Best:
@@ -86,6 +112,12 @@ def from_result(result: StudyResult, method: str, base_model: str) -> Best:
         iterations=round(result.best.iterations, 3),
         is_feasible=result.best.is_feasible,
         trials=result.trials,
+        objective=result.objective.kind,
+        risk=result.objective.risk_with(len(result.best.concepts)) if result.objective.is_reliable else None,
+        choices=[
+            Choice(criterion=other.name, params=dict(other.params))
+            for other in (*result.best_of_each()[1:], *result.references)
+        ],
     )
 
 
@@ -186,7 +218,8 @@ def read(path: Path) -> Best:
         raise InvalidInput(f"{path} holds no settings; write it anew with `dvar tune`")
     try:
         best = Best.model_validate(values)
-        best.make_criterion()
+        for choice in (best, *best.choices):
+            choice.make_criterion()
     except (ValidationError, InvalidInput) as error:
         raise InvalidInput(
             f"{path} is not understood: {_first_problem(error)}; write it anew with `dvar tune`"

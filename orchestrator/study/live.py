@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 from optuna.storages import JournalStorage
 
@@ -14,7 +15,10 @@ from orchestrator.replay.replay import check_replayable, live_outcome
 from orchestrator.runs import lease
 from orchestrator.runs.connection import connected
 from orchestrator.runs.observing import unobtrusive
-from orchestrator.study.result import Objective, StudyResult, TrialResult
+from orchestrator.study.objective import Objective
+from orchestrator.study.references import finished_result
+from orchestrator.study.replays import Replays
+from orchestrator.study.result import StudyResult, TrialResult, judge, marked
 from orchestrator.study.search import TrialCallback
 from orchestrator.study.search_space import Params, SearchSpace
 from orchestrator.study.storage import FilesJournal, open_storage, open_study, quiet_optuna
@@ -66,6 +70,7 @@ class LiveStudy:
         space: SearchSpace,
         objective: Objective,
     ) -> None:
+        space = space.of_families() if objective.is_reliable else space
         check_space(experiment, space)
         for recording in recordings:
             check_replayable(recording, objective.metric)
@@ -106,7 +111,7 @@ class LiveStudy:
         stopped = [run for spec in specs if (run := self._store.find(spec.identity))]
         pairs = zip(stopped, self._full, strict=True)
         outcomes = [live_outcome(run, full, self.objective.metric) for run, full in pairs]
-        return self.objective.judge(name, params, criterion, outcomes)
+        return judge(self.objective, name, params, criterion, outcomes)
 
     def search(
         self,
@@ -150,18 +155,32 @@ class LiveStudy:
         return self._result(queue)
 
     def _result(self, queue: SuggestionQueue) -> StudyResult:
-        tried = queue.tried
+        tried = queue.tried.all
+        by_name = {
+            name: self._ordered(name, [each for each in tried if each.name == name]) for name in self.space.ranges
+        }
+        replays = Replays(self._full, self.space, self.objective)
         defaults = {self.space.criterion(name, params)[1] for name, params in self.space.default_params.items()}
-        return StudyResult(
-            objective=self.objective,
-            budget=self.space.budget,
+        result = finished_result(
+            replays,
+            self._full,
+            {name: results for name, results in by_name.items() if results},
             trials=queue.count,
-            best=tried.best,
-            default_results=tuple(result for result in tried.all if result.criterion in defaults),
-            neighbours=(),
-            tried=tried.all,
+            neighbours_of=lambda best: (),
+        )
+        return replace(
+            result,
+            default_results=tuple(each for each in tried if each.criterion in defaults),
             failed=tuple(queue.failed.values()),
         )
+
+    def _ordered(self, name: str, results: Sequence[TrialResult]) -> tuple[TrialResult, ...]:
+        """Return a criterion's settings, for "reliable" from late stops to early ones, each feasible as in a family."""
+        of_name = [result for result in results if result.name == name]
+        if not self.objective.is_reliable:
+            return tuple(of_name)
+        key, sign = self.space.order(name)
+        return marked(self.objective, sorted(of_name, key=lambda result: sign * result.number(key)))
 
     def _study_name(self, pareto: bool, storage: str | None) -> str:
         keys = sorted(spec.key for spec in runs.run_specs(self.experiment, self.concepts))

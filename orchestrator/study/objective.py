@@ -1,13 +1,11 @@
 """Objective: how a setting is judged, and what the choice of one promises for new concepts."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from orchestrator.config.experiment import StudySettings
 from orchestrator.recordings.recording import Floats
@@ -51,7 +49,7 @@ class Objective:
     quality_kept: float = 0.9
     metric: str = TRAIN_IMAGE
     cost: Cost = "iterations"
-    kind: str = RELIABLE
+    kind: Kind = RELIABLE
     risk: float | None = None
 
     def __post_init__(self) -> None:
@@ -71,7 +69,7 @@ class Objective:
 
     @property
     def is_reliable(self) -> bool:
-        """Whether the choice is made among an ordered family of a single parameter, and promises a share of concepts."""
+        """Whether the choice is made within an ordered family of settings, and promises a share of new concepts."""
         return self.kind == RELIABLE
 
     def risk_with(self, concepts: int) -> float:
@@ -92,7 +90,7 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
         least = 1 / (concepts + 1)
         if self.risk is None:
             return max(DEFAULT_RISK, least)
-        if self.risk < least - _ROUNDING:
+        if not self.carries(concepts):
             needed = math.ceil(1 / self.risk - 1 - _ROUNDING)
             raise InvalidInput(
                 f"with {concepts} tuning concepts no choice can promise that fewer than {100 * least:.3g} % of new "
@@ -100,6 +98,10 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
                 "concepts, or allow more with --risk"
             )
         return self.risk
+
+    def carries(self, concepts: int) -> bool:
+        """Return whether a number of tuning concepts suffices for what is promised."""
+        return self.risk is None or not self.is_reliable or self.risk >= 1 / (concepts + 1) - _ROUNDING
 
     def allowed_failures(self, concepts: int) -> int:
         """Return how many of the tuning concepts may fall under the target.
@@ -113,34 +115,76 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
         """
         return math.floor(self.risk_with(concepts) * (concepts + 1) + _ROUNDING) - 1
 
-    def is_failure(self, kept: float | Floats) -> bool | NDArray[np.bool_]:
-        """Return whether a concept, or each of several, keeps less than the target."""
-        return kept < self.quality_kept - _ROUNDING
+    def falls_below(self, kept: ArrayLike) -> NDArray[np.bool_]:
+        """Return whether each concept keeps less than the target, in the shape of `kept`."""
+        return np.asarray(kept) < self.quality_kept - _ROUNDING
 
-    def shortfall(self, kept: Sequence[float]) -> float:
-        """Return by how much a setting falls short of what is demanded; at most 0 where it keeps enough.
+    def shortfall(self, kept: ArrayLike) -> Floats:
+        """Return by how much settings fall short of what is demanded; at most 0 where they keep enough.
+
+        Example:
+            >>> Objective(kind="mean").shortfall([[0.8, 0.9], [0.9, 1.0]]).round(2).tolist()
+            [0.05, -0.05]
+            >>> Objective().shortfall([[0.8, 0.9, 0.9], [0.9, 1.0, 0.9]]).round(2).tolist()
+            [0.33, 0.0]
 
         Args:
-            kept: share of the best quality that each tuning concept keeps, at least one.
+            kept: share of the best quality that each tuning concept keeps, shape (..., concepts), at least one concept.
 
         Returns:
-            For "reliable" the number of concepts under the target beyond those allowed, over the number of concepts;
-            otherwise what the mean, or its lower bound, lacks to the target.
+            For "reliable" the number of concepts under the target beyond those allowed, as a share of the concepts;
+            otherwise what the mean, or its lower bound, lacks to the target. Shape (...).
 
         Raises:
             InvalidInput: see `risk_with`.
         """
-        if self.kind == RELIABLE:
-            failures = sum(bool(self.is_failure(share)) for share in kept)
-            return (failures - self.allowed_failures(len(kept))) / len(kept)
-        bound = fmean(kept)
-        if self.kind == MEAN_LCB and len(kept) > 1:
-            bound -= stdev(kept) / math.sqrt(len(kept))
-        return self.quality_kept - bound
+        shares = np.asarray(kept, dtype=np.float64)
+        concepts = shares.shape[-1]
+        if self.is_reliable:
+            failures = self.falls_below(shares).sum(axis=-1)
+            return np.asarray((failures - self.allowed_failures(concepts)) / concepts)
+        bound = shares.mean(axis=-1)
+        if self.kind == MEAN_LCB and concepts > 1:
+            bound = bound - shares.std(axis=-1, ddof=1) / math.sqrt(concepts)
+        return np.asarray(self.quality_kept - bound)
 
-    def is_met(self, kept: Sequence[float]) -> bool:
-        """Return whether a setting keeps enough on the tuning concepts; arguments and errors as in `shortfall`."""
-        return self.shortfall(kept) <= _ROUNDING
+    def feasible(self, kept: ArrayLike) -> NDArray[np.bool_]:
+        """Return which settings keep enough on the tuning concepts.
+
+        Args:
+            kept: as in `shortfall`, shape (settings, concepts). For "reliable" the settings are ordered from late stops
+                to early ones, and only those of the first unbroken run that keep enough count.
+
+        Returns:
+            Shape (settings,).
+
+        Raises:
+            InvalidInput: see `risk_with`.
+        """
+        enough = self.shortfall(kept) <= _ROUNDING
+        if self.is_reliable and enough.any():
+            begin = int(enough.argmax())
+            enough[begin:] = np.logical_and.accumulate(enough[begin:])
+        return enough
+
+    def choose(self, costs: ArrayLike, kept: ArrayLike) -> int | None:
+        """Return which setting is best: of those that keep enough the cheapest, of equals the one that keeps the most.
+
+        Args:
+            costs: of each setting on each tuning concept, shape (settings, concepts).
+            kept: likewise; see `feasible` for the order of the settings.
+
+        Returns:
+            Its index; None if no setting keeps enough.
+
+        Raises:
+            InvalidInput: see `risk_with`.
+        """
+        feasible = np.flatnonzero(self.feasible(kept))
+        if not feasible.size:
+            return None
+        cost, quality = (np.asarray(values)[feasible].mean(axis=1) for values in (costs, kept))
+        return int(feasible[np.lexsort((-quality, cost.round(9)))[0]])
 
     def identity(self, pareto: bool) -> dict[str, object]:
         """Return what the results of a study depend on, as plain JSON; with two objectives no share is demanded."""

@@ -1,17 +1,20 @@
-"""The replayed study: Optuna searches for the best setting of criteria by replaying recordings."""
+"""The replayed study: the best setting of criteria is searched by replaying recordings."""
 
 from collections.abc import Mapping, Sequence
 
 import optuna
 
+from orchestrator.config.experiment import REPLAYED_TRIALS
 from orchestrator.recordings.identity import json_hash
 from orchestrator.recordings.recording import Recording
-from orchestrator.replay.replay import replay
-from orchestrator.study.result import Objective, StudyResult, TrialHistory, TrialResult
+from orchestrator.study.objective import Objective
+from orchestrator.study.plane import best_on_plane
+from orchestrator.study.references import finished_result
+from orchestrator.study.replays import Replays, common_budget
+from orchestrator.study.result import StudyResult, TrialHistory, TrialResult, tell
 from orchestrator.study.search import TrialCallback
 from orchestrator.study.search_space import Params, SearchSpace, stated_defaults
 from orchestrator.study.storage import finished, open_storage, open_study, quiet_optuna
-from trainables.errors import InvalidInput
 
 #: Settings of each criterion whose neighbours are climbed.
 CLIMBS = 3
@@ -20,17 +23,16 @@ CLIMBS = 3
 class Study:
     """The search for the best setting of criteria on some recordings.
 
-    The paper's objective (section 4.2): the lowest cost such that the mean quality kept reaches a share of the best.
-    For each criterion the paper's own setting for the method, or the method's own, is tried first, so a result is never
-    worse than that.
+    For the objective "reliable" every member of each criterion's ordered family is replayed. For the others Optuna
+    samples settings, beginning with the paper's or the method's own, and DVAR's plane is then searched exactly. A fixed
+    number of steps, and a number of steps per image, are always chosen beside them by the same objective.
 
     Example:
         >>> from orchestrator.recordings.collection import by_method, read_place
-        >>> recordings = by_method(read_place("builtin"), "builtin", ["svdiff"])["svdiff"][:4]
-        >>> study = Study(recordings, method="svdiff", objective=Objective(quality_kept=0.9))
-        >>> result = study.search(trials=20)
-        >>> result.best.is_feasible, result.best.iterations <= result.default_results[0].iterations
-        (True, True)
+        >>> recordings = by_method(read_place("builtin"), "builtin", ["svdiff"])["svdiff"][:8]
+        >>> result = Study(recordings, method="svdiff").search()
+        >>> result.best.name, result.best.share_below <= 1 / 8
+        ('dvar', True)
 
     Args:
         recordings: complete recordings of the tuning concepts, all with the same budget; the seeds of a concept are
@@ -58,26 +60,15 @@ class Study:
         fixed: Mapping[str, Params] | None = None,
         name: str = "study",
     ) -> None:
-        self._name = name
-        self._objective = objective or Objective()
-        self._recordings, self.budget = tuple(recordings), common_budget(recordings)
+        self._name, self._recordings = name, tuple(recordings)
+        self.objective, self.budget = objective or Objective(), common_budget(recordings)
         defaults = stated_defaults(method, recordings[0])
         self.space = SearchSpace(names, self.budget, method=method, defaults=defaults, fixed=fixed)
+        self._replays = Replays(recordings, self.space, self.objective)
 
     def evaluate(self, name: str, params: Params) -> TrialResult:
-        """Replay a setting of a criterion over every recording.
-
-        Args:
-            name: of a criterion that is searched.
-            params: its setting, without what is fixed.
-
-        Raises:
-            InvalidInput: the criterion refuses the setting, or a recording lacks what the criterion watches, or the
-                seconds if these are the cost.
-        """
-        params, criterion = self.space.criterion(name, params)
-        outcomes = [replay(criterion, recording, self._objective.metric) for recording in self._recordings]
-        return self._objective.judge(name, params, criterion, outcomes)
+        """Replay a setting of a criterion over every recording; see `Replays.evaluate`."""
+        return self._replays.evaluate(name, params)
 
     def evaluate_default(self, name: str) -> TrialResult:
         """Replay the setting of a criterion that is tried first; see `evaluate`."""
@@ -85,26 +76,46 @@ class Study:
 
     def search(
         self,
-        trials: int,
+        trials: int = REPLAYED_TRIALS,
         *,
         seed: int = 0,
         storage: str | None = None,
         pareto: bool = False,
         on_trial: TrialCallback | None = None,
     ) -> StudyResult:
-        """Try settings until there are `trials` of them, then climb from the best to better neighbours.
+        """Search for the best setting.
 
         Args:
-            trials: how many in all, including those of an earlier call and of others on the same storage.
+            trials: of the sampler, how many settings in all, including those of an earlier call and of others on the
+                same storage. "reliable" replays all members of each family, however many they are.
             seed: of the sampler; the same seed repeats a study in memory.
-            storage: see `orchestrator.study.storage.open_storage`, to keep the study and go on with it, also by several
-                processes at once; None keeps it in memory.
+            storage: see `orchestrator.study.storage.open_storage`, to keep the sampler's study and go on with it, also
+                by several processes at once; None keeps it in memory.
             pareto: whether cost and quality are two objectives; otherwise quality is a constraint.
             on_trial: called with the number of settings so far and the best of them.
 
         Raises:
-            InvalidInput: the storage cannot be used.
+            InvalidInput: the storage cannot be used, a criterion has no ordered family and "reliable" demands one, or
+                there are too few concepts for what is to be promised.
         """
+        if self.objective.is_reliable:
+            return self._search_families(on_trial)
+        return self._search_by_sampling(trials, seed, storage, pareto, on_trial)
+
+    def _search_families(self, on_trial: TrialCallback | None) -> StudyResult:
+        by_name, history = {}, TrialHistory()
+        for name in self.space.ranges:
+            by_name[name] = self._replays.family(name)
+            for result in by_name[name]:
+                history.add(result)
+            if on_trial:
+                on_trial(len(history.all), history.best)
+        return finished_result(self._replays, self._recordings, by_name, trials=len(history.all))
+
+    def _search_by_sampling(
+        self, trials: int, seed: int, storage: str | None, pareto: bool, on_trial: TrialCallback | None
+    ) -> StudyResult:
+        """Try settings until there are `trials` of them, then climb from the best to better neighbours."""
         with quiet_optuna():
             name = f"{self._name} {self._fingerprint(pareto)}"
             backend = open_storage(storage) if storage else None
@@ -112,19 +123,17 @@ class Study:
             if not study.trials:
                 for criterion, params in self.space.default_params.items():
                     self.space.enqueue(study, criterion, params)
-            default_results = tuple(self.evaluate_default(criterion) for criterion in self.space.default_params)
-            history = TrialHistory(default_results)
+            history = TrialHistory(self._replays.defaults())
             count = self._sample(study, history, trials, on_trial)
         for start in [result for name in self.space.ranges for result in history.best_of(name, CLIMBS)]:
             self._climb(start, history)
-        return StudyResult(
-            objective=self._objective,
-            budget=self.budget,
-            trials=count,
-            best=history.best,
-            default_results=default_results,
-            neighbours=tuple(self._neighbours(history.best)),
-            tried=history.all,
+        sampled = None
+        if optimum := best_on_plane(self._replays, self._recordings):
+            sampled = history.best_of("dvar", 1)[0]
+            history.add(optimum)
+        by_name = {name: tuple(result for result in history.all if result.name == name) for name in self.space.ranges}
+        return finished_result(
+            self._replays, self._recordings, by_name, trials=count, sampled=sampled, neighbours_of=self._neighbours
         )
 
     def _sample(self, study: optuna.Study, history: TrialHistory, trials: int, on_trial: TrialCallback | None) -> int:
@@ -147,7 +156,7 @@ class Study:
         except BaseException:  # also an interrupt: a kept study must not hold a trial that runs for ever
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise
-        self._objective.tell(study, trial, result)
+        tell(self.objective, study, trial, result)
         return result
 
     def _take_in(self, study: optuna.Study, history: TrialHistory, known: set[int]) -> None:
@@ -159,7 +168,7 @@ class Study:
 
     def _fingerprint(self, pareto: bool) -> str:
         keys = {"keys": sorted(recording.key for recording in self._recordings)}
-        return json_hash(keys | self.space.identity() | self._objective.identity(pareto))[:8]
+        return json_hash(keys | self.space.identity() | self.objective.identity(pareto))[:8]
 
     def _climb(self, best: TrialResult, history: TrialHistory) -> None:
         """Move to the best neighbour as long as it is better: the sampler seldom hits the edge of the constraint."""
@@ -174,18 +183,3 @@ class Study:
 
     def _neighbours(self, result: TrialResult) -> list[TrialResult]:
         return [self.evaluate(result.name, params) for params in self.space.around(result.name, result.params)]
-
-
-def common_budget(recordings: Sequence[Recording]) -> int:
-    """Return the budget that all recordings have.
-
-    Raises:
-        InvalidInput: there are no recordings, or their budgets differ.
-    """
-    if not recordings:
-        raise InvalidInput("there are no recordings to search on; make some with `dvar record`")
-    budgets = {recording.budget for recording in recordings}
-    if len(budgets) > 1:
-        listed = ", ".join(f"{recording.concept}: {recording.budget}" for recording in recordings)
-        raise InvalidInput(f"the recordings have different budgets ({listed}); search on those of a single budget")
-    return budgets.pop()

@@ -1,5 +1,6 @@
 """What a study searches: each criterion's ranges, its fixed settings, and the default parameters, tried first."""
 
+import copy
 import importlib
 import importlib.util
 import math
@@ -12,7 +13,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from orchestrator import criteria, plugins
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Recording
-from search_spaces.base import Fixed, SearchSpaceModule, Value
+from search_spaces.base import FamilyModule, Fixed, SearchSpaceModule, Value
 from search_spaces.defaults import MethodDefaults
 from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
@@ -205,6 +206,62 @@ class SearchSpace:
                 moved = _moved(kind, start, direction)
                 if not math.isclose(moved, start):
                     yield {**params, key: moved}
+
+    def family(self, name: str) -> tuple[Params, ...]:
+        """Return a criterion's ordered settings, which differ in a single parameter, from late stops to early ones.
+
+        Args:
+            name: of a criterion, searched or not.
+
+        Raises:
+            InvalidInput: the criterion has no such family, or none beside what is fixed.
+        """
+        module = search_space_module(name)
+        if not isinstance(module, FamilyModule):
+            raise InvalidInput(
+                f"criterion {name!r} has no ordered family of settings, so that no promise can be made for it; its "
+                "search space needs the function family (see search_spaces.base), or use --objective mean-lcb"
+            )
+        try:
+            members = module.family(self.budget, self.fixed.get(name, {}))
+        except ValueError as error:
+            raise InvalidInput(f"{name}: {error}") from error
+        return tuple(dict(member) for member in members)
+
+    def of_families(self) -> "SearchSpace":
+        """Return the space in which each criterion has only the parameter left in which its family's settings differ.
+
+        Raises:
+            InvalidInput: see `family`; or more than one parameter differs.
+        """
+        space = copy.copy(self)
+        space.fixed, space.ranges, space.default_params = dict(self.fixed), {}, {}
+        for name in self.ranges:
+            key, _ = self.order(name)
+            first = self.family(name)[0]
+            space.fixed[name] = {other: value for other, value in first.items() if other != key} | self.fixed.get(
+                name, {}
+            )
+            space.ranges[name] = {key: self.ranges[name][key]}
+            space.default_params[name] = {key: self.default_params[name][key]}
+        return space
+
+    def order(self, name: str) -> tuple[str, int]:
+        """Return in which parameter a criterion's ordered settings differ, and its sign: 1 where it grows, else -1.
+
+        Raises:
+            InvalidInput: see `family`; or more than one parameter differs.
+        """
+        members = self.family(name)
+        differing = [key for key in members[0] if any(member[key] != members[0][key] for member in members)]
+        if len(differing) != 1:
+            listed = ", ".join(differing) or "none"
+            raise InvalidInput(f"the ordered settings of {name!r} must differ in a single parameter, not in: {listed}")
+        (key,) = differing
+        first, last = members[0][key], members[-1][key]
+        assert isinstance(first, int | float)
+        assert isinstance(last, int | float)
+        return key, 1 if first < last else -1
 
     def identity(self) -> dict[str, object]:
         """Return what determines the space, as plain JSON."""

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 
 from orchestrator.criteria import Criterion
 from orchestrator.runs.spec import Listener, RunResult, RunSpec
-from orchestrator.study.result import Objective, TrialHistory, TrialResult
+from orchestrator.study.objective import Objective
+from orchestrator.study.result import TrialHistory, TrialResult, tell
 from orchestrator.study.search import TrialCallback
 from orchestrator.study.search_space import Params, SearchSpace
 from trainables.errors import InvalidInput
@@ -229,7 +230,7 @@ class SuggestionQueue:
 
     def _tell(self, trial: optuna.Trial, result: TrialResult) -> None:
         with _clear_storage_errors("accept a result"):
-            self._live.objective.tell(self._study, trial, result)
+            tell(self._live.objective, self._study, trial, result)
         self.tried.add(result)
         self.count += 1
         if self._on_trial:

@@ -47,7 +47,7 @@ def record_and_replay(experiment: Experiment, concepts: Sequence[Concept]) -> tu
     recordings = record(experiment, concepts)
     recorded = time.perf_counter()
     settings = experiment.study
-    study = Study(recordings, method=experiment.method.name, objective=Objective(settings.quality_kept))
+    study = Study(recordings, method=experiment.method.name, objective=Objective(settings.quality_kept, kind="mean"))
     result = study.search(settings.trials_wanted, seed=experiment.seed)
     ended = time.perf_counter()
     feasible = sum(trial.is_feasible for trial in result.tried)

@@ -1,10 +1,44 @@
 """What `dvar tune` prints about a study below its table, as lines of console markup."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.report.console.markup import escape
-from orchestrator.study.result import StudyResult
+from orchestrator.report.console.tables import StrategyRow
+from orchestrator.study.adaptivity import adaptivity
+from orchestrator.study.objective import MEAN_LCB, Objective
+from orchestrator.study.recommendation import FIXED, PER_IMAGE, Comparison
+from orchestrator.study.result import StudyResult, TrialResult
 from orchestrator.study.robustness import Robustness
+
+
+def percent(share: float) -> str:
+    """Format a share, 0..1, as a number of percent without trailing zeros."""
+    return f"{100 * share:.3g}"
+
+
+def promise(objective: Objective, concepts: int) -> str:
+    """Return in a sentence what a choice on a number of tuning concepts promises for new ones.
+
+    Raises:
+        InvalidInput: the number of concepts cannot carry it.
+    """
+    target, metric = f"{percent(objective.quality_kept)} %", escape(objective.metric)
+    if objective.is_reliable:
+        risk, failures = objective.risk_with(concepts), objective.allowed_failures(concepts)
+        return (
+            f"reliable: of new concepts like these at most {percent(risk)} % keep less than {target} of their best "
+            f"{metric}, on average over choices; so at most {failures} of these {concepts} may, for the setting and "
+            f"every later one (no choice on {concepts} can promise fewer than {percent(1 / (concepts + 1))} %)"
+        )
+    if objective.kind == MEAN_LCB:
+        return (
+            f"mean-lcb: the mean over these {concepts} concepts, less its standard error, keeps {target} of the best "
+            f"{metric}; about five of six such choices keep it on new concepts"
+        )
+    return (
+        f"mean: these {concepts} concepts keep {target} of the best {metric} on average, as in the paper; on new "
+        "concepts about every second such choice keeps less"
+    )
 
 
 def best_lines(result: StudyResult) -> Iterator[str]:
@@ -12,14 +46,23 @@ def best_lines(result: StudyResult) -> Iterator[str]:
     best, metric = result.best, escape(result.objective.metric)
     if not best.is_feasible:
         yield (
-            f"[yellow]no setting keeps {100 * result.objective.quality_kept:g} % of the best {metric}; the following "
-            "keeps the most. Record a longer budget, or lower --keep.[/]"
+            f"[yellow]no setting keeps {percent(result.objective.quality_kept)} % of the best {metric} as demanded; "
+            "the following comes closest. Record a longer budget, or lower --keep.[/]"
         )
     saved = 100 * (1 - best.summary.share.mean)
+    below = f", {round(best.share_below * len(best.kept))} of {len(best.kept)} concepts less than the target"
     yield (
         f"best: [bold]{escape(str(best.criterion))}[/] needs {best.iterations:.1f} of {result.budget} steps (saves "
         f"{saved:.1f} %) and keeps {100 * best.quality_kept:.1f} % of the best {metric}"
+        f"{below if result.objective.is_reliable else ''}"
     )
+    yield from _never_stops(best)
+    if result.sampled is not None:
+        regret = result.sampled.cost - next(each.cost for each in result.best_of_each() if each.name == "dvar")
+        yield f"the exact optimum over DVAR's plane; the sampler's best setting costs {regret:.1f} steps more"
+
+
+def _never_stops(best: TrialResult) -> Iterator[str]:
     never = sum(outcome.stop_step >= outcome.budget for outcome in best.outcomes)
     if never == len(best.outcomes):
         yield (
@@ -30,6 +73,78 @@ def best_lines(result: StudyResult) -> Iterator[str]:
         yield f"[yellow]it never stops {never} of these {len(best.outcomes)} runs, which use the whole budget[/]"
 
 
+def verdict_lines(result: StudyResult, unit: str) -> Iterator[str]:
+    """Yield which setting to use, and for each rule whether it really beats a fixed number of steps.
+
+    Args:
+        result: of a study.
+        unit: of its cost, "steps" or "s".
+    """
+    fixed = next((each for each in (*result.best_of_each(), *result.references) if each.name == FIXED), None)
+    rules = [each for each in result.best_of_each() if each.name not in (FIXED, PER_IMAGE)]
+    for rule in rules:
+        yield from _about_rule(result, rule, unit)
+    if fixed is None or not fixed.is_feasible:
+        return
+    real = [rule for rule in rules if rule.name in result.comparisons and result.comparisons[rule.name].is_real]
+    if real:
+        cheapest = min(real, key=lambda rule: rule.rank)
+        yield f"[bold]verdict: use {escape(str(cheapest.criterion))}[/]; its saving is no matter of chance"
+    else:
+        rest = "no rule that was searched is really cheaper" if rules else "it needs no L_det"
+        yield f"[bold]verdict: use a fixed number of {fixed.iterations:.0f} steps[/]; {rest}"
+
+
+def _about_rule(result: StudyResult, rule: TrialResult, unit: str) -> Iterator[str]:
+    comparison = result.comparisons.get(rule.name)
+    name = escape(str(rule.criterion))
+    if comparison is None:
+        yield f"{name}: these concepts are too few to compare it with a fixed number of steps"
+    else:
+        yield f"{name}: {_compared(comparison, unit)}"
+    looks = adaptivity(rule, result.needed_steps)
+    if looks.acts_as_fixed:
+        line = f", and N / sqrt(alpha) = {looks.line_stop:.0f}" if looks.line_stop else ""
+        ranks = "" if looks.correlation is None else f", and they rank the concepts' needs at {looks.correlation:+.2f}"
+        yield (
+            f"  it acts as a fixed number of about {looks.median_stop:.0f} steps: its stops spread by "
+            f"{percent(looks.spread)} % over concepts{ranks}{line}"
+        )
+
+
+def _compared(comparison: Comparison, unit: str) -> str:
+    rule, fixed = comparison.rule, comparison.fixed
+    interval = (
+        f"on concepts left out of both choices it saves {percent(comparison.saving)} % "
+        f"({percent(comparison.level)} % interval {percent(comparison.low)} to {percent(comparison.high)})"
+    )
+    costs = f"{rule.cost:.1f} {unit} against {fixed.cost:.1f} of the fixed number"
+    return f"{costs}; {interval}: {'a real saving' if comparison.is_real else 'not told from chance'}"
+
+
+def pays_lines(rows: Sequence[StrategyRow], fixed_name: str) -> Iterator[str]:
+    """Yield in plain words whether each tuned rule saves seconds against the tuned fixed number of steps.
+
+    Args:
+        rows: strategies on concepts that had no part in their choice.
+        fixed_name: of the row of the fixed number; without such a row, or without seconds, nothing is said.
+    """
+    by_name = {row.name: row.summary for row in rows}
+    fixed = by_name.get(fixed_name)
+    if fixed is None or fixed.seconds is None or fixed.quality_kept is None:
+        return
+    for name, summary in by_name.items():
+        is_rule = name.endswith(", tuned") and name != fixed_name
+        if is_rule and summary.seconds is not None and summary.quality_kept is not None:
+            more = summary.seconds.mean - fixed.seconds.mean
+            points = 100 * (summary.quality_kept.mean - fixed.quality_kept.mean)
+            costs = f"saves {-more:.1f} s" if more < 0 else f"costs {more:.1f} s more"
+            yield (
+                f"{escape(name)} {costs} per concept than the fixed number, with {points:+.1f} points of quality"
+                f"{'' if more < 0 else ': it does not pay here'}"
+            )
+
+
 def robustness_lines(robustness: Robustness, unit: str) -> Iterator[str]:
     """Yield lines on how strongly the choice depends on the concepts on which it was made.
 
@@ -37,22 +152,26 @@ def robustness_lines(robustness: Robustness, unit: str) -> Iterator[str]:
         robustness: of the choice.
         unit: of its cost, "steps" or "s".
     """
-    cost, kept, target = robustness.cost, robustness.quality_kept, f"{100 * robustness.wanted:g} %"
-    if ranges := _ranges(robustness):
+    objective, cost, kept = robustness.objective, robustness.cost, robustness.quality_kept
+    target = f"{percent(objective.quality_kept)} %"
+    if not objective.is_reliable and (ranges := _ranges(robustness)):
         yield f"settings tried whose cost is within 5 % of the best: {ranges}"
-    if not robustness.left_out:
+    if kept.low == kept.high and not robustness.left_out:
         yield "[yellow]a single concept says nothing about others; tune on more[/]"
         return
+    below = f"; {100 * robustness.resampled_below:.0f} of 100 sets keep less than {target}"
     yield (
         f"nine in ten resampled sets of these concepts need {cost.low:.1f} to {cost.high:.1f} {unit}, and nine in ten "
-        f"keep {100 * kept.low:.1f} to {100 * kept.high:.1f} %; {100 * robustness.risk:.0f} of 100 sets keep less than "
-        f"{target}"
+        f"keep {100 * kept.low:.1f} to {100 * kept.high:.1f} % on average{'' if objective.is_reliable else below}"
     )
-    yield (
-        f"leaving out the concept to which the setting is applied: {robustness.left_out_cost:.1f} {unit} and "
-        f"{100 * robustness.left_out_quality:.1f} % (with it: {cost.mean:.1f} and {100 * kept.mean:.1f})"
-    )
-    if robustness.is_inconclusive:
+    if robustness.left_out:
+        count = len(robustness.left_out)
+        yield (
+            f"leaving out the concept to which the setting is applied: {robustness.left_out_cost:.1f} {unit} and "
+            f"{100 * robustness.left_out_quality:.1f} %, {round(robustness.left_out_below * count)} of {count} under "
+            f"{target} (with it: {cost.mean:.1f} and {100 * kept.mean:.1f} %)"
+        )
+    if not objective.is_reliable and robustness.is_inconclusive:
         yield (
             f"[yellow]inconclusive: these concepts are too few, or too different, to expect {target} on others; tune "
             "on more concepts, or raise --keep[/]"

@@ -91,7 +91,7 @@ def spread(value: Spread | None, scale: float = 1.0) -> str:
 
 
 def study_table(result: StudyResult) -> FittingTable:
-    """Return a table of the best setting, its neighbours, the best of each other criterion, and the defaults."""
+    """Return a table of the best setting, those around it, the best of other criteria, references and defaults."""
     table = _settings_table(result)
     _add(table, result, "best", result.best, "bold green" if result.best.is_feasible else "bold yellow")
     for neighbour in result.neighbours:
@@ -99,12 +99,16 @@ def study_table(result: StudyResult) -> FittingTable:
     for other in result.best_of_each():
         if other.name != result.best.name:
             _add(table, result, "other", other, "")
+    for reference in result.references:
+        _add(table, result, "beside", reference, "")
     for default in result.default_results:
-        _add(table, result, "first", default, "cyan")
+        _add(table, result, "paper", default, "cyan")
+    near = "the next later and the next earlier" if result.objective.is_reliable else "one parameter 10 % down or up"
     notes = {
-        "near: one parameter 10 % down or up": bool(result.neighbours),
+        f"near: {near}": bool(result.neighbours),
         "other: best of each other criterion": len(result.best_of_each()) > 1,
-        "first: tried first, the paper's setting or the method's": bool(result.default_results),
+        "beside: what practitioners do, chosen by the same objective": bool(result.references),
+        "paper: the paper's setting, or the method's": bool(result.default_results),
     }
     table.caption = "\n".join(note for note, is_shown in notes.items() if is_shown)
     table.caption_justify = "left"
@@ -122,7 +126,8 @@ def front_table(result: StudyResult, rows: int = 12) -> FittingTable:
 
 def _settings_table(result: StudyResult) -> FittingTable:
     seconds = ["seconds"] if result.objective.cost == "seconds" else []
-    table = new_table(["", "setting"], ["steps", *seconds, "kept %"], words=["setting"])
+    below = f"under\n{100 * result.objective.quality_kept:.3g} %"
+    table = new_table(["", "setting"], ["steps", *seconds, "kept %", below], words=["setting"])
     table.add_headings([""])
     return table
 
@@ -130,7 +135,8 @@ def _settings_table(result: StudyResult) -> FittingTable:
 def _add(table: FittingTable, result: StudyResult, label: str, trial: TrialResult, style: str) -> None:
     seconds = [f"{trial.cost:.1f}"] if result.objective.cost == "seconds" else []
     note = "" if trial.is_feasible else "low"
-    cells = [f"{trial.iterations:.1f}", *seconds, f"{100 * trial.quality_kept:.1f}"]
+    below = f"{round(trial.share_below * len(trial.kept))} of {len(trial.kept)}"
+    cells = [f"{trial.iterations:.1f}", *seconds, f"{100 * trial.quality_kept:.1f}", below]
     table.add_texts(label, str(trial.criterion), *cells, note, style=style)
 
 

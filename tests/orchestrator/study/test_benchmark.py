@@ -12,7 +12,7 @@ from orchestrator.study.benchmark import transfers
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
 
-SEARCH = SearchConfig(Objective(0.9), trials=20)
+SEARCH = SearchConfig(Objective(0.9, kind="mean"), trials=20)
 
 
 @pytest.fixture

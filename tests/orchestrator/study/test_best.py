@@ -9,12 +9,15 @@ import yaml
 
 from orchestrator.study import Study
 from orchestrator.study import best as best_file
+from orchestrator.study.objective import Objective
 from trainables.errors import InvalidInput
+
+MEAN = Objective(kind="mean")
 
 
 @pytest.fixture
 def result(recordings):
-    return Study(recordings).search(10)
+    return Study(recordings, objective=MEAN).search(10)
 
 
 @pytest.fixture

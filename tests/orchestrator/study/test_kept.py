@@ -7,9 +7,12 @@ import pytest
 
 from orchestrator.config.load import build
 from orchestrator.study import Study
+from orchestrator.study.objective import Objective
 from orchestrator.study.storage import _sampler_seed, open_storage
 from search_spaces import dvar as dvar_space
 from trainables.errors import InvalidInput
+
+MEAN = Objective(kind="mean")
 
 
 @pytest.fixture
@@ -36,14 +39,14 @@ def params_of(trial):
 def test_a_kept_study_goes_on_without_repeating_its_samples(recordings, sqlite):
     bests = {}
     options = {"storage": sqlite, "on_trial": bests.__setitem__}
-    first = Study(recordings).search(8, **options)
-    second = Study(recordings).search(12, **options)
+    first = Study(recordings, objective=MEAN).search(8, **options)
+    second = Study(recordings, objective=MEAN).search(12, **options)
     assert list(bests) == list(range(1, 13))
     assert sorted(bests.values(), key=lambda best: best.rank, reverse=True) == list(bests.values())
     assert first.default_results == second.default_results
     trials = trials_in(sqlite)
     assert all(set(trial.constraints) == {"quality_kept"} for trial in trials)
-    results = [Study(recordings).evaluate("dvar", params_of(trial)) for trial in trials]
+    results = [Study(recordings, objective=MEAN).evaluate("dvar", params_of(trial)) for trial in trials]
     assert second.best.rank <= min(result.rank for result in results)
     assert len({tuple(trial.params.values()) for trial in trials}) == 12
 
@@ -55,7 +58,7 @@ def test_a_sampler_that_goes_on_and_another_worker_draw_other_samples():
 
 
 def test_an_interrupted_trial_is_not_left_running(recordings, sqlite, monkeypatch):
-    study = Study(recordings)
+    study = Study(recordings, objective=MEAN)
     calls = []
 
     def interrupted(name, params):
@@ -71,7 +74,7 @@ def test_an_interrupted_trial_is_not_left_running(recordings, sqlite, monkeypatc
 
 
 def work(storage, recordings):
-    Study(recordings).search(30, storage=storage)
+    Study(recordings, objective=MEAN).search(30, storage=storage)
 
 
 @pytest.mark.process
@@ -85,7 +88,7 @@ def test_several_processes_work_on_one_study(recordings, journal):
         assert worker.exitcode == 0
     trials = trials_in(journal)
     assert 30 <= len(trials) <= 31  # both may begin their last trial at the same time
-    result = Study(recordings).search(30, storage=journal)
+    result = Study(recordings, objective=MEAN).search(30, storage=journal)
     assert result.trials == len(trials)
     settings = [(trial.params["dvar.window"], trial.params["dvar.threshold"]) for trial in trials]
     assert len(set(settings)) > 0.8 * len(settings)  # the two did not draw the same samples
@@ -98,9 +101,9 @@ def test_a_worker_takes_in_what_others_tried(recordings, journal):
     def other_works(count, best):
         if count == 3:
             mine.extend(params_of(trial) for trial in trials_in(journal))
-            others.append(Study(recordings).search(40, storage=journal))
+            others.append(Study(recordings, objective=MEAN).search(40, storage=journal))
 
-    study = Study(recordings)
+    study = Study(recordings, objective=MEAN)
     result = study.search(40, storage=journal, on_trial=other_works)
     (other,) = others
     everything = [params_of(trial) for trial in trials_in(journal)]
@@ -116,16 +119,16 @@ def criteria_of(study, settings):
 
 
 def test_another_space_is_another_study(recordings, sqlite, monkeypatch):
-    Study(recordings).search(3, storage=sqlite)
+    Study(recordings, objective=MEAN).search(3, storage=sqlite)
     monkeypatch.setattr(dvar_space, "THRESHOLDS", (0.02, 0.5))
-    assert Study(recordings).search(3, storage=sqlite).trials == 3
+    assert Study(recordings, objective=MEAN).search(3, storage=sqlite).trials == 3
     Study(recordings, names=["dvar", "hall"]).search(3, storage=sqlite)
     assert len(optuna.get_all_study_names(sqlite)) == 3
 
 
 def test_fixed_settings_stay_and_make_another_study(recordings, journal):
     options = {"storage": journal}
-    free = Study(recordings).search(10, **options)
+    free = Study(recordings, objective=MEAN).search(10, **options)
     fixed = Study(recordings, fixed={"dvar": {"stride": 5, "threshold": 0.3}}).search(10, **options)
     assert free.trials == fixed.trials == 10
     assert {(trial.criterion.stride, trial.criterion.threshold) for trial in fixed.tried} == {(5, 0.3)}
@@ -135,13 +138,13 @@ def test_fixed_settings_stay_and_make_another_study(recordings, journal):
 
 def test_a_storage_that_cannot_be_used(recordings):
     with pytest.raises(InvalidInput, match="study storage 'nonsense://x' cannot be used"):
-        Study(recordings).search(1, storage="nonsense://x")
+        Study(recordings, objective=MEAN).search(1, storage="nonsense://x")
 
 
 def test_a_password_is_not_shown(recordings):
     url = "postgresql+psycopg://me:s3cret@nowhere.invalid/x"
     with pytest.raises(InvalidInput) as caught:
-        Study(recordings).search(1, storage=url)
+        Study(recordings, objective=MEAN).search(1, storage=url)
     assert "s3cret" not in str(caught.value)
     settings = build(None, None, [("study.storage", url)])
     assert settings.public()["study"]["storage"] == "postgresql+psycopg://me:***@nowhere.invalid/x"

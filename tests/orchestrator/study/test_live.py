@@ -13,7 +13,7 @@ from orchestrator.criteria import DVAR
 from orchestrator.replay.replay import replay
 from orchestrator.storage.storage import Storage
 from orchestrator.study.live import LiveStudy
-from orchestrator.study.result import Objective
+from orchestrator.study.objective import Objective
 from orchestrator.study.search_space import SearchSpace
 from orchestrator.study.storage import FilesJournal
 from orchestrator.study.suggestions import SuggestionQueue
@@ -29,7 +29,7 @@ def live(recorded, make_experiment):
         experiment = make_experiment(**changes)
         space = SearchSpace(names, experiment.budget, defaults=recordings[0].method_defaults)
         full = recordings[: len(concepts)]
-        study = LiveStudy(experiment, concepts, full, space=space, objective=Objective(quality_kept))
+        study = LiveStudy(experiment, concepts, full, space=space, objective=Objective(quality_kept, kind="mean"))
         return study.followed_by(*listeners)
 
     return make
@@ -262,7 +262,7 @@ def test_a_recording_that_is_not_complete_is_refused(recorded, make_experiment, 
     short = make_recording(concepts[0].name, 40, state="failed")
     space = SearchSpace(("dvar",), 40)
     with pytest.raises(InvalidInput, match="is failed, not complete"):
-        LiveStudy(make_experiment(), concepts, [short, recordings[1]], space=space, objective=Objective())
+        LiveStudy(make_experiment(), concepts, [short, recordings[1]], space=space, objective=Objective(kind="mean"))
 
 
 def test_the_journal_below_a_url(tmp_path):

@@ -9,9 +9,11 @@ from orchestrator.study import Objective, Study
 from search_spaces import dvar as dvar_space
 from trainables.errors import InvalidInput
 
+MEAN = Objective(kind="mean")
+
 
 def test_the_best_setting_keeps_the_quality_in_fewer_steps_than_the_papers(recordings):
-    result = Study(recordings, objective=Objective(0.8)).search(60)
+    result = Study(recordings, objective=Objective(0.8, kind="mean")).search(60)
     assert result.best.is_feasible
     assert result.best.quality_kept >= 0.8
     assert result.default_results[0].is_feasible
@@ -24,7 +26,7 @@ def test_the_objective_binds(recordings):
     """More quality costs more steps, and whatever needs fewer steps than the best setting keeps too little."""
     best = {}
     for quality_kept in (0.6, 0.99):
-        result = Study(recordings, objective=Objective(quality_kept)).search(60)
+        result = Study(recordings, objective=Objective(quality_kept, kind="mean")).search(60)
         kept = {trial.criterion: fmean(outcome.quality_kept for outcome in trial.outcomes) for trial in result.tried}
         cheaper = [trial for trial in result.tried if trial.iterations < result.best.iterations]
         assert kept[result.best.criterion] >= quality_kept
@@ -36,7 +38,7 @@ def test_the_objective_binds(recordings):
 
 def test_the_papers_setting_is_tried_first(recordings):
     bests = []
-    result = Study(recordings).search(1, on_trial=lambda count, best: bests.append(best))
+    result = Study(recordings, objective=MEAN).search(1, on_trial=lambda count, best: bests.append(best))
     assert [best.params for best in bests] == [result.default_results[0].params]
     assert result.trials == 1
 
@@ -71,19 +73,19 @@ def test_a_recording_with_a_broken_setting_of_its_method_is_named(recordings, st
 
 
 def test_when_no_setting_is_good_enough_the_best_is_that_which_keeps_most(recordings):
-    result = Study(recordings, objective=Objective(1.0)).search(20)
+    result = Study(recordings, objective=Objective(1.0, kind="mean")).search(20)
     assert not any(trial.is_feasible for trial in result.tried)
     assert result.best.quality_kept == max(trial.quality_kept for trial in result.tried)
 
 
 def test_no_neighbour_is_better_than_the_best(recordings):
     for trials in (1, 5, 40):
-        result = Study(recordings).search(trials)
+        result = Study(recordings, objective=MEAN).search(trials)
         assert all(neighbour.rank >= result.best.rank for neighbour in result.neighbours)
 
 
 def test_neighbours_surround_the_best_setting(recordings):
-    result = Study(recordings).search(30)
+    result = Study(recordings, objective=MEAN).search(30)
     best = result.best.params
     changed = [{name for name in best if trial.params[name] != best[name]} for trial in result.neighbours]
     assert all(len(names) == 1 for names in changed)
@@ -91,13 +93,15 @@ def test_neighbours_surround_the_best_setting(recordings):
 
 
 def test_two_searches_with_the_same_seed_agree(recordings):
-    first, second = (Study(recordings).search(25, seed=3) for _ in range(2))
+    first, second = (Study(recordings, objective=MEAN).search(25, seed=3) for _ in range(2))
     assert first.best.params == second.best.params
     assert [trial.params for trial in first.tried] == [trial.params for trial in second.tried]
 
 
 def test_another_seed_tries_other_settings(recordings):
-    first, second = ([trial.params for trial in Study(recordings).search(12, seed=seed).tried] for seed in (3, 4))
+    first, second = (
+        [trial.params for trial in Study(recordings, objective=MEAN).search(12, seed=seed).tried] for seed in (3, 4)
+    )
     assert first != second
 
 
@@ -116,21 +120,21 @@ def test_recordings_that_cannot_be_searched(make_recording, choose, message):
 @pytest.mark.parametrize("kept", [0, 1.5, float("nan")])
 def test_impossible_objectives(kept):
     with pytest.raises(InvalidInput, match=f"quality_kept must lie above 0 and at most at 1, got {kept}"):
-        Objective(kept)
+        Objective(kept, kind="mean")
 
 
 def test_any_seed_will_do(recordings):
-    assert Study(recordings).search(2, seed=-5).trials == 2
+    assert Study(recordings, objective=MEAN).search(2, seed=-5).trials == 2
 
 
 def test_criteria_are_searched_together_each_in_its_own_space(recordings):
     names = ["dvar", "hall", "ema", "trend", "few_iterations", "clip_score"]
-    result = Study(recordings, names=names, objective=Objective(0.8)).search(150)
+    result = Study(recordings, names=names, objective=Objective(0.8, kind="mean")).search(150)
     assert [trial.name for trial in result.default_results] == names
     best = result.best_of_each()
     assert {trial.name for trial in best} == set(names)
     assert best[0].rank == result.best.rank
-    alone = Study(recordings, names=["few_iterations"], objective=Objective(0.8)).search(60).best
+    alone = Study(recordings, names=["few_iterations"], objective=Objective(0.8, kind="mean")).search(60).best
     (among,) = [trial for trial in best if trial.name == "few_iterations"]
     assert among.cost <= 1.2 * alone.cost
 
@@ -138,7 +142,7 @@ def test_criteria_are_searched_together_each_in_its_own_space(recordings):
 def test_seconds_count_what_the_criterion_costs(make_recording):
     recordings = [make_recording(name, 200, rate=20, step_seconds=0.1, l_det_seconds=0.9) for name in "ab"]
     names = ["dvar", "few_iterations"]
-    steps = Study(recordings, names=names, objective=Objective(0.8)).search(80).best_of_each()
+    steps = Study(recordings, names=names, objective=Objective(0.8, kind="mean")).search(80).best_of_each()
     seconds = Study(recordings, names=names, objective=Objective(0.8, cost="seconds")).search(80)
     assert seconds.best.name == "few_iterations"
     for trial in seconds.tried:
@@ -147,7 +151,7 @@ def test_seconds_count_what_the_criterion_costs(make_recording):
 
 
 def test_no_setting_beats_the_front(recordings):
-    result = Study(recordings, objective=Objective(0.8)).search(60, pareto=True)
+    result = Study(recordings, objective=Objective(0.8, kind="mean")).search(60, pareto=True)
     front = result.front()
     assert len(front) > 3
     for trial in result.tried:

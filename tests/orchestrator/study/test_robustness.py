@@ -14,7 +14,7 @@ from orchestrator.study.robustness import NEAR, Interval, LeftOut
 @pytest.fixture
 def result(make_recording):
     recordings = [make_recording(name, 200, rate=5 + 4 * i, seed=i) for i, name in enumerate("abcdef")]
-    return Study(recordings, objective=Objective(0.8)).search(60)
+    return Study(recordings, objective=Objective(0.8, kind="mean")).search(60)
 
 
 def best_on(concepts, tried, demanded):
@@ -45,7 +45,7 @@ def test_several_seeds_of_a_concept_count_once(make_recording):
     """As if a concept had been recorded once, with the mean of its seeds' stops and qualities."""
     recordings = [make_recording("a", 200, rate=10 + 10 * seed, seed=seed) for seed in range(3)]
     recordings.append(make_recording("b", 200, rate=40, seed=9))
-    result = Study(recordings, objective=Objective(0.8)).search(20)
+    result = Study(recordings, objective=Objective(0.8, kind="mean")).search(20)
     *of_a, of_b = [outcome.stop_step for outcome in result.best.outcomes]
     assert assess(result).cost.mean == pytest.approx((np.mean(of_a) + of_b) / 2) == pytest.approx(result.best.cost)
     assert len(assess(result).left_out) == 2
@@ -57,17 +57,17 @@ def test_intervals_hold_the_mean_and_shrink_with_the_concepts(result, make_recor
     assert robustness.cost.low <= robustness.cost.mean <= robustness.cost.high
     assert robustness.quality_kept.low <= result.best.quality_kept <= robustness.quality_kept.high
     many = [make_recording(f"{n}{i}", 200, rate=5 + 4 * i, seed=i) for n in "xyzw" for i in range(6)]
-    wide, narrow = robustness.cost, assess(Study(many, objective=Objective(0.8)).search(60)).cost
+    wide, narrow = robustness.cost, assess(Study(many, objective=Objective(0.8, kind="mean")).search(60)).cost
     assert narrow.high - narrow.low < 0.8 * (wide.high - wide.low)
 
 
 def test_the_risk_is_that_of_all_sets(make_recording):
     recordings = [make_recording(name, 200, rate=5 + 9 * i, seed=i) for i, name in enumerate("abc")]
-    result = Study(recordings, objective=Objective(0.8)).search(40)
+    result = Study(recordings, objective=Objective(0.8, kind="mean")).search(40)
     kept = [outcome.quality_kept for outcome in result.best.outcomes]
     expected = np.mean([np.mean(drawn) < 0.8 for drawn in itertools.product(kept, repeat=3)])
     assert 0 < expected < 1
-    assert assess(result).risk == pytest.approx(expected, abs=0.03)
+    assert assess(result).resampled_below == pytest.approx(expected, abs=0.03)
 
 
 def test_the_settings_that_are_as_good(result):
@@ -87,7 +87,7 @@ def with_quality(recording, kept):
 def study_of(make_recording, kept):
     """A study of concepts of which each keeps its share until the last snapshot; 80 % are to be kept."""
     recordings = [with_quality(make_recording(f"c{i:02d}", 200, seed=i), share) for i, share in enumerate(kept)]
-    return Study(recordings, objective=Objective(0.8)).search(20)
+    return Study(recordings, objective=Objective(0.8, kind="mean")).search(20)
 
 
 def test_where_no_setting_keeps_enough_none_is_as_good_and_nothing_is_proved(make_recording):
@@ -138,6 +138,6 @@ def test_the_margins_within_which_a_choice_is_conclusive(result, left_out, low, 
 
 
 def test_a_single_concept_says_nothing_of_others(make_recording):
-    robustness = assess(Study([make_recording("a", 200)], objective=Objective(0.8)).search(5))
+    robustness = assess(Study([make_recording("a", 200)], objective=Objective(0.8, kind="mean")).search(5))
     assert robustness.left_out == ()
     assert robustness.is_inconclusive

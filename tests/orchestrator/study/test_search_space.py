@@ -10,6 +10,8 @@ from orchestrator.study.search_space import search_space_module, searchable
 from search_spaces import dvar as dvar_space
 from trainables.errors import InvalidInput
 
+MEAN = Objective(kind="mean")
+
 
 def test_unusable_names():
     with pytest.raises(InvalidInput, match="'never' has no search space"):
@@ -21,7 +23,7 @@ def test_unusable_names():
 
 
 def test_the_best_setting_lies_in_the_space(recordings):
-    best, space = Study(recordings).search(20).best, dvar_space.space(200)
+    best, space = Study(recordings, objective=MEAN).search(20).best, dvar_space.space(200)
     assert isinstance(best.criterion, DVAR)
     assert best.params.keys() == space.keys()
     assert all(space[name].low <= value <= space[name].high for name, value in best.params.items())
@@ -130,7 +132,7 @@ def announce(tmp_path, monkeypatch):
 
 def test_a_criterion_of_ones_own_brings_its_space_in_its_module(recordings, own):
     own("own_criterion")
-    result = Study(recordings, names=["own_criterion:Mine"], objective=Objective(0.8)).search(20)
+    result = Study(recordings, names=["own_criterion:Mine"], objective=Objective(0.8, kind="mean")).search(20)
     assert type(result.best.criterion).__name__ == "Mine"
     assert result.default_results[0].criterion.steps == 100
 
@@ -164,7 +166,7 @@ def test_a_range_that_is_none_of_numbers(own, monkeypatch):
 
 def test_the_space_of_another_distributions_criterion_is_found(recordings, own, announce):
     announce(own("other_criterion", OWN_CRITERION.replace("budget // 2", "7")))
-    result = Study(recordings, names=["mine"], objective=Objective(0.8)).search(5)
+    result = Study(recordings, names=["mine"], objective=Objective(0.8, kind="mean")).search(5)
     assert result.default_results[0].params == {"steps": 7}
 
 

@@ -53,7 +53,9 @@ def comparison(make_recording):
 
 
 def study(make_recording):
-    result = Study([make_recording("a", 6100)], objective=Objective(0.9), names=["dvar", "hall", "ema"]).search(6)
+    result = Study(
+        [make_recording("a", 6100)], objective=Objective(0.9, kind="mean"), names=["dvar", "hall", "ema"]
+    ).search(6)
     return study_table(result)
 
 

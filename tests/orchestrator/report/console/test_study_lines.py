@@ -7,8 +7,9 @@ import pytest
 from orchestrator.criteria import DVAR
 from orchestrator.replay.outcome import Outcome
 from orchestrator.report.console.study import best_lines, robustness_lines
+from orchestrator.study.objective import Objective
 from orchestrator.study.replayed import Study
-from orchestrator.study.result import Objective, StudyResult
+from orchestrator.study.result import StudyResult, judge
 from orchestrator.study.robustness import Interval, LeftOut, Robustness
 
 
@@ -40,7 +41,9 @@ def test_too_few_concepts(robustness):
 
 
 def test_the_best_setting(make_recording):
-    result = Study([make_recording("a", 200), make_recording("b", 200, seed=1)], objective=Objective(0.8)).search(10)
+    result = Study(
+        [make_recording("a", 200), make_recording("b", 200, seed=1)], objective=Objective(0.8, kind="mean")
+    ).search(10)
     (line,) = best_lines(result)
     window, threshold, needs, budget, saved, kept = numbers(line)
     best = result.best
@@ -51,15 +54,15 @@ def test_the_best_setting(make_recording):
 
 
 def test_that_no_setting_keeps_enough(make_recording):
-    result = Study([make_recording("a", 200)], objective=Objective(1.0)).search(5)
+    result = Study([make_recording("a", 200)], objective=Objective(1.0, kind="mean")).search(5)
     warning, *_ = best_lines(result)
     assert numbers(warning) == [100]
 
 
 @pytest.mark.parametrize(("wanted", "shown"), [(0.999, 99.9), (0.9, 90), (0.29, 29)])
 def test_the_share_to_keep_is_shown_as_it_was_given(wanted, shown):
-    objective = Objective(wanted)
-    best = objective.judge("dvar", {}, DVAR(20, 0.3), [Outcome("a", 0, 60, True, 200, 1.0, 0.2, 0.8)])
+    objective = Objective(wanted, kind="mean")
+    best = judge(objective, "dvar", {}, DVAR(20, 0.3), [Outcome("a", 0, 60, True, 200, 1.0, 0.2, 0.8)])
     warning, _ = best_lines(StudyResult(objective, 200, 1, best, (), (), (best,)))
     assert numbers(warning) == [shown]
 
@@ -68,9 +71,9 @@ def test_the_share_to_keep_is_shown_as_it_was_given(wanted, shown):
     ("stops", "last"), [((200, 200), "never stops: it uses"), ((200, 60), "never stops 1 of these 2")]
 )
 def test_that_the_best_setting_never_stops(stops, last):
-    objective = Objective(0.9)
+    objective = Objective(0.9, kind="mean")
     outcomes = [Outcome(f"c{i}", 0, stop, stop < 200, 200, 1.0, 0.8, 0.8) for i, stop in enumerate(stops)]
-    best = objective.judge("dvar", {}, DVAR(20, 0.3), outcomes)
+    best = judge(objective, "dvar", {}, DVAR(20, 0.3), outcomes)
     result = StudyResult(objective, 200, 1, best, (), (), (best,))
     *_, line = best_lines(result)
     assert last in line

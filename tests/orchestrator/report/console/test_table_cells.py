@@ -25,7 +25,8 @@ from orchestrator.report.console.tables import (
     study_table,
 )
 from orchestrator.study.benchmark import BenchmarkRow, CheaperSchedule, Transfer
-from orchestrator.study.result import Objective, StudyResult
+from orchestrator.study.objective import Objective
+from orchestrator.study.result import StudyResult, judge
 from orchestrator.study.robustness import Interval, LeftOut, Robustness
 from search_spaces.defaults import MethodDefaults
 from trainables.settings import LDetSchedule
@@ -63,11 +64,11 @@ def test_comparison():
 @pytest.fixture
 def result():
     """Four settings of two criteria that keep 95, 91, 85 and 99 %."""
-    objective = Objective(0.9)
+    objective = Objective(0.9, kind="mean")
 
     def trial(name, criterion, stop, kept):
         params = {field.name: getattr(criterion, field.name) for field in dataclasses.fields(criterion)}
-        return objective.judge(name, params, criterion, [outcome("a", stop, kept), outcome("b", stop + 10, kept)])
+        return judge(objective, name, params, criterion, [outcome("a", stop, kept), outcome("b", stop + 10, kept)])
 
     best, default = trial("dvar", DVAR(20, 0.3), 60, 0.91), trial("dvar", DVAR(30, 0.2), 90, 0.95)
     near, other = trial("dvar", DVAR(18, 0.3), 50, 0.85), trial("few_iterations", FewIterations(120), 115, 0.99)
