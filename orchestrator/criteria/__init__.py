@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from orchestrator import plugins
 from orchestrator.criteria._combinators import All, Any, NotBefore, Patient
+from orchestrator.criteria._l_det import LDetCriterion
 from orchestrator.criteria.base import Criterion, OnlineCriterion
 from orchestrator.criteria.clip_score import ClipScore
 from orchestrator.criteria.dvar import DVAR
@@ -30,6 +31,7 @@ __all__ = [
     "Criterion",
     "FewIterations",
     "Hall",
+    "LDetCriterion",
     "Never",
     "NotBefore",
     "OnlineCriterion",

@@ -32,7 +32,9 @@ def falling(seed, length, scale, offset):
 
 SIMPLE = st.one_of(
     st.builds(DVAR, WINDOWS, SHARES),
-    st.builds(lambda window, share, stride: DVAR(window * stride, share, stride), WINDOWS, SHARES, st.integers(1, 4)),
+    st.builds(
+        lambda window, share, stride: DVAR(window * stride, share, stride=stride), WINDOWS, SHARES, st.integers(1, 4)
+    ),
     st.builds(EMA, WINDOWS, POSITIVE),
     st.builds(Hall, WINDOWS, POSITIVE),
     st.builds(Trend, WINDOWS, POSITIVE),
