@@ -30,7 +30,7 @@ def geometric(low: float, high: float, count: int = 100) -> list[float]:
     """Return numbers from `low` to `high` at equal ratios, ascending, both ends included, each tidy and once.
 
     Example:
-        >>> geometric(0.01, 1, 3)
+        >>> geometric(0.01, 1.0, 3)
         [0.01, 0.1, 1.0]
 
     Args:
