@@ -1,9 +1,10 @@
 """The ranges of DVAR's window N and threshold alpha (section 3.3), and its default parameters."""
 
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import FloatDistribution
 
 from search_spaces.base import NOTHING_FIXED, Fixed, Ranges
 from search_spaces.defaults import MethodDefaults
+from search_spaces.families import Member, geometric, threshold_family
 from search_spaces.paper import dvar_defaults
 from search_spaces.windows import scaled, windows
 
@@ -22,15 +23,7 @@ def space(budget: int, fixed: Fixed = NOTHING_FIXED) -> Ranges:
     Raises:
         ValueError: the budget is too small to search in, or too small for the stride.
     """
-    window, stride = windows(budget), fixed.get("stride", 1)
-    if isinstance(stride, int) and stride > 1:
-        low = max(window.low, 2 * stride)
-        if low > window.high:
-            raise ValueError(
-                f"a stride of {stride} steps leaves no window to search in {budget} steps; use a smaller stride"
-            )
-        window = IntDistribution(low, window.high, log=True)
-    return {"window": window, "threshold": FloatDistribution(*THRESHOLDS, step=0.01)}
+    return {"window": windows(budget, fixed), "threshold": FloatDistribution(*THRESHOLDS, step=0.01)}
 
 
 def default_params(method: str, budget: int, defaults: MethodDefaults | None = None) -> dict[str, float | int]:
@@ -51,3 +44,16 @@ def default_params(method: str, budget: int, defaults: MethodDefaults | None = N
     stated = dvar_defaults(method, defaults)
     threshold = min(max(round(stated.threshold, 2), THRESHOLDS[0]), THRESHOLDS[1])
     return {"window": scaled(stated.window, stated.budget, budget), "threshold": threshold}
+
+
+def family(budget: int, fixed: Fixed = NOTHING_FIXED) -> list[Member]:
+    """Return thresholds from 0.002 to 0.95 at a window of a fifth of the budget: a small one stops late.
+
+    Example:
+        >>> family(1000)[0]
+        {'window': 200, 'threshold': 0.002}
+
+    Raises:
+        ValueError: the threshold is fixed, or the budget is too small to search in.
+    """
+    return threshold_family(budget, fixed, geometric(0.002, 0.95))

@@ -4,6 +4,7 @@ from optuna.distributions import IntDistribution
 
 from search_spaces.base import NOTHING_FIXED, Fixed, Ranges
 from search_spaces.defaults import MethodDefaults
+from search_spaces.families import Member, members, step_counts
 from search_spaces.paper import PAPER
 from search_spaces.windows import check_budget, scaled_steps
 
@@ -28,3 +29,12 @@ def default_params(
         return {"steps": max(1, budget // 2)}
     paper = PAPER[method]
     return {"steps": scaled_steps(paper.mean_steps, paper.dvar.budget, budget)}
+
+
+def family(budget: int, fixed: Fixed = NOTHING_FIXED) -> list[Member]:
+    """Return all numbers of steps from the budget down to 1, or 400 of them.
+
+    Raises:
+        ValueError: the number of steps is fixed, or the budget is too small to search in.
+    """
+    return members("steps", step_counts(budget), fixed)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from search_spaces.base import Ranges, Value
+from search_spaces.base import NOTHING_FIXED, Fixed, Ranges, Value
 from search_spaces.defaults import MethodDefaults
 from search_spaces.paper import dvar_defaults
 
@@ -22,7 +22,7 @@ def check_budget(budget: int) -> None:
         raise ValueError(f"a budget of {budget} steps is too small to search in; use at least {MIN_BUDGET}")
 
 
-def windows(budget: int) -> IntDistribution:
+def windows(budget: int, fixed: Fixed = NOTHING_FIXED, least: int = 2) -> IntDistribution:
     """Return the range of windows in steps, log scale.
 
     Windows range from 1 % (but at least 8 steps) to 80 % of the budget, and are always shorter than the budget, because
@@ -30,13 +30,33 @@ def windows(budget: int) -> IntDistribution:
 
     Args:
         budget: optimizer steps of a full-length run, at least 4.
+        fixed: parameters that are not searched; with a "stride", a window holds enough evaluations of L_det.
+        least: number of evaluations that are enough, at most 3.
+
+    Raises:
+        ValueError: the budget is too small to search in, or too small for the stride.
+    """
+    check_budget(budget)
+    high = max(2, int(0.8 * budget))
+    low, stride = min(max(MIN_WINDOW, round(0.01 * budget)), high), fixed.get("stride", 1)
+    if isinstance(stride, int) and stride > 1:
+        low = max(low, least * stride)
+    if low > high:
+        raise ValueError(
+            f"a stride of {stride} steps leaves no window to search in {budget} steps; use a smaller stride"
+        )
+    return IntDistribution(low, high, log=True)
+
+
+def begins(budget: int) -> IntDistribution:
+    """Return the range of the first step at which a rule may stop: 1 % to 20 % of the budget, log scale.
 
     Raises:
         ValueError: the budget is too small to search in.
     """
     check_budget(budget)
-    high = max(2, int(0.8 * budget))
-    return IntDistribution(min(max(MIN_WINDOW, round(0.01 * budget)), high), high, log=True)
+    low = max(1, round(0.01 * budget))
+    return IntDistribution(low, max(low, round(0.2 * budget)), log=True)
 
 
 def scaled(window: float, old_budget: int, budget: int) -> int:
@@ -50,33 +70,45 @@ def scaled_steps(steps: float, old_budget: int, budget: int) -> int:
     return min(max(1, round(steps * budget / old_budget)), budget)
 
 
+#: What a criterion counts in steps besides its window.
+STEP_COUNTS = ("steps", "begin")
+
+
 def rescaled(params: Mapping[str, Value], old_budget: int, budget: int) -> dict[str, Value]:
-    """Return a criterion's setting for another budget: its "window" and "steps" in proportion, the rest as it is.
+    """Return a criterion's setting for another budget: what counts steps in proportion, the rest as it is.
+
+    That is "window", "steps" and "begin".
 
     Example:
         >>> rescaled({"window": 310, "threshold": 0.15}, 6100, 610)
         {'window': 31, 'threshold': 0.15}
     """
     setting = dict(params)
-    window, steps = setting.get("window"), setting.get("steps")
+    window = setting.get("window")
     if isinstance(window, int | float):
         setting["window"] = scaled(window, old_budget, budget)
-    if isinstance(steps, int | float):
-        setting["steps"] = scaled_steps(steps, old_budget, budget)
+    for name in STEP_COUNTS:
+        steps = setting.get(name)
+        if isinstance(steps, int | float):
+            setting[name] = scaled_steps(steps, old_budget, budget)
     return setting
 
 
-def windowed_space(budget: int, thresholds: tuple[float, float]) -> Ranges:
+def windowed_space(
+    budget: int, thresholds: tuple[float, float], fixed: Fixed = NOTHING_FIXED, least: int = 2
+) -> Ranges:
     """Return the ranges of "window" (steps) and "threshold", both on a log scale.
 
     Args:
         budget: optimizer steps of a full-length run, at least 4.
         thresholds: the minimum and the maximum, above 0.
+        fixed: parameters that are not searched; see `windows`.
+        least: number of evaluations that a window must hold; see `windows`.
 
     Raises:
-        ValueError: the budget is too small to search in.
+        ValueError: the budget is too small to search in, or too small for a fixed stride.
     """
-    return {"window": windows(budget), "threshold": FloatDistribution(*thresholds, log=True)}
+    return {"window": windows(budget, fixed, least), "threshold": FloatDistribution(*thresholds, log=True)}
 
 
 def windowed_setting(

@@ -10,30 +10,50 @@ from collections.abc import Mapping
 
 from orchestrator import plugins
 from orchestrator.criteria._combinators import All, Any, NotBefore, Patient
+from orchestrator.criteria._l_det import LDetCriterion
+from orchestrator.criteria.area import Area
 from orchestrator.criteria.base import Criterion, OnlineCriterion
 from orchestrator.criteria.clip_score import ClipScore
+from orchestrator.criteria.cusum import CUSUM
+from orchestrator.criteria.divergence import Divergence
 from orchestrator.criteria.dvar import DVAR
 from orchestrator.criteria.ema import EMA
 from orchestrator.criteria.few_iterations import FewIterations
 from orchestrator.criteria.hall import Hall
+from orchestrator.criteria.level import Level
+from orchestrator.criteria.mann_kendall import MannKendall
 from orchestrator.criteria.never import Never
+from orchestrator.criteria.patience import Patience
+from orchestrator.criteria.proportional import Proportional
+from orchestrator.criteria.relative_gain import RelativeGain
+from orchestrator.criteria.steps_per_image import StepsPerImage
 from orchestrator.criteria.trend import Trend
 from trainables.errors import InvalidInput
 from trainables.text import did_you_mean
 
 __all__ = [
+    "CUSUM",
     "DVAR",
     "EMA",
     "All",
     "Any",
+    "Area",
     "ClipScore",
     "Criterion",
+    "Divergence",
     "FewIterations",
     "Hall",
+    "LDetCriterion",
+    "Level",
+    "MannKendall",
     "Never",
     "NotBefore",
     "OnlineCriterion",
+    "Patience",
     "Patient",
+    "Proportional",
+    "RelativeGain",
+    "StepsPerImage",
     "Trend",
     "load",
     "names",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -49,11 +49,12 @@ def _common_schedule(criteria: Sequence[Criterion]) -> LDetSchedule:
     by_schedule = {criterion.l_det_schedule: criterion for criterion in criteria}
     if len(by_schedule) < 2:
         return next(iter(by_schedule), LDetSchedule())
-    if len({schedule.relative for schedule in by_schedule}) > 1 or any(schedule.inputs for schedule in by_schedule):
+    every = math.gcd(*(schedule.every for schedule in by_schedule))
+    common = {replace(schedule, every=every) for schedule in by_schedule}
+    if len(common) > 1 or any(schedule.inputs for schedule in common):
         listed = " and ".join(repr(criterion) for criterion in by_schedule.values())
         raise ValueError(f"{listed} evaluate L_det in ways that do not go together")
-    every = math.gcd(*(schedule.every for schedule in by_schedule))
-    return LDetSchedule(every, relative=next(iter(by_schedule)).relative)
+    return common.pop()
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class Patient(Criterion):
         index = np.arange(1, len(held) + 1)
         last_failure = np.maximum.accumulate(np.where(held, 0, index)) if len(held) else index
         return index - last_failure >= self.times
+
+    def for_images(self, images: int) -> Criterion:
+        """Return the combination of what the criterion is for a number of training images."""
+        return replace(self, criterion=self.criterion.for_images(images))
 
     def condition(self) -> Condition:
         """Return a fresh condition, around a fresh condition of the criterion."""
@@ -120,6 +125,10 @@ class _Joined(Criterion):
         """Return where the joined conditions hold."""
         held: Booleans = self.joins.reduce([criterion.holds(values) for criterion in self.criteria])
         return held
+
+    def for_images(self, images: int) -> Criterion:
+        """Return the combination of what the criteria are for a number of training images."""
+        return type(self)(*(criterion.for_images(images) for criterion in self.criteria))
 
     def condition(self) -> Condition:
         """Return a fresh condition, around a fresh condition of each criterion."""
@@ -197,6 +206,10 @@ class NotBefore(Criterion):
     def holds(self, values: Floats) -> Booleans:
         """Return where the criterion's condition holds from value `step` on."""
         return self.criterion.holds(values) & (np.arange(1, len(values) + 1) >= self.step)
+
+    def for_images(self, images: int) -> Criterion:
+        """Return the combination of what the criterion is for a number of training images."""
+        return replace(self, criterion=self.criterion.for_images(images))
 
     def condition(self) -> Condition:
         """Return a fresh condition, around a fresh condition of the criterion."""

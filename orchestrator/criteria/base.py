@@ -67,7 +67,7 @@ class Criterion(ABC):
     Attributes:
         series: what it watches: "l_det" (a value per step), a quality such as "train_clip_image" (a value per
             snapshot), or None when it looks at no value.
-        keeps_best: whether it keeps the best snapshot up to the stop rather than the last.
+        keeps_best: whether it keeps the best snapshot up to the stop, that at `best_step`, rather than the last.
         l_det_schedule: how L_det is evaluated for it. It does not look at the values between two evaluations, which may
             be NaN.
     """
@@ -100,6 +100,39 @@ class Criterion(ABC):
         """
         stops = np.flatnonzero(self.holds(as_series(values, self._looks_every)))
         return int(stops[0]) + 1 if stops.size else None
+
+    def best_step(self, values: ArrayLike, stop: int) -> int:
+        """Return where what it watches was best up to the stop: the snapshot that `keeps_best` keeps.
+
+        L_det is best where it is lowest, a quality where it is highest; the first of equals counts.
+
+        Example:
+            >>> from orchestrator.criteria import Patience
+            >>> Patience(window=2).best_step([9.0, 5.0, 3.0, 4.0, 4.0, 1.0], stop=5)
+            3
+
+        Args:
+            values: the whole series, shape (values,), finite where it looks.
+            stop: number of values at the stop, at least 1 and at most their number.
+
+        Returns:
+            A number of values counted from 1, a step where it watches L_det; the stop itself where it has looked at no
+            value yet.
+
+        Raises:
+            ValueError: the stop is out of range, or the series is one that `first_stop` refuses.
+        """
+        series, every = as_series(values, self._looks_every), self._looks_every
+        if not 1 <= stop <= len(series):
+            raise ValueError(f"stop must be one of the {len(series)} values, counted from 1, got {stop!r}")
+        if every is None or stop < every:
+            return stop
+        seen = series[every - 1 : stop : every]
+        return (int(seen.argmin() if self.needs_l_det else seen.argmax()) + 1) * every
+
+    def for_images(self, images: int) -> "Criterion":
+        """Return the criterion for a concept with a number of training images: itself, unless it depends on them."""
+        return self
 
     def online(self) -> OnlineCriterion:
         """Return a fresh object that decides value by value, each in constant time."""
@@ -229,6 +262,37 @@ def check_count(name: str, value: object) -> int:
     Raises:
         ValueError: it is not a whole number of at least 1.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return check_at_least(name, value, 1)
+
+
+def check_at_least(name: str, value: object, least: int) -> int:
+    """Return a setting as a plain int; `name` is for the message.
+
+    Raises:
+        ValueError: it is not a whole number of at least `least`.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
     return int(value)
+
+
+def check_not_negative(name: str, value: object) -> float:
+    """Return a setting as a plain float; `name` is for the message.
+
+    Raises:
+        ValueError: it is not a finite number of at least 0.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < math.inf:
+        raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
+    return float(value)
+
+
+def check_share(name: str, value: object) -> float:
+    """Return a setting as a plain float; `name` is for the message.
+
+    Raises:
+        ValueError: it does not lie strictly between 0 and 1.
+    """
+    if not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise ValueError(f"{name} must lie strictly between 0 and 1, got {value!r}")
+    return float(value)

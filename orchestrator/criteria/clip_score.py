@@ -1,12 +1,19 @@
 """CLIP-s: patience with the quality of samples, the paper's expensive baseline (section 4.2)."""
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar
 
 import numpy as np
 
-from orchestrator.criteria.base import Booleans, Condition, Criterion, Floats, check_count, check_finite
+from orchestrator.criteria.base import (
+    Booleans,
+    Condition,
+    Criterion,
+    Floats,
+    check_count,
+    check_finite,
+    check_not_negative,
+)
 from trainables.settings import TRAIN_IMAGE
 
 
@@ -37,10 +44,7 @@ class ClipScore(Criterion):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "patience", check_count("patience", self.patience))
-        improvement = self.min_improvement
-        if not isinstance(improvement, Real) or isinstance(improvement, bool) or not 0 <= improvement < float("inf"):
-            raise ValueError(f"min_improvement must be a number of at least 0, got {improvement!r}")
-        object.__setattr__(self, "min_improvement", float(improvement))
+        object.__setattr__(self, "min_improvement", check_not_negative("min_improvement", self.min_improvement))
 
     def holds(self, values: Floats) -> Booleans:
         """Return where patience has run out; a loop, as there are few snapshots and each depends on the last."""

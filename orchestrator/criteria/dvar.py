@@ -2,32 +2,29 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from numbers import Real
-from typing import ClassVar, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orchestrator.criteria._l_det import LDetCriterion
 from orchestrator.criteria.base import (
-    L_DET,
     Booleans,
     Condition,
-    Criterion,
     Distances,
     Floats,
     as_series,
-    check_count,
+    check_share,
     check_window,
     distances,
 )
-from trainables.settings import LDetSchedule
 
 FloatOrFloats = TypeVar("FloatOrFloats", float, Floats)
 
 
-@dataclass(frozen=True)
-class DVAR(Criterion):
+@dataclass(frozen=True, repr=False)
+class DVAR(LDetCriterion):
     """Stops when Var(last N values) < alpha * Var(all values so far).
 
     Both are population variances. It never stops before N + 1 values (at N the two are equal), nor on a constant
@@ -41,64 +38,40 @@ class DVAR(Criterion):
     Attributes:
         window: N (section 3.3), in steps, at least 2.
         threshold: alpha (section 3.3), strictly between 0 and 1.
-        stride: steps between two evaluations of L_det; the values between them are not looked at. The window still
-            means steps: it holds the nearest whole number of evaluations.
-        inputs: how many inputs of the fixed batch each evaluation takes, in turn; None takes all. See `LDetSchedule`.
-        relative: whether each input's loss counts as a multiple of its loss before the first step.
+        stride, inputs, relative, batch, first_timestep: how L_det is evaluated; see `LDetCriterion`.
 
     Raises:
         ValueError: a setting is out of range, not a number, or the window holds fewer than two evaluations.
     """
 
-    series: ClassVar[str | None] = L_DET
-
     window: int
     threshold: float
-    stride: int = 1
-    inputs: int | None = None
-    relative: bool = False
 
-    def __post_init__(self) -> None:
-        # NumPy numbers become plain numbers, so that `repr` does not depend on who made the criterion.
+    def check_settings(self) -> None:
+        """Check the window and the threshold."""
         object.__setattr__(self, "window", check_window(self.window))
-        object.__setattr__(self, "threshold", _check_threshold(self.threshold))
-        object.__setattr__(self, "stride", check_count("stride", self.stride))
-        if self.inputs is not None:
-            object.__setattr__(self, "inputs", check_count("inputs", self.inputs))
-        if not isinstance(self.relative, bool):
-            raise ValueError(f"relative must be true or false, got {self.relative!r}")
-        object.__setattr__(self, "l_det_schedule", LDetSchedule(self.stride, self.inputs, self.relative))
-        if self.window_in_evaluations < 2:
-            raise ValueError(
-                f"window must hold at least 2 evaluations, got {self.window} steps at a stride of {self.stride}"
-            )
+        object.__setattr__(self, "threshold", check_share("threshold", self.threshold))
+        self.check_window_holds(self.window, 2)
 
     @property
     def window_in_evaluations(self) -> int:
         """Number of evaluations of L_det in the window: the nearest whole number, halves rounded up."""
-        return (2 * self.window + self.stride) // (2 * self.stride)
+        return self.evaluations_in(self.window)
 
-    def __repr__(self) -> str:
-        shown = [field for field in fields(self) if getattr(self, field.name) != field.default]
-        return f"DVAR({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in shown)})"
-
-    def holds(self, values: Floats) -> Booleans:
-        """Return where the last values vary little; see `Criterion.holds`. Linear in the number of values.
+    def holds_at_evaluations(self, values: Floats) -> Booleans:
+        """Return where the last values vary little. Linear in the number of values.
 
         Raises:
             ValueError: a value lies more than 1e150, or less than 1e-150 but not 0, from the first.
         """
         held = np.zeros(len(values), dtype=bool)
-        (ratios,) = variance_ratios(values[self.stride - 1 :: self.stride], [self.window_in_evaluations])
-        # The first evaluation follows step `stride`; what an evaluation decides holds until the next.
-        begin = (self.window_in_evaluations + 1) * self.stride - 1
-        held[begin:] = np.repeat(ratios < self.threshold, self.stride)[: max(0, len(values) - begin)]
+        (ratios,) = variance_ratios(values, [self.window_in_evaluations])
+        held[self.window_in_evaluations :] = ratios < self.threshold
         return held
 
-    def condition(self) -> Condition:
-        """Return a fresh `VarianceCondition`, which sees every `stride`-th value."""
-        condition = VarianceCondition(self.window_in_evaluations, self.threshold)
-        return condition if self.stride == 1 else Strided(condition, self.stride)
+    def evaluation_condition(self) -> Condition:
+        """Return a fresh `VarianceCondition` with this window and threshold."""
+        return VarianceCondition(self.window_in_evaluations, self.threshold)
 
 
 def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Floats]:
@@ -119,11 +92,9 @@ def variance_ratios(values: ArrayLike, windows: Sequence[int]) -> Iterator[Float
     relative = distances(as_series(values))
     sums, squares = np.cumsum(relative), np.cumsum(relative * relative)
     counts = np.arange(1, len(relative) + 1)
-    totals = _variance(sums / counts, squares / counts)
+    totals = variance(sums / counts, squares / counts)
     for window in windows:
-        variances = _variance(
-            (sums[window:] - sums[:-window]) / window, (squares[window:] - squares[:-window]) / window
-        )
+        variances = variance((sums[window:] - sums[:-window]) / window, (squares[window:] - squares[:-window]) / window)
         total = totals[window:]
         yield np.divide(variances, total, out=np.full(len(total), np.inf), where=total > 0)
 
@@ -153,19 +124,13 @@ def first_stops(values: ArrayLike, windows: Sequence[int], thresholds: Sequence[
     for window in windows:
         check_window(window)
     for threshold in thresholds:
-        _check_threshold(threshold)
+        check_share("threshold", threshold)
     stops = np.zeros((len(windows), len(thresholds)), dtype=np.int64)
     limits = np.asarray(thresholds, dtype=np.float64)
     for row, (window, ratios) in enumerate(zip(windows, variance_ratios(values, windows), strict=True)):
         index = np.searchsorted(-np.minimum.accumulate(ratios), -limits, side="right")
         stops[row] = np.where(index < len(ratios), index + window + 1, 0)
     return stops
-
-
-def _check_threshold(threshold: object) -> float:
-    if not isinstance(threshold, Real) or not 0 < float(threshold) < 1:
-        raise ValueError(f"threshold must lie strictly between 0 and 1, got {threshold!r}")
-    return float(threshold)
 
 
 class VarianceCondition:
@@ -194,29 +159,11 @@ class VarianceCondition:
     def _is_stable(self) -> bool:
         (old_total, old_squares), (total, squares) = self._sums[0], self._sums[-1]
         count = self._distances.count
-        window_variance = _variance((total - old_total) / self._window, (squares - old_squares) / self._window)
-        total_variance = _variance(total / count, squares / count)
+        window_variance = variance((total - old_total) / self._window, (squares - old_squares) / self._window)
+        total_variance = variance(total / count, squares / count)
         return total_variance > 0 and window_variance / total_variance < self._threshold
 
 
-class Strided:
-    """A condition that looks at every k-th value only; its decision holds until the next of these.
-
-    Args:
-        condition: a fresh condition on every k-th value.
-        stride: k.
-    """
-
-    def __init__(self, condition: Condition, stride: int) -> None:
-        self._condition, self._stride, self._count, self._holds = condition, stride, 0, False
-
-    def update(self, value: float) -> bool:
-        """Take the next value, and look at it if it is a k-th value; see `Condition.update`."""
-        self._count += 1
-        if self._count % self._stride == 0:
-            self._holds = self._condition.update(value)
-        return self._holds
-
-
-def _variance(mean: FloatOrFloats, mean_square: FloatOrFloats) -> FloatOrFloats:
+def variance(mean: FloatOrFloats, mean_square: FloatOrFloats) -> FloatOrFloats:
+    """Return the variance of values with a mean and a mean square, for numbers and arrays alike."""
     return mean_square - mean * mean

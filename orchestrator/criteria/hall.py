@@ -2,15 +2,13 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
+from orchestrator.criteria._l_det import LDetCriterion
 from orchestrator.criteria.base import (
-    L_DET,
     Booleans,
     Condition,
-    Criterion,
     Distances,
     Floats,
     check_positive,
@@ -19,8 +17,8 @@ from orchestrator.criteria.base import (
 )
 
 
-@dataclass(frozen=True)
-class Hall(Criterion):
+@dataclass(frozen=True, repr=False)
+class Hall(LDetCriterion):
     """Stops when max - min of the last n values < threshold * |their mean|, from n + 1 values on.
 
     The paper gives the quantity but no threshold; the comparison is ours.
@@ -32,27 +30,28 @@ class Hall(Criterion):
     Attributes:
         window: n (appendix E), in steps, at least 2.
         threshold: for the range over the mean, above 0.
+        stride, inputs, relative, batch, first_timestep: how L_det is evaluated; see `LDetCriterion`.
 
     Raises:
-        ValueError: `window` or `threshold` is out of range, or not a number.
+        ValueError: a setting is out of range, not a number, or the window holds too few evaluations.
     """
-
-    series: ClassVar[str | None] = L_DET
 
     window: int
     threshold: float
 
-    def __post_init__(self) -> None:
+    def check_settings(self) -> None:
+        """Check the window and the threshold."""
         object.__setattr__(self, "window", check_window(self.window))
         object.__setattr__(self, "threshold", check_positive("threshold", self.threshold))
+        self.check_window_holds(self.window, 2)
 
-    def holds(self, values: Floats) -> Booleans:
-        """Return where the last values lie close together; see `Criterion.holds`. Linear in the number of values.
+    def holds_at_evaluations(self, values: Floats) -> Booleans:
+        """Return where the last values lie close together. Linear in the number of values.
 
         Raises:
             ValueError: a value lies more than 1e150, or less than 1e-150 but not 0, from the first.
         """
-        window = self.window
+        window = self.evaluations_in(self.window)
         held = np.zeros(len(values), dtype=bool)
         relative = distances(values)
         if len(values) <= window:
@@ -63,9 +62,9 @@ class Hall(Criterion):
         held[window:] = highest - lowest < self.threshold * np.abs(means)
         return held
 
-    def condition(self) -> Condition:
+    def evaluation_condition(self) -> Condition:
         """Return a fresh `HallCondition` with this window and threshold."""
-        return HallCondition(self.window, self.threshold)
+        return HallCondition(self.evaluations_in(self.window), self.threshold)
 
 
 def rolling_max(values: Floats, window: int) -> Floats:
@@ -91,7 +90,7 @@ class HallCondition:
     """Hall's condition value by value, each in amortized constant time, with memory for n + 1 values.
 
     Args:
-        window: n, valid as in `Hall`.
+        window: n, in values, valid as in `Hall`.
         threshold: valid as in `Hall`.
     """
 

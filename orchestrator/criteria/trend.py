@@ -2,15 +2,13 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
+from orchestrator.criteria._l_det import LDetCriterion
 from orchestrator.criteria.base import (
-    L_DET,
     Booleans,
     Condition,
-    Criterion,
     Distances,
     Floats,
     check_positive,
@@ -19,8 +17,8 @@ from orchestrator.criteria.base import (
 )
 
 
-@dataclass(frozen=True)
-class Trend(Criterion):
+@dataclass(frozen=True, repr=False)
+class Trend(LDetCriterion):
     """Stops when the least-squares line through the last n values has |slope| < threshold, from n + 1 values on.
 
     The slope has a closed form: sums of the values and of their products with the step, both running. The paper gives
@@ -33,27 +31,28 @@ class Trend(Criterion):
     Attributes:
         window: n (appendix E), in steps, at least 2.
         threshold: of the slope, in loss per step, above 0.
+        stride, inputs, relative, batch, first_timestep: how L_det is evaluated; see `LDetCriterion`.
 
     Raises:
-        ValueError: `window` or `threshold` is out of range, or not a number.
+        ValueError: a setting is out of range, not a number, or the window holds too few evaluations.
     """
-
-    series: ClassVar[str | None] = L_DET
 
     window: int
     threshold: float
 
-    def __post_init__(self) -> None:
+    def check_settings(self) -> None:
+        """Check the window and the threshold."""
         object.__setattr__(self, "window", check_window(self.window))
         object.__setattr__(self, "threshold", check_positive("threshold", self.threshold))
+        self.check_window_holds(self.window, 2)
 
-    def holds(self, values: Floats) -> Booleans:
-        """Return where the line is nearly flat; see `Criterion.holds`. Linear in the number of values.
+    def holds_at_evaluations(self, values: Floats) -> Booleans:
+        """Return where the line is nearly flat. Linear in the number of values.
 
         Raises:
             ValueError: a value lies more than 1e150, or less than 1e-150 but not 0, from the first.
         """
-        window = self.window
+        window = self.evaluations_in(self.window)
         held = np.zeros(len(values), dtype=bool)
         relative = distances(values)
         counts = np.arange(1.0, len(values) + 1)
@@ -62,12 +61,12 @@ class Trend(Criterion):
         total = sums[window:] - sums[:-window]
         product = products[window:] - products[:-window]
         middle = counts[window:] - (window - 1) / 2
-        held[window:] = np.abs(product - middle * total) < self.threshold * _spread(window)
+        held[window:] = np.abs(product - middle * total) < self.threshold * self.stride * _spread(window)
         return held
 
-    def condition(self) -> Condition:
+    def evaluation_condition(self) -> Condition:
         """Return a fresh `TrendCondition` with this window and threshold."""
-        return TrendCondition(self.window, self.threshold)
+        return TrendCondition(self.evaluations_in(self.window), self.threshold * self.stride)
 
 
 def _spread(window: int) -> float:
@@ -79,8 +78,8 @@ class TrendCondition:
     """Trend's condition value by value, each in constant time, with memory for n + 1 pairs of sums.
 
     Args:
-        window: n, valid as in `Trend`.
-        threshold: valid as in `Trend`.
+        window: n, in values, valid as in `Trend`.
+        threshold: in loss per value, above 0.
     """
 
     def __init__(self, window: int, threshold: float) -> None:

@@ -1,5 +1,6 @@
 """Whatever the series and the setting: vectorised and online agree, and DVAR is what its definition says."""
 
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -7,15 +8,22 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.criteria import (
+    CUSUM,
     DVAR,
     EMA,
     All,
     Any,
+    Area,
     ClipScore,
     FewIterations,
     Hall,
+    Level,
+    MannKendall,
     NotBefore,
+    Patience,
     Patient,
+    Proportional,
+    RelativeGain,
     Trend,
 )
 
@@ -32,11 +40,20 @@ def falling(seed, length, scale, offset):
 
 SIMPLE = st.one_of(
     st.builds(DVAR, WINDOWS, SHARES),
-    st.builds(lambda window, share, stride: DVAR(window * stride, share, stride), WINDOWS, SHARES, st.integers(1, 4)),
+    st.builds(
+        lambda window, share, stride: DVAR(window * stride, share, stride=stride), WINDOWS, SHARES, st.integers(1, 4)
+    ),
     st.builds(EMA, WINDOWS, POSITIVE),
     st.builds(Hall, WINDOWS, POSITIVE),
     st.builds(Trend, WINDOWS, POSITIVE),
     st.builds(FewIterations, st.integers(1, 40)),
+    st.builds(Area, st.integers(1, 30), POSITIVE, st.floats(0, 0.5)),
+    st.builds(CUSUM, WINDOWS, POSITIVE),
+    st.builds(functools.partial(Level, relative=False, first_timestep=0), POSITIVE),
+    st.builds(MannKendall, st.integers(3, 12), POSITIVE),
+    st.builds(Patience, WINDOWS, st.floats(0, 0.5)),
+    st.builds(Proportional, st.integers(1, 30), SHARES, SHARES),
+    st.builds(RelativeGain, WINDOWS, POSITIVE),
 )
 CRITERIA = st.recursive(
     SIMPLE,
@@ -80,7 +97,7 @@ def online_stop(criterion, values):
     return None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(CRITERIA, VALUES)
 def test_vectorised_and_online_agree(criterion, values):
     with np.errstate(over="ignore"):  # sums of the largest values

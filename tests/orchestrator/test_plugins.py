@@ -43,8 +43,9 @@ def other_distribution(tmp_path, monkeypatch):
 
 
 def test_built_in_names_need_no_import():
-    built_in = ["clip_score", "dvar", "ema", "few_iterations", "hall", "never", "trend"]
-    assert plugins.CRITERIA.names() == built_in
+    first = ["area", "clip_score", "cusum", "divergence", "dvar", "ema", "few_iterations", "hall", "level"]
+    later = ["mann_kendall", "never", "patience", "proportional", "relative_gain", "steps_per_image", "trend"]
+    assert plugins.CRITERIA.names() == [*first, *later]
     built_in = ["custom_diffusion", "dreambooth", "dreambooth_lora", "p_plus", "svdiff", "textual_inversion"]
     assert plugins.METHODS.names() == built_in
 

@@ -18,6 +18,15 @@ RANGES = {
     "ema": {"window": (10, 800), "threshold": (1e-6, 1e-1)},
     "hall": {"window": (10, 800), "threshold": (1e-4, 1.0)},
     "trend": {"window": (10, 800), "threshold": (1e-9, 1e-3)},
+    "area": {"begin": (10, 200), "threshold": (0.02, 0.6)},
+    "cusum": {"window": (10, 800), "threshold": (0.05, 20.0)},
+    "divergence": {"window": (10, 800), "threshold": (0.001, 1.0)},
+    "level": {"threshold": (0.05, 1.0)},
+    "mann_kendall": {"window": (10, 800), "threshold": (0.1, 20.0)},
+    "patience": {"window": (10, 800)},
+    "proportional": {"begin": (10, 200), "share": (0.05, 0.9), "threshold": (0.01, 0.95)},
+    "relative_gain": {"window": (10, 800), "threshold": (0.001, 0.95)},
+    "steps_per_image": {"steps": (1, 1000)},
     "few_iterations": {"steps": (1, 1000)},
     "clip_score": {"patience": (1, 10), "min_improvement": (0.0, 0.1)},
 }
@@ -59,10 +68,23 @@ def test_the_first_setting_lies_inside(name, budget, method):
         ("clip_score", "dreambooth_lora", {"patience": 3, "min_improvement": 0.04}),
         ("few_iterations", "textual_inversion", {"steps": 475}),
         ("ema", "textual_inversion", {"window": 310, "threshold": 1e-3}),
+        ("area", "dreambooth_lora", {"begin": 30, "threshold": 0.2}),
+        ("patience", "dreambooth_lora", {"window": 100}),
+        ("steps_per_image", "textual_inversion", {"steps": 95}),
     ],
 )
 def test_the_papers_settings(name, method, setting):
     assert module(name).default_params(method, PAPER[method].dvar.budget) == setting
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "window" in RANGES[name]])
+def test_a_fixed_stride_leaves_windows_with_enough_evaluations(name):
+    stride = {"stride": 9}
+    (low, _), fits = RANGES[name]["window"], module(name).space(1000, stride)["window"]
+    assert criteria.load(name, **module(name).default_params("mine:Method", 1000) | {"window": fits.low} | stride)
+    assert fits.low == max(low, 9 * {"mann_kendall": 3, "dvar": 2, "hall": 2, "trend": 2}.get(name, 1))
+    with pytest.raises(ValueError, match="a stride of 801 steps leaves no window to search in 1000 steps"):
+        module(name).space(1000, {"stride": 801})
 
 
 @pytest.mark.parametrize("name", NAMES)

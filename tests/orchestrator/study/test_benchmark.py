@@ -67,6 +67,7 @@ def test_settings_are_transferred_in_proportion_to_the_budget(sides):
     halved = by_methods["b", "a"]
     assert halved.test.iterations.mean == fmean(stops(halved.criterion, sides(200)[1]))
     assert rescaled({"steps": 30, "patience": 3}, 100, 50) == {"steps": 15, "patience": 3}
+    assert rescaled({"begin": 30, "share": 0.5}, 1000, 100) == {"begin": 3, "share": 0.5}
     with pytest.raises(KeyError):
         benchmarks[0].transfer_from(benchmarks[1], "ema")
 

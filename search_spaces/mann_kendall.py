@@ -1,0 +1,27 @@
+"""The ranges of the Mann-Kendall test's window and threshold, and its default parameters."""
+
+from search_spaces.base import NOTHING_FIXED, Fixed, Ranges
+from search_spaces.defaults import MethodDefaults
+from search_spaces.families import Member, geometric, threshold_family
+from search_spaces.windows import windowed_setting, windowed_space
+
+THRESHOLDS = (0.1, 20.0)  # of -z, which a window of 200 evaluations bounds at 21
+
+
+def space(budget: int, fixed: Fixed = NOTHING_FIXED) -> Ranges:
+    """Return the ranges of "window" and "threshold"; see `search_spaces.windows.windowed_space`."""
+    return windowed_space(budget, THRESHOLDS, fixed, 3)
+
+
+def default_params(method: str, budget: int, defaults: MethodDefaults | None = None) -> dict[str, float | int]:
+    """Return DVAR's window and a one-sided test at 5 %."""
+    return windowed_setting(method, budget, defaults, 1.645)
+
+
+def family(budget: int, fixed: Fixed = NOTHING_FIXED) -> list[Member]:
+    """Return thresholds over the whole range at a window of a fifth of the budget: a small one stops late.
+
+    Raises:
+        ValueError: the threshold is fixed, or the budget is too small to search in.
+    """
+    return threshold_family(budget, fixed, geometric(*THRESHOLDS), least=3)
