@@ -126,7 +126,9 @@ def _curve(steps_bytes: bytes, scores_bytes: bytes, budget: int) -> QualityCurve
     steps, scores = np.frombuffer(steps_bytes, np.int64), np.frombuffer(scores_bytes, np.float64)
     smoothed = _smoother(steps_bytes, budget) @ scores
     every_step = np.arange(budget + 1)
-    values = PchipInterpolator(steps, smoothed)(every_step) if len(steps) > 1 else np.full(budget + 1, smoothed[0])
+    values: Floats = np.full(budget + 1, smoothed[0])
+    if len(steps) > 1:
+        values = PchipInterpolator(steps, smoothed)(every_step)
     values[: steps[0]] = np.nan
     values[steps[-1] :] = smoothed[-1]  # no course is known beyond the last snapshot
     for array in (smoothed, values):
@@ -147,7 +149,7 @@ def _weights(steps: NDArray[np.int64], step: int, budget: int) -> Floats:
     weights = np.clip(1 - np.abs(distances) ** 3, 0, None) ** 3
     near = np.flatnonzero(weights)
     if len(near) <= DEGREE:
-        return (steps == step).astype(np.float64)
+        return np.where(steps == step, 1.0, 0.0)
     roots = np.sqrt(weights[near])[:, None]
     powers = np.vander(distances[near], DEGREE + 1, increasing=True)
     fit = np.linalg.pinv(powers * roots) * roots.T
@@ -168,7 +170,7 @@ def quality_at(recording: Recording, metric: str, stops: ArrayLike) -> Floats:
         InvalidInput: there is no snapshot at or before a step; see also `quality_curve`.
     """
     steps = np.asarray(stops, dtype=np.int64)
-    scores: Floats = quality_curve(recording, metric).at_every_step[steps]
+    scores = np.asarray(quality_curve(recording, metric).at_every_step[steps], dtype=np.float64)
     if np.isnan(scores).any():
         first = int(steps[np.isnan(scores)].min())
         refuse(recording, f"has no quality snapshot at or before step {first}; record it again with one at step 0")

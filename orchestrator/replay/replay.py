@@ -63,6 +63,7 @@ class Replayer:
             InvalidInput: the recording lacks what the criterion watches; the message names it.
         """
         recording = self.recording
+        criterion = criterion.for_images(max(1, recording.identity.image_count))
         first_stop = self._first_stop(criterion)
         stop = recording.budget if first_stop is None else first_stop
         return Outcome(
@@ -98,21 +99,23 @@ class Replayer:
             self._series[schedule] = l_det_series(self.recording, schedule)[: self.recording.budget]
         return self._series[schedule]
 
+    def _values(self, criterion: Criterion) -> Floats:
+        """Return what a criterion watches: a value per step, or per snapshot within the budget."""
+        if not criterion.decides_by_step:
+            return _watched(criterion, self.recording)
+        return self._l_det(criterion.l_det_schedule if criterion.needs_l_det else LDetSchedule())
+
     def _first_stop(self, criterion: Criterion) -> int | None:
         """Return the step at which the criterion stops, or None."""
-        recording = self.recording
         try:
-            if criterion.decides_by_step:
-                values = recording.steps.l_det[: recording.budget]
-                if criterion.needs_l_det:
-                    values = self._l_det(criterion.l_det_schedule)
-                return criterion.first_stop(values)
-            count = criterion.first_stop(_watched(criterion, recording))
+            count = criterion.first_stop(self._values(criterion))
         except InvalidInput:
             raise
         except ValueError as error:
-            refuse(recording, f"cannot be replayed: {error}; record it again")
-        return None if count is None else int(recording.quality.steps[count - 1])
+            refuse(self.recording, f"cannot be replayed: {error}; record it again")
+        if count is None or criterion.decides_by_step:
+            return count
+        return int(self.recording.quality.steps[count - 1])
 
     def _seconds(self, criterion: Criterion, stop: int) -> float | None:
         recording = self.recording
@@ -131,8 +134,10 @@ class Replayer:
         """Return the step whose weights a run would keep."""
         if not criterion.keeps_best:
             return stop
-        watched = _watched(criterion, self.recording)[: _snapshots_until(self.recording.quality, stop)]
-        return int(self.recording.quality.steps[watched.argmax()])
+        if criterion.decides_by_step:
+            return criterion.best_step(self._values(criterion), stop)
+        count = _snapshots_until(self.recording.quality, stop)
+        return int(self.recording.quality.steps[criterion.best_step(self._values(criterion), count) - 1])
 
 
 def live_outcome(run: Recording, full: Recording, metric: str = TRAIN_IMAGE) -> Outcome:

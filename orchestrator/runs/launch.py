@@ -79,6 +79,11 @@ def check_live(experiment: Experiment, criterion: Criterion) -> None:
             f"{criterion} watches samples, which a live run does not take before its end; `dvar compare` and "
             "`dvar tune` can replay it, and `dvar tune --criteria` selects other criteria"
         )
+    if criterion.keeps_best:
+        raise InvalidInput(
+            f"{criterion} keeps the best snapshot before its stop, and a live run keeps only the last; `dvar compare` "
+            "and `dvar tune` can replay it, and `dvar tune --criteria` selects other criteria"
+        )
     inputs, size = criterion.l_det_schedule.inputs, experiment.fixed_batch.size
     if inputs is not None and inputs > size:
         raise InvalidInput(f"{criterion} evaluates {inputs} inputs at a time, but fixed_batch.size is {size}")

@@ -41,11 +41,12 @@ def run_specs(experiment: Experiment, concepts: Sequence[Concept], criterion: Cr
         InvalidInput: the base model's files are missing or incomplete.
     """
     files = _fingerprint(experiment.base_model)
-    extra = _live_fields(experiment, criterion)
-    return [
-        RunSpec(concept.name, criterion, RunIdentity(experiment.identity(concept, files) | extra))
-        for concept in concepts
-    ]
+    specs = []
+    for concept in concepts:
+        of_concept = criterion and criterion.for_images(len(concept.images))
+        identity = experiment.identity(concept, files) | _live_fields(experiment, of_concept)
+        specs.append(RunSpec(concept.name, of_concept, RunIdentity(identity)))
+    return specs
 
 
 def _live_fields(experiment: Experiment, criterion: Criterion | None) -> JsonDict:
