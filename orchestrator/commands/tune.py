@@ -81,7 +81,10 @@ def search_by_replay(context: CommandContext, recordings: Sequence[Recording]) -
     )
     target = _target(context, recordings)
     with context.tracker.run("tune", experiment.public()) as parent:
-        with _say_how_to_go_on(context), study_bar(context.console, settings.trials_wanted) as bar:
+        with (
+            _say_how_to_go_on(context),
+            study_bar(context.console, study.settings_to_try(settings.trials_wanted)) as bar,
+        ):
             result = _search(study, settings, bar)
         landscape = _keep_result(context, parent, target, recordings, result)
     _say_result(context, target, result)

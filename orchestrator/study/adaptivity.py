@@ -10,9 +10,9 @@ from scipy.stats import spearmanr
 from orchestrator.criteria import DVAR
 from orchestrator.study.result import TrialResult
 
-#: With stops that spread less than this, relative to their mean, over concepts, or that rank the concepts' needs worse
-#: than this, a fixed number does the same. Tuned DVAR spreads by .00 to .25 on the shipped recordings, and ranks by
-#: -.21 to .00, where the concepts' own needs spread by .25 to .68.
+#: Where stops spread less than this over concepts, relative to their mean, a fixed number does the same; and where they
+#: rank the concepts' needs worse than this, they vary for nothing. Tuned DVAR spreads by .00 to .25 on the shipped
+#: recordings, and ranks by -.21 to .00, where the concepts' own needs spread by .25 to .68.
 LITTLE_SPREAD, WEAK_CORRELATION = 0.1, 0.3
 #: With fewer concepts a rank correlation is a matter of chance.
 LEAST_CONCEPTS = 6
@@ -37,8 +37,13 @@ class Adaptivity:
 
     @property
     def acts_as_fixed(self) -> bool:
-        """Whether a fixed number of about `median_stop` steps would do the same."""
-        return self.spread < LITTLE_SPREAD or (self.correlation is not None and self.correlation < WEAK_CORRELATION)
+        """Whether its stops hardly vary, so that a fixed number of about `median_stop` steps would do the same."""
+        return self.spread < LITTLE_SPREAD
+
+    @property
+    def follows_needs(self) -> bool:
+        """Whether later stops go to the concepts that need more steps, as far as these concepts show it."""
+        return self.correlation is None or self.correlation >= WEAK_CORRELATION
 
 
 def adaptivity(result: TrialResult, needed_steps: Sequence[int | None]) -> Adaptivity:

@@ -74,6 +74,16 @@ class Study:
         """Replay the setting of a criterion that is tried first; see `evaluate`."""
         return self.evaluate(name, self.space.default_params[name])
 
+    def settings_to_try(self, trials: int) -> int:
+        """Return how many settings a search replays that is asked for a number of trials.
+
+        Raises:
+            InvalidInput: see `search`.
+        """
+        if not self.objective.is_reliable:
+            return trials
+        return sum(len(self.space.family(name)) for name in self.space.ranges)
+
     def search(
         self,
         trials: int = REPLAYED_TRIALS,

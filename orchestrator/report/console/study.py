@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.tables import StrategyRow
-from orchestrator.study.adaptivity import adaptivity
+from orchestrator.study.adaptivity import Adaptivity, adaptivity
 from orchestrator.study.objective import MEAN_LCB, Objective
 from orchestrator.study.recommendation import FIXED, PER_IMAGE, Comparison
 from orchestrator.study.result import StudyResult, TrialResult
@@ -59,7 +59,7 @@ def best_lines(result: StudyResult) -> Iterator[str]:
     yield from _never_stops(best)
     if result.sampled is not None:
         regret = result.sampled.cost - next(each.cost for each in result.best_of_each() if each.name == "dvar")
-        yield f"the exact optimum over DVAR's plane; the sampler's best setting costs {regret:.1f} steps more"
+        yield f"DVAR's plane was searched exactly: the sampler's best setting costs {regret:.1f} steps more than the optimum"
 
 
 def _never_stops(best: TrialResult) -> Iterator[str]:
@@ -102,13 +102,18 @@ def _about_rule(result: StudyResult, rule: TrialResult, unit: str) -> Iterator[s
         yield f"{name}: these concepts are too few to compare it with a fixed number of steps"
     else:
         yield f"{name}: {_compared(comparison, unit)}"
-    looks = adaptivity(rule, result.needed_steps)
+    yield from _adaptivity_lines(adaptivity(rule, result.needed_steps))
+
+
+def _adaptivity_lines(looks: Adaptivity) -> Iterator[str]:
+    line = "" if looks.line_stop is None else f" (N / sqrt(alpha) = {looks.line_stop:.0f})"
+    spread = f"its stops spread by {percent(looks.spread)} % over concepts"
     if looks.acts_as_fixed:
-        line = f", and N / sqrt(alpha) = {looks.line_stop:.0f}" if looks.line_stop else ""
-        ranks = "" if looks.correlation is None else f", and they rank the concepts' needs at {looks.correlation:+.2f}"
+        yield f"  it acts as a fixed number of about {looks.median_stop:.0f} steps{line}: {spread}"
+    elif not looks.follows_needs:
         yield (
-            f"  it acts as a fixed number of about {looks.median_stop:.0f} steps: its stops spread by "
-            f"{percent(looks.spread)} % over concepts{ranks}{line}"
+            f"  it does not adapt{line}: {spread}, but not with what these need (rank correlation "
+            f"{looks.correlation:+.2f})"
         )
 
 
@@ -119,7 +124,13 @@ def _compared(comparison: Comparison, unit: str) -> str:
         f"({percent(comparison.level)} % interval {percent(comparison.low)} to {percent(comparison.high)})"
     )
     costs = f"{rule.cost:.1f} {unit} against {fixed.cost:.1f} of the fixed number"
-    return f"{costs}; {interval}: {'a real saving' if comparison.is_real else 'not told from chance'}"
+    return f"{costs}; {interval}: {_meaning(comparison)}"
+
+
+def _meaning(comparison: Comparison) -> str:
+    if comparison.is_real:
+        return "a real saving"
+    return "it costs more" if comparison.high < 0 else "no more than chance"
 
 
 def pays_lines(rows: Sequence[StrategyRow], fixed_name: str) -> Iterator[str]:

@@ -102,13 +102,13 @@ def study_table(result: StudyResult) -> FittingTable:
     for reference in result.references:
         _add(table, result, "beside", reference, "")
     for default in result.default_results:
-        _add(table, result, "paper", default, "cyan")
+        _add(table, result, "default", default, "cyan")
     near = "the next later and the next earlier" if result.objective.is_reliable else "one parameter 10 % down or up"
     notes = {
         f"near: {near}": bool(result.neighbours),
         "other: best of each other criterion": len(result.best_of_each()) > 1,
         "beside: what practitioners do, chosen by the same objective": bool(result.references),
-        "paper: the paper's setting, or the method's": bool(result.default_results),
+        "default: as the paper sets it, or the method, for this budget": bool(result.default_results),
     }
     table.caption = "\n".join(note for note, is_shown in notes.items() if is_shown)
     table.caption_justify = "left"
