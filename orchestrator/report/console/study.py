@@ -59,7 +59,7 @@ def best_lines(result: StudyResult) -> Iterator[str]:
     yield from _never_stops(best)
     if result.sampled is not None:
         regret = result.sampled.cost - next(each.cost for each in result.best_of_each() if each.name == "dvar")
-        yield f"DVAR's plane was searched exactly: the sampler's best setting costs {regret:.1f} steps more than the optimum"
+        yield f"DVAR's plane was searched exactly: the sampler's best costs {regret:.1f} steps more than the optimum"
 
 
 def _never_stops(best: TrialResult) -> Iterator[str]:
