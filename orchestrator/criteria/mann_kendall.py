@@ -49,12 +49,12 @@ class MannKendall(LDetCriterion):
         held = np.zeros(count, dtype=bool)
         if count < window:
             return held
-        scores = np.zeros(count - window + 1, dtype=np.int64)
+        scores, sums = np.zeros(count - window + 1, dtype=np.int64), np.zeros(count + 1, dtype=np.int64)
         for lag in range(1, window):
             earlier, later = values[:-lag], values[lag:]
-            signs = (later > earlier).astype(np.int64) - (later < earlier)
-            sums = np.concatenate([[0], np.cumsum(signs)])
-            scores += sums[window - lag :] - sums[: count - window + 1]
+            signs = (later > earlier).view(np.int8) - (later < earlier).view(np.int8)
+            np.cumsum(signs, out=sums[1 : count - lag + 1])
+            scores += sums[window - lag : count - lag + 1] - sums[: count - window + 1]
         held[window - 1 :] = (scores - np.sign(scores)) / _deviation(window) > -self.threshold
         return held
 

@@ -215,6 +215,14 @@ def test_after_a_plateau_has_begun():
     assert MannKendall(10, 1.645).first_stop(values) == 50 + 8
 
 
+def test_an_improvement_by_exactly_min_delta_is_none():
+    values = [1.0, 0.75, 0.75, 0.5, 0.5, 0.5, 0.5]
+    assert Patience(3, min_delta=0.25).first_stop(values) == 7
+    assert Patience(1, min_delta=0.25).holds(np.array(values)).tolist() == [False, True, True, False, True, True, True]
+    assert Patience(3).first_stop(values) == 7
+    assert Patience(2, min_delta=0.2).first_stop(values) == 6
+
+
 def test_the_gap_must_stay_wide():
     values = [0.3, 0.1, 0.25, 0.1, 0.21, 0.22, 0.3, 0.1]
     assert Divergence(3, 0.1).first_stop(values) == 7

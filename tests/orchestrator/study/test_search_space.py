@@ -18,7 +18,7 @@ def test_unusable_names():
         SearchSpace(["never"], 200)
     with pytest.raises(InvalidInput, match=r"unknown criterion 'dvarr'.*did you mean 'dvar'"):
         SearchSpace(["dvarr"], 200)
-    with pytest.raises(InvalidInput, match="no criterion is named; available: clip_score"):
+    with pytest.raises(InvalidInput, match="no criterion is named; available: area, clip_score"):
         SearchSpace([], 200)
 
 
