@@ -1,7 +1,6 @@
-"""`dvar benchmark`: tunes criteria on each method's tuning concepts and applies them to the other concepts."""
+"""`dvar benchmark`: chooses every rule on random sets of concepts, and applies it to the others."""
 
 import csv
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,105 +9,95 @@ from rich.console import Console
 from orchestrator.commands.context import open_tracker
 from orchestrator.commands.messages import say_caveats
 from orchestrator.config.experiment import Experiment
-from orchestrator.recordings.collection import BUILTIN, by_method, read_place, split
-from orchestrator.report.console.benchmark_tables import benchmark_table, cheaper_table, transfer_table
+from orchestrator.recordings.collection import BUILTIN, by_method, read_place
+from orchestrator.report.console.benchmark_lines import benchmark_lines
+from orchestrator.report.console.benchmark_tables import (
+    adaptation_table,
+    method_table,
+    promise_table,
+    summary_table,
+    transfer_table,
+)
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.output import OutputConsole
 from orchestrator.report.console.progress import bars
-from orchestrator.study.benchmark import DVAR, Benchmark, BenchmarkRow, SearchConfig, run_benchmark, transfers
+from orchestrator.study.benchmark_rows import BenchmarkRow, BenchmarkSettings
+from orchestrator.study.benchmarking import BenchmarkResult, rules_of, run_benchmark
 from orchestrator.study.objective import Objective
 from orchestrator.study.search_space import searchable
 from trainables.errors import InvalidInput
 
-#: How far the median stop may move, as a share of its step, when L_det is evaluated more cheaply.
-MOVED = 0.02
+#: Tuning concepts of each split unless --tuning says otherwise.
+TUNING = 8
 
 
 def benchmark(
     experiment: Experiment, methods: Sequence[str] | None, names: Sequence[str] | None, target: Path | None
 ) -> None:
-    """Tune criteria on each method's tuning concepts, apply them to the others, and print what they cost and keep.
+    """Choose every rule on random tuning concepts, apply it to the others, and print what that costs and keeps.
 
     Args:
-        experiment: gives the recordings' place, the objective and the number of settings (all of its study), the
-            tuning concepts and the storage.
+        experiment: gives the recordings' place, the objective (all of its study), the number of tuning concepts and the
+            storage.
         methods: names of the methods to use; None uses every recorded method.
-        names: of the criteria; None uses every criterion with a search space.
+        names: of the criteria; None uses every criterion with an ordered family.
         target: a CSV file to write as well; None writes none.
 
     Raises:
-        InvalidInput: no method or criterion is left, the recordings cannot serve, or the file cannot be written.
+        InvalidInput: no method or criterion is left, a criterion is unknown, the recordings cannot serve, or the file
+            cannot be written.
     """
-    console, settings = OutputConsole(), experiment.study
-    place = settings.recordings or BUILTIN
+    console, study = OutputConsole(), experiment.study
+    settings = BenchmarkSettings(Objective.of(study), _tuning(experiment), seed=study.seed)
     if target:
         _write([], target)  # report an unwritable path before the search, not after it
+    place = study.recordings or BUILTIN
     with console.status("reading recordings"):
         recordings = by_method(read_place(place), place, methods)
-        sides = {name: split(group, experiment.concepts.tuning, experiment.seed) for name, group in recordings.items()}
-    known, problems = searchable()
-    chosen = list(dict.fromkeys(known if names is None else names))
-    if not sides or not chosen:
-        raise InvalidInput("no method or no criterion is named; leave --methods and --criteria out for all")
-    objective = Objective.of(settings)
-    search = SearchConfig(objective, trials=settings.trials_wanted, seed=settings.seed, fixed=settings.fixed)
+    chosen, problems = (names, []) if names is not None else searchable()
+    rules = rules_of(chosen, study.fixed) if chosen else []
     tracker = open_tracker(console, experiment.model_copy(update={"name": "benchmark"}))
-    about = {"recordings": place, "methods": list(sides), "criteria": chosen, **search.to_json()}
-    with tracker.run("benchmark", about, name=f"benchmark {place}") as parent:
+    about = {"recordings": place, "methods": list(recordings), "rules": [rule.label for rule in rules]}
+    with tracker.run("benchmark", about | settings.to_json(), name=f"benchmark {place}") as parent:
         with bars(console) as progress:
-            total = len(chosen) * len(sides)
-            task = progress.add_task("searching", total=total, unit="searches", detail="")
-            begun = itertools.count()
-
-            def show_progress(method: str, name: str) -> None:
-                progress.update(task, completed=next(begun), detail=escape(f"{method}, {name}"))
-
-            benchmarks, rows = run_benchmark(sides, chosen, search, show_progress)
-        for row in rows:
-            of_row = {"method": row.method, "criterion": repr(row.criterion), "setting": row.label}
-            child = parent.child(f"{row.method}: {row.criterion}", of_row, {"dvar.kind": "proof"})
+            task = progress.add_task("replaying", total=len(recordings), unit="methods", detail="")
+            result = run_benchmark(
+                recordings, rules, settings, lambda method: progress.update(task, advance=1, detail=escape(method))
+            )
+        for row in result.rows:
+            child = parent.child(f"{row.method}: {row.label}", row.params(), {"dvar.kind": "benchmark"})
             parent.finish(child, row.metrics())
-    _print(console, benchmarks, rows, search, chosen)
-    for problem in problems:
-        console.print(f"[red]unusable[/] {escape(problem)}", soft_wrap=True)
+    _print(console, result, settings)
+    for problem in (*problems, *result.problems):
+        console.print(f"[yellow]left out[/] {escape(problem)}", soft_wrap=True)
     console.print()
     say_caveats(console, [recording for group in recordings.values() for recording in group])
     if target:
-        _write(rows, target)
-        console.print(f"the first tables, with every metric: {escape(str(target))}", soft_wrap=True)
+        _write(result.rows, target)
+        console.print(f"every metric of every method and rule: {escape(str(target))}", soft_wrap=True)
     console.print(escape(tracker.where_runs_are()), soft_wrap=True)
 
 
-def _print(
-    console: Console,
-    benchmarks: Sequence[Benchmark],
-    rows: Sequence[BenchmarkRow],
-    search: SearchConfig,
-    names: Sequence[str],
-) -> None:
-    objective = search.objective
-    for benchmark in benchmarks:
-        console.print(benchmark_table([row for row in rows if row.method == benchmark.method], objective.quality_kept))
-    wanted = f"{100 * objective.quality_kept:.0f} %"
-    console.print(
-        f"tuned: with {search.trials} settings, for the lowest mean {objective.cost} that keep {wanted} of the best "
-        f"{escape(objective.metric)}\nusual: the paper's setting, or the method's own, scaled to the budget\n"
-        "mean, most: the steps that the usual CLIP-s needed on the tuning concepts\n"
-        "left out: kept by the tuning concepts under the setting chosen without each\n"
-        f"seconds: measured, with what the criterion costs; < {wanted}: share of test concepts that keep less\n"
-        f"green, if any: the tuned criterion with the fewest steps that keeps {wanted} on the test concepts",
-        soft_wrap=True,
-    )
-    if DVAR not in names:
-        return
-    console.print(
-        f"\nThe cheapest L_det that moves the median stop by less than {100 * MOVED:.0f} %: evaluated every\n"
-        "k steps, on m of the fixed inputs in turn, or both (in brackets: share of all losses)"
-    )
-    console.print(cheaper_table(benchmarks, MOVED))
-    if len(benchmarks) > 1:
-        console.print("\nDVAR's setting tuned on a row's method, used on a column's: % of budget / % of quality kept")
-        console.print(transfer_table(transfers(benchmarks, DVAR), objective.quality_kept))
+def _tuning(experiment: Experiment) -> int:
+    tuning = experiment.concepts.tuning
+    if isinstance(tuning, list):
+        raise InvalidInput(
+            f"a benchmark draws its tuning concepts at random, many times over; --tuning is their number, got "
+            f"{', '.join(tuning)}"
+        )
+    return TUNING if tuning is None else tuning
+
+
+def _print(console: Console, result: BenchmarkResult, settings: BenchmarkSettings) -> None:
+    for method in dict.fromkeys(row.method for row in result.rows):
+        console.print(method_table([row for row in result.rows if row.method == method], settings))
+    console.print(summary_table(result.rows, settings))
+    for line in benchmark_lines(result, settings):
+        console.print(line, soft_wrap=True)
+    console.print(promise_table(result.seen))
+    console.print(adaptation_table(result.rows))
+    if len({transfer.target for transfer in result.transfers}) > 1:
+        console.print(transfer_table(result.transfers, settings))
 
 
 def _write(rows: Sequence[BenchmarkRow], target: Path) -> None:
@@ -117,9 +106,9 @@ def _write(rows: Sequence[BenchmarkRow], target: Path) -> None:
     try:
         with target.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["method", "setting", "criterion", *columns])
+            writer.writerow(["method", "rule", "criterion", *columns])
             for row, of_row in zip(rows, metrics, strict=True):
-                values = [of_row.get(name, "") for name in columns]
-                writer.writerow([row.method, row.label, repr(row.criterion), *values])
+                criterion = repr(row.adaptation.criterion) if row.adaptation else ""
+                writer.writerow([row.method, row.label, criterion, *(of_row.get(name, "") for name in columns)])
     except OSError as error:
         raise InvalidInput(f"{target} cannot be written: {error}") from error

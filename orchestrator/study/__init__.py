@@ -6,7 +6,9 @@ an `Objective`. `assess(result)` says how far the choice depends on its concepts
 file explains how a setting is chosen, and what was measured.
 """
 
-from orchestrator.study.benchmark import Benchmark, BenchmarkRow, SearchConfig, run_benchmark
+from orchestrator.study.benchmark import Benchmark
+from orchestrator.study.benchmark_rows import BenchmarkRow, BenchmarkSettings, Rule
+from orchestrator.study.benchmarking import run_benchmark
 from orchestrator.study.objective import Objective
 from orchestrator.study.replayed import Study
 from orchestrator.study.result import StudyResult, TrialResult
@@ -16,9 +18,10 @@ from orchestrator.study.search_space import SearchSpace
 __all__ = [
     "Benchmark",
     "BenchmarkRow",
+    "BenchmarkSettings",
     "Objective",
     "Robustness",
-    "SearchConfig",
+    "Rule",
     "SearchSpace",
     "Study",
     "StudyResult",

@@ -152,20 +152,21 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
         """Return which settings keep enough on the tuning concepts.
 
         Args:
-            kept: as in `shortfall`, shape (settings, concepts). For "reliable" the settings are ordered from late stops
-                to early ones, and only those of the first unbroken run that keep enough count.
+            kept: as in `shortfall`, shape (settings, ..., concepts). For "reliable" the settings are ordered from late
+                stops to early ones, and only those of the first unbroken run that keep enough count.
 
         Returns:
-            Shape (settings,).
+            Shape (settings, ...).
 
         Raises:
             InvalidInput: see `risk_with`.
         """
         enough = self.shortfall(kept) <= _ROUNDING
-        if self.is_reliable and enough.any():
-            begin = int(enough.argmax())
-            enough[begin:] = np.logical_and.accumulate(enough[begin:])
-        return enough
+        if not self.is_reliable:
+            return enough
+        # What follows the first failure after a success lies beyond the unbroken run.
+        has_begun = np.logical_or.accumulate(enough, axis=0)
+        return enough & ~np.logical_or.accumulate(has_begun & ~enough, axis=0)
 
     def choose(self, costs: ArrayLike, kept: ArrayLike) -> int | None:
         """Return which setting is best: of those that keep enough the cheapest, of equals the one that keeps the most.
@@ -180,11 +181,24 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
         Raises:
             InvalidInput: see `risk_with`.
         """
-        feasible = np.flatnonzero(self.feasible(kept))
-        if not feasible.size:
-            return None
-        cost, quality = (np.asarray(values)[feasible].mean(axis=1) for values in (costs, kept))
-        return int(feasible[np.lexsort((-quality, cost.round(9)))[0]])
+        chosen = int(self.choose_each(np.asarray(costs), np.asarray(kept)))
+        return None if chosen < 0 else chosen
+
+    def choose_each(self, costs: Floats, kept: Floats) -> NDArray[np.int64]:
+        """Return which setting is best on each of many sets of tuning concepts; see `choose`.
+
+        Args:
+            costs: shape (settings, ..., concepts).
+            kept: likewise.
+
+        Returns:
+            Indices, shape (...); -1 where no setting keeps enough.
+        """
+        feasible = self.feasible(kept)
+        cost = np.where(feasible, costs.mean(axis=-1), np.inf)
+        is_cheapest = feasible & (cost <= cost.min(axis=0) + _ROUNDING)
+        chosen = np.where(is_cheapest, kept.mean(axis=-1), -np.inf).argmax(axis=0)
+        return np.where(feasible.any(axis=0), chosen, -1)
 
     def identity(self, pareto: bool) -> dict[str, object]:
         """Return what the results of a study depend on, as plain JSON; with two objectives no share is demanded."""

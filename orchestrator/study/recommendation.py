@@ -75,29 +75,47 @@ def compare(
     Returns:
         None where there are too few concepts to compare on, or either keeps too little with every setting.
     """
-    costs, kept = tables(rule)
-    fixed_costs, fixed_kept = tables(fixed)
-    chosen, fixed_chosen = objective.choose(costs, kept), objective.choose(fixed_costs, fixed_kept)
-    concepts = costs.shape[1]
-    if chosen is None or fixed_chosen is None or concepts < LEAST_CONCEPTS:
+    of_rule, of_fixed = tables(rule), tables(fixed)
+    chosen, fixed_chosen = objective.choose(*of_rule), objective.choose(*of_fixed)
+    if chosen is None or fixed_chosen is None or of_rule[0].shape[1] < LEAST_CONCEPTS:
         return None
-    rng, savings = np.random.default_rng(seed), []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(concepts, size=(concepts,))
-        left_out = np.setdiff1d(np.arange(concepts), drawn)
-        if left_out.size:
-            cost = _cost(objective, costs, kept, drawn, left_out)
-            fixed_cost = _cost(objective, fixed_costs, fixed_kept, drawn, left_out)
-            savings.append(1 - cost / fixed_cost)
-    tail = ERROR / rules / 2
-    low, median, high = np.quantile(savings, [tail, 0.5, 1 - tail])
-    return Comparison(rule[chosen], fixed[fixed_chosen], float(median), float(low), float(high), 1 - ERROR / rules)
+    low, median, high = saving_interval(objective, of_rule, of_fixed, error=ERROR / rules, seed=seed)
+    return Comparison(rule[chosen], fixed[fixed_chosen], median, low, high, 1 - ERROR / rules)
 
 
-def _cost(objective: Objective, costs: Floats, kept: Floats, drawn: Indices, left_out: Indices) -> float:
-    """Return the mean cost on the concepts left out, of what is chosen on those drawn; of the latest where none is."""
-    chosen = objective.choose(costs[:, drawn], kept[:, drawn])
-    return float(costs[0 if chosen is None else chosen, left_out].mean())
+def saving_interval(
+    objective: Objective,
+    rule: tuple[Floats, Floats],
+    fixed: tuple[Floats, Floats],
+    *,
+    error: float = ERROR,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Return what a rule saves on concepts left out of both choices: lower bound, median and upper bound.
+
+    Args:
+        objective: by which both are chosen.
+        rule: costs and shares of quality kept of its settings, shape (settings, concepts) each.
+        fixed: likewise of the fixed numbers.
+        error: share of resamples outside of the interval.
+        resamples: number of resampled sets of concepts.
+        seed: of the resampling.
+    """
+    concepts = rule[0].shape[1]
+    drawn = np.random.default_rng(seed).integers(concepts, size=(resamples, concepts))
+    is_left_out = ~(drawn[:, :, None] == np.arange(concepts)).any(axis=1)
+    drawn, is_left_out = drawn[is_left_out.any(axis=1)], is_left_out[is_left_out.any(axis=1)]
+    cost, fixed_cost = (_costs(objective, *of_either, drawn, is_left_out) for of_either in (rule, fixed))
+    low, median, high = np.quantile(1 - cost / fixed_cost, [error / 2, 0.5, 1 - error / 2])
+    return float(low), float(median), float(high)
+
+
+def _costs(objective: Objective, costs: Floats, kept: Floats, drawn: Indices, is_left_out: NDArray[np.bool_]) -> Floats:
+    """Return the mean cost on the concepts left out, of what is chosen on those drawn, shape (resamples,)."""
+    # Where no setting keeps enough, the latest is taken.
+    chosen = np.maximum(0, objective.choose_each(costs[:, drawn], kept[:, drawn]))
+    return np.asarray((costs[chosen] * is_left_out).sum(axis=1) / is_left_out.sum(axis=1))
 
 
 def tables(results: Sequence[TrialResult]) -> tuple[Floats, Floats]:
