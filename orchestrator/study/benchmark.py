@@ -19,7 +19,17 @@ from orchestrator.study.references import needed_steps
 from orchestrator.study.replays import Replays, common_budget
 from orchestrator.study.result import TrialResult, judge
 from orchestrator.study.search_space import Params, SearchSpace, stated_defaults
-from orchestrator.study.splits import Applied, AppliedSets, FamilyTable, Indices, Splits, SplitSets, ratio
+from orchestrator.study.splits import (
+    GROUP_SPLITS,
+    Applied,
+    AppliedSets,
+    FamilyTable,
+    Indices,
+    Ratio,
+    Splits,
+    SplitSets,
+    ratio,
+)
 from trainables.errors import InvalidInput
 
 #: L_det relative to the base model, two inputs every five steps: 5 % of the losses.
@@ -30,6 +40,9 @@ MEMBERS = 60
 SLOWER = 2
 #: The rule that is recommended where it really saves, and resampled sets of tuning concepts by which that is judged.
 RECOMMENDABLE, RECOMMENDED_RESAMPLES = "dvar", 100
+#: Halvings of the concepts by which it is judged to decide once for a method, and what a rule must save for that.
+HALVINGS, WORTH = 40, 0.9
+RECOMMENDED, CHOSEN = "recommended", "chosen per method"
 
 
 class Benchmark:
@@ -75,8 +88,10 @@ class Benchmark:
                 rows.append(self.row(rule))
             except InvalidInput as error:
                 problems.append(f"{self.method}, {rule.label}: {error}")
-        if any(rule.fixed == CHEAP and rule.name == RECOMMENDABLE for rule in rules):
-            rows.append(self.recommended(next(rule for rule in rules if rule.name == RECOMMENDABLE)))
+        if rule := next((rule for rule in rules if rule.name == RECOMMENDABLE), None):
+            rows.append(self.recommended(rule))
+            if self.concepts // 2 >= self.settings.tuning + 2:
+                rows.append(self.chosen_per_method(rule))
         return rows, problems
 
     def row(self, rule: Rule) -> BenchmarkRow:
@@ -110,7 +125,39 @@ class Benchmark:
             )
             return of_rule.where(use, of_fixed)
 
-        return self._row("recommended", self._each(apply), self.fixed)
+        return self._row(RECOMMENDED, self._each(apply), self.fixed)
+
+    def chosen_per_method(self, rule: Rule) -> BenchmarkRow:
+        """Return how it does to decide for rule or fixed number on a half of the concepts, judged on the other half.
+
+        The rule is taken where it needs less than `WORTH` of the fixed number's steps on the first half, on random
+        splits of it. The interval is that of nine in ten halvings.
+        """
+        halves = []
+        for halving in range(HALVINGS):
+            order = np.random.default_rng((self.settings.seed, halving)).permutation(self.concepts)
+            first, second = (self._on_half(rule, half) for half in np.array_split(order, 2))
+            is_worth = first[0].steps.mean() < WORTH * first[1].steps.mean()
+            halves.append((second[0] if is_worth else second[1], second[1]))
+        ratios = {}
+        for measure in ("steps", "seconds"):
+            of_halves = np.array([[getattr(side, measure).mean() for side in half] for half in halves])
+            if np.isfinite(of_halves).all():
+                low, high = np.quantile(of_halves[:, 0] / of_halves[:, 1], [0.05, 0.95])
+                value = of_halves[:, 0].mean() / of_halves[:, 1].mean()
+                ratios[f"{measure}_ratio"] = Ratio(float(value), float(low), float(high))
+        applied = Applied.joined([chosen for chosen, _ in halves])
+        return BenchmarkRow(self.method, CHOSEN, self.budget, applied, **ratios)
+
+    def _on_half(self, rule: Rule, concepts: Indices) -> tuple[Applied, Applied]:
+        """Return what the rule and the fixed number do on splits of some concepts."""
+        settings = self.settings
+        splits = Splits.draw(concepts, settings.tuning, settings.splits // GROUP_SPLITS, settings.seed)
+        of_rule, of_fixed = (
+            splits.apply(table, table.choose(settings.objective, splits.tuning), settings.objective)
+            for table in (self.table(rule), self._table_of_fixed)
+        )
+        return of_rule, of_fixed
 
     def full(self) -> BenchmarkRow:
         """Return what the whole budget costs and keeps."""

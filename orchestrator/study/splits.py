@@ -94,6 +94,12 @@ class Applied:
     seconds: Floats
     kept: Floats
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Applied]") -> "Applied":
+        """Return the splits of several as those of one."""
+        names = ("below", "steps", "seconds", "kept")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
     def where(self, use: NDArray[np.bool_], otherwise: "Applied") -> "Applied":
         """Return this where `use` says so, shape (splits,), and another elsewhere."""
         names = ("below", "steps", "seconds", "kept")

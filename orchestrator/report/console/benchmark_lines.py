@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from statistics import fmean
 
-from orchestrator.report.console.benchmark_tables import grouped, ranks_of
+from orchestrator.report.console.benchmark_tables import NO_RULES, grouped, ranks_of
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.study import promise
+from orchestrator.study.benchmark import CHOSEN, RECOMMENDED
 from orchestrator.study.benchmark_rows import BenchmarkRow, BenchmarkSettings
-from orchestrator.study.benchmarking import BenchmarkResult
+from orchestrator.study.benchmarking import LABELS, BenchmarkResult
 from orchestrator.study.ranks import critical_difference
+from orchestrator.study.recommendation import FIXED
 
-_REFERENCES = ("full budget", "oracle", "fixed number", "recommended")
+_REFERENCES = (*NO_RULES, LABELS[FIXED])
 
 
 def benchmark_lines(result: BenchmarkResult, settings: BenchmarkSettings) -> Iterator[str]:
@@ -54,17 +56,23 @@ def _verdict(result: BenchmarkResult) -> Iterator[str]:
         )
     else:
         yield f"at most the fixed number's steps on every method: {escape(', '.join(everywhere))}"
-    yield from _recommended(result)
+    yield from _decisions(result)
 
 
-def _recommended(result: BenchmarkResult) -> Iterator[str]:
-    rows = [row for row in result.rows if row.label == "recommended" and row.steps_ratio]
-    if rows:
-        ratios = [row.steps_ratio.value for row in rows if row.steps_ratio]
-        yield (
-            "recommended (DVAR where the tuning concepts show that it really saves, else the fixed number) needs "
-            f"{min(ratios):.2f} to {max(ratios):.2f} of the fixed number's steps, {fmean(ratios):.2f} on average"
-        )
+def _decisions(result: BenchmarkResult) -> Iterator[str]:
+    about = {
+        RECOMMENDED: "dvar where the tuning concepts of a split show that it really saves, else the fixed number",
+        CHOSEN: "dvar or the fixed number, decided once per method on half of its concepts, and judged on the others",
+    }
+    for label, meaning in about.items():
+        rows = [row for row in result.rows if row.label == label]
+        for measure in ("steps", "seconds"):
+            ratios = [ratio.value for row in rows if (ratio := getattr(row, f"{measure}_ratio")) is not None]
+            if ratios:
+                yield (
+                    f"{label} ({meaning}): {min(ratios):.2f} to {max(ratios):.2f} of the fixed number's {measure}, "
+                    f"{fmean(ratios):.2f} on average"
+                )
 
 
 def _ratio(rows: list[BenchmarkRow], method: str) -> str:

@@ -9,10 +9,14 @@ from rich.text import Text
 from orchestrator.report.console.fitting import FittingTable
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.tables import new_table
+from orchestrator.study.benchmark import CHOSEN, RECOMMENDED
 from orchestrator.study.benchmark_rows import BenchmarkRow, BenchmarkSettings, Seen
 from orchestrator.study.benchmarking import Transfer
 from orchestrator.study.ranks import mean_ranks
 from orchestrator.study.splits import Ratio
+
+#: Rows that are no rule of their own: bounds, and decisions between rules.
+NO_RULES = ("full budget", "oracle", RECOMMENDED, CHOSEN)
 
 
 def method_table(rows: Sequence[BenchmarkRow], settings: BenchmarkSettings) -> FittingTable:
@@ -89,7 +93,7 @@ def ranks_of(rows: Sequence[BenchmarkRow]) -> dict[str, float]:
     costs = {
         label: [float(row.applied.steps.mean()) for row in of_rule]
         for label, of_rule in grouped(rows).items()
-        if label not in ("full budget", "oracle", "recommended") and len(of_rule) == len(methods)
+        if label not in NO_RULES and len(of_rule) == len(methods)
     }
     return mean_ranks(costs) if costs else {}
 
