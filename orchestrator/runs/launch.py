@@ -20,8 +20,9 @@ from orchestrator.runs.spec import Listener, RunResult, RunSource, RunSpec
 from orchestrator.storage.passwords import without_passwords
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
+from trainables.l_det import REMEDIES
 from trainables.methods import MethodSpec
-from trainables.settings import QualitySettings
+from trainables.settings import HELD_OUT, PAPER, STRATIFIED, QualitySettings
 from trainables.text import printable
 from trainables.training.config import RunConfig
 from trainables.training.sinks import Sink
@@ -71,23 +72,36 @@ def check_live(experiment: Experiment, criterion: Criterion) -> None:
     """Check that a criterion can stop a live run.
 
     Raises:
-        InvalidInput: it watches samples, needs more inputs than the fixed batch has, or has a window that is not
-            shorter than the budget.
+        InvalidInput: it watches samples, needs a batch that the experiment lacks or more inputs than the batch has, or
+            has a window that is not shorter than the budget.
     """
     if not criterion.decides_by_step:
         raise InvalidInput(
             f"{criterion} watches samples, which a live run does not take before its end; `dvar compare` and "
             "`dvar tune` can replay it, and `dvar tune --criteria` selects other criteria"
         )
-    inputs, size = criterion.l_det_schedule.inputs, experiment.fixed_batch.size
-    if inputs is not None and inputs > size:
-        raise InvalidInput(f"{criterion} evaluates {inputs} inputs at a time, but fixed_batch.size is {size}")
+    _check_batches(experiment, criterion)
     window = getattr(criterion, "window", None)
     if window is not None and window >= experiment.budget:
         raise InvalidInput(
             f"window {window} is not shorter than the budget of {experiment.budget} steps, so {criterion} could never "
             "stop; give a smaller --window or a larger --budget"
         )
+
+
+def _check_batches(experiment: Experiment, criterion: Criterion) -> None:
+    batches = {
+        PAPER: ("fixed_batch", experiment.fixed_batch),
+        STRATIFIED: ("stratified_batch", experiment.stratified_batch),
+        HELD_OUT: ("held_out", experiment.held_out),
+    }
+    for name in criterion.l_det_schedule.batches if criterion.needs_l_det else ():
+        key, batch = batches[name]
+        inputs = criterion.l_det_schedule.inputs
+        if batch is None:
+            raise InvalidInput(f"{criterion} looks at the {name} batch, but {key} is null; set {REMEDIES[name]}")
+        if inputs is not None and inputs > batch.size:
+            raise InvalidInput(f"{criterion} evaluates {inputs} inputs at a time, but {key}.size is {batch.size}")
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,8 @@ class RunKind:
             budget=experiment.budget,
             seed=experiment.seed,
             fixed_batch=experiment.fixed_batch,
+            stratified_batch=experiment.stratified_batch,
+            held_out=experiment.held_out,
             quality=self.quality,
             report_steps=experiment.resources.report_steps,
             checkpoint_seconds=experiment.resources.checkpoint_seconds,

@@ -104,7 +104,11 @@ def test_what_is_replayed_is_what_dvar_asks_for(recording):
             "lacks the fixed inputs' losses before the first step, .* record it anew",
         ),
         ({"facts": {}}, DVAR(20, 0.9, relative=True), "lacks the fixed inputs' losses before the first step"),
-        ({}, DVAR(20, 0.9, inputs=6), "6 inputs at a time are wanted, and recording of 'a' .* has 5; use fewer"),
+        (
+            {},
+            DVAR(20, 0.9, inputs=6),
+            "recording of 'a' .*: 6 inputs at a time are wanted, and the paper batch has 5; use fewer",
+        ),
     ],
 )
 def test_what_cannot_be_replayed_is_named(recording, change, criterion, message):
@@ -113,7 +117,7 @@ def test_what_cannot_be_replayed_is_named(recording, change, criterion, message)
 
 
 def test_more_inputs_than_there_are(base, toy_concepts):
-    with pytest.raises(InvalidInput, match="L_det of 9 inputs at a time needs as many; the fixed batch has 8"):
+    with pytest.raises(InvalidInput, match="9 inputs at a time are wanted, and the paper batch has 8; use fewer"):
         Training(base, TextualInversion(), toy_concepts[0], l_det_schedule=LDetSchedule(inputs=9))
 
 
