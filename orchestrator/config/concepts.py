@@ -10,6 +10,7 @@ from trainables.data.concept_image import ConceptImage
 from trainables.errors import InvalidInput
 from trainables.miniature.entries import ENTRIES, FEW
 from trainables.settings import MINIATURE, HeldOutSettings
+from trainables.text import composed
 
 
 def read_concepts(experiment: Experiment) -> list[Concept]:
@@ -38,10 +39,14 @@ def _held_out(concepts: Sequence[Concept], settings: HeldOutSettings) -> list[Co
 
 def _views(concept: Concept, source: Path) -> tuple[ConceptImage, ...]:
     """Return the further views of a concept."""
-    folder = source / concept.name
-    if not folder.is_dir():
+    try:
+        folder = next((path for path in source.iterdir() if composed(path.name) == concept.name), None)
+    except OSError as error:
+        raise InvalidInput(f"held_out.source {source} cannot be read ({error.strerror}); name a folder") from error
+    if folder is None:
         raise InvalidInput(
-            f"held_out.source has no views of concept {concept.name!r}: put at least one image into {folder}"
+            f"held_out.source has no views of concept {concept.name!r}: put at least one image into "
+            f"{source / concept.name}"
         )
     return load_concept(folder).images
 

@@ -126,7 +126,8 @@ class Recording:
 
     def losses_of(self, batch: str) -> Floats:
         """Return the losses of a batch's inputs, shape (steps, inputs), NaN where not evaluated; empty if lacking."""
-        return self.steps.input_losses[:, self.inputs.of(batch)]
+        # Contiguous rows, so that NumPy adds each in the order in which it adds a row alone.
+        return np.ascontiguousarray(self.steps.input_losses[:, self.inputs.of(batch)])
 
     @property
     def method_defaults(self) -> MethodDefaults | None:

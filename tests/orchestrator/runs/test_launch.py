@@ -9,6 +9,7 @@ from orchestrator.criteria import DVAR, ClipScore, FewIterations
 from orchestrator.replay.replay import replay
 from orchestrator.report.figures.demo import demo_picture
 from trainables.errors import InvalidInput
+from trainables.settings import PAPER
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -20,7 +21,7 @@ def test_recordings_hold_all_steps_and_snapshots(recorded, toy_concepts):
         assert len(recording.steps) == experiment.budget
         assert recording.quality.steps.tolist() == [0, 20, 40]
         assert np.isfinite(recording.steps.l_det).all()
-        assert np.array_equal(recording.steps.l_det, recording.steps.input_losses.mean(axis=1))
+        assert np.array_equal(recording.steps.l_det, recording.losses_of(PAPER).mean(axis=1))
         assert (recording.steps.seconds > 0).all()
 
 
