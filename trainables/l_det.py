@@ -14,6 +14,10 @@ from trainables.settings import GAP, HELD_OUT, PAPER, STRATIFIED, LDetSchedule
 
 Floats = NDArray[np.float64]
 
+#: Inputs per forward pass of the batches other than the paper's. A pass of another size rounds differently, so that a
+#: run that evaluates a few inputs in turn could not compute what one computes that evaluates them all.
+PASS = 2
+
 #: What switches a batch on that an experiment lacks.
 REMEDIES = {
     PAPER: "fixed_batch.size=8",

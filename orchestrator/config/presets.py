@@ -23,8 +23,9 @@ DEMO = Recipe({"batch_size": 4, "learning_rate": 2e-3, "num_vectors": 8}, 160, 2
 UNKNOWN = Recipe({}, 400, 20)
 #: How often the last snapshot is scored again, to tell how much of a difference between scores is chance.
 REPEATS = 4
-#: Steps between evaluations of the stratified batch in a demonstration, where every step would double their cost.
-DEMO_EVERY = 5
+#: The stratified batch of a demonstration, small and rarely evaluated: 8 inputs at every step would take as long as a
+#: training step, these take a twentieth of it.
+DEMO_BATCH = StratifiedBatchSettings(size=4, every=5)
 
 
 def miniature(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
@@ -43,7 +44,7 @@ def miniature(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Exp
         # A recipe that the user names applies unchanged.
         method=MethodSettings(name=method, recipe=recipe, settings={} if recipe else dict(suited.settings)),
         budget=suited.budget,
-        stratified_batch=StratifiedBatchSettings(every=DEMO_EVERY),
+        stratified_batch=DEMO_BATCH,
         quality=QualitySettings(every=suited.every, samples=4, inference_steps=8, guidance_scale=3.0),
         resources=Resources(checkpoint_seconds=5),
     )

@@ -1,5 +1,6 @@
 """L_det of a recording, as a run that evaluates it less often, or on other inputs, would have measured it; its cost."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,8 +8,11 @@ import numpy as np
 
 from orchestrator.recordings.recording import Floats, Recording
 from trainables.errors import InvalidInput
-from trainables.l_det import REMEDIES, Term, combined, terms
+from trainables.l_det import PASS, REMEDIES, Term, combined, terms
 from trainables.settings import PAPER, LDetSchedule
+
+#: Numbers of the paper's inputs that may be timed, as facts have them.
+COUNTS = {str(count) for count in range(1, 65)}
 
 
 def l_det_series(recording: Recording, l_det_schedule: LDetSchedule) -> Floats:
@@ -107,8 +111,8 @@ def l_det_cost(recording: Recording, schedule: LDetSchedule, steps: int) -> LDet
     """Return what the evaluations of L_det under a schedule take until a step; None if nothing says.
 
     The paper's batch, all inputs at once, was measured at every step. Other evaluations are estimated: from the time
-    of evaluations of as many inputs, which a recording's machine measures before it trains; in recordings of earlier
-    versions, from the time per input of the paper's batch.
+    of an evaluation of as many inputs, which the recording's machine measured before it trained; where that is missing,
+    as in recordings of earlier versions, from the time per input of the paper's batch.
 
     Args:
         recording: a full-length one.
@@ -125,7 +129,8 @@ def l_det_cost(recording: Recording, schedule: LDetSchedule, steps: int) -> LDet
     seconds = 0.0
     for batch, part in zip(schedule.batches, _terms(recording, schedule), strict=True):
         count = len(papers) if batch == PAPER and schedule.inputs is None else part.per_evaluation
-        each = _seconds_of(recording.facts.get("l_det_costs", {}).get(batch, {}), count)
+        known = recording.facts.get("l_det_costs", {}).get(batch, {})
+        each = _seconds_of_papers(known, count) if batch == PAPER else _seconds_of_passes(known, count)
         seconds += float(measured.sum()) * count / len(papers) if each is None else each * len(measured)
     return _finite(seconds, is_estimate=True)
 
@@ -134,10 +139,15 @@ def _finite(seconds: float, *, is_estimate: bool) -> LDetCost | None:
     return LDetCost(seconds, is_estimate) if np.isfinite(seconds) else None
 
 
-def _seconds_of(costs: Mapping[str, float], count: int) -> float | None:
-    """Return the seconds of an evaluation of `count` inputs, between two measured counts on a straight line."""
-    known = sorted((int(key), seconds) for key, seconds in costs.items() if key.isdecimal())
-    if not known:
+def _seconds_of_papers(costs: Mapping[str, float], count: int) -> float | None:
+    """Return the seconds of a pass of `count` inputs, between two measured counts on a straight line."""
+    known = sorted((int(key), seconds) for key, seconds in costs.items() if key in COUNTS)
+    if not known or count > known[-1][0]:
         return None
     counts, seconds = zip(*known, strict=True)
     return float(np.interp(count, counts, seconds))
+
+
+def _seconds_of_passes(costs: Mapping[str, float], count: int) -> float | None:
+    """Return the seconds of the passes that `count` inputs take."""
+    return costs[str(PASS)] * math.ceil(count / PASS) if str(PASS) in costs else None

@@ -12,7 +12,7 @@ from trainables import l_det
 from trainables.data.inputs import SOURCES, Inputs, InputSource, pick
 from trainables.data.randomness import Streams
 from trainables.errors import InvalidInput
-from trainables.l_det import REMEDIES, InputColumns
+from trainables.l_det import PASS, REMEDIES, InputColumns
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
 from trainables.settings import (
@@ -23,10 +23,6 @@ from trainables.settings import (
     StratifiedBatchSettings,
 )
 from trainables.types import JsonDict
-
-#: Inputs per forward pass of the batches other than the paper's. A pass of another size rounds differently, so that a
-#: run that evaluates a few inputs in turn could not compute what one computes that evaluates them all.
-PASS = 2
 
 
 class FixedBatch:

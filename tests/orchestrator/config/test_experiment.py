@@ -216,7 +216,7 @@ def test_impossible_splits(concepts, tuning, message):
         ("quality.seed", 1, False),
         ("quality.repeats", 2, False),
         ("stratified_batch", None, False),
-        ("stratified_batch.size", 4, False),
+        ("stratified_batch.size", 3, False),
         ("stratified_batch.floor", 0.3, False),
         ("held_out", {"source": "x"}, False),
         ("method.recipe", "paper", False),
@@ -331,8 +331,9 @@ def test_repeats_are_no_part_of_how_a_live_run_is_scored():
 
 
 def test_presets_record_the_stratified_batch():
-    every = {name: presets.load(name).stratified_batch.every for name in presets.PRESETS}
-    assert every == {"miniature": 5, "benchmark": 1, "sd15": 1}
+    batches = {name: presets.load(name).stratified_batch for name in presets.PRESETS}
+    shapes = {name: (batch.size, batch.every) for name, batch in batches.items()}
+    assert shapes == {"miniature": (4, 5), "benchmark": (8, 1), "sd15": (8, 1)}
     assert presets.load("sd15").quality.repeats == presets.load("benchmark").quality.repeats == 4
 
 

@@ -102,7 +102,7 @@ def of_all_batches(make_recording):
     facts = {
         "fixed_inputs": inputs,
         "initial_losses": BASE_LOSSES.tolist(),
-        "l_det_costs": {"paper": {"1": 0.2, "2": 0.3, "3": 0.4}, "stratified": {"1": 0.1, "3": 0.5}},
+        "l_det_costs": {"paper": {"1": 0.2, "2": 0.3}, "stratified": {"2": 0.15}},
     }
     return dataclasses.replace(plain, steps=steps, facts=facts)
 
@@ -194,14 +194,15 @@ def test_unknown_timesteps(recording):
         (LDetSchedule(every=10), (9 + 19 + 29 + 39) / 100, False),
         (LDetSchedule(every=10, relative=True, first_timestep=100), (9 + 19 + 29 + 39) / 100, False),
         (LDetSchedule(every=10, inputs=2), 4 * 0.3, True),
-        (LDetSchedule(every=10, inputs=1, batch="stratified"), 4 * 0.1, True),
-        (LDetSchedule(every=10, inputs=2, batch="stratified"), 4 * 0.3, True),  # between 1 and 3 inputs
+        (LDetSchedule(every=10, inputs=1), 4 * 0.2, True),
+        (LDetSchedule(every=10, inputs=1, batch="stratified"), 4 * 0.15, True),
+        (LDetSchedule(every=10, batch="stratified"), 4 * 2 * 0.15, True),  # 3 inputs take two passes
         (
             LDetSchedule(every=20, batch="held_out"),
             (19 + 39) / 100 * 2 / 3,
             True,
         ),  # not timed: per input of the paper's
-        (LDetSchedule(every=20, batch="gap"), 2 * 0.4 + (19 + 39) / 100 * 2 / 3, True),
+        (LDetSchedule(every=20, batch="gap"), (19 + 39) / 100 * (1 + 2 / 3), True),
     ],
 )
 def test_what_evaluations_cost(of_all_batches, schedule, seconds, is_estimate):
