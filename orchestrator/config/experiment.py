@@ -21,8 +21,11 @@ from orchestrator.storage.passwords import without_password
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.settings import (
+    HELD_OUT,
     MINIATURE,
+    PAPER,
     RECIPE_VERSION,
+    STRATIFIED,
     TRAIN_IMAGE,
     BaseModelSettings,
     FixedBatchSettings,
@@ -35,6 +38,9 @@ from trainables.types import JsonDict
 
 #: Columns of a recording's steps table besides those of the fixed inputs.
 OTHER_COLUMNS = 6
+
+#: The key of each batch of inputs, by the batch's name.
+BATCH_KEYS = {PAPER: "fixed_batch", STRATIFIED: "stratified_batch", HELD_OUT: "held_out"}
 
 ALL = "all"
 TEXTUAL_INVERSION = "textual_inversion"
@@ -160,12 +166,7 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _check_size(self) -> "Experiment":
         """Refuse a run whose own table would be refused as too large when it is read."""
-        batches = {
-            "fixed_batch": self.fixed_batch,
-            "stratified_batch": self.stratified_batch,
-            "held_out": self.held_out,
-        }
-        sizes = {f"{name}.size": batch.size for name, batch in batches.items() if batch}
+        sizes = {f"{BATCH_KEYS[name]}.size": batch.size for name, batch in self.batches.items() if batch}
         inputs = sum(sizes.values())
         values = self.budget * (inputs + OTHER_COLUMNS)
         if values > MAX_VALUES:
@@ -174,6 +175,11 @@ class Experiment(Settings):
                 f"values per run, and a recording holds at most {MAX_VALUES:,}; lower budget or {' or '.join(sizes)}"
             )
         return self
+
+    @property
+    def batches(self) -> dict[str, FixedBatchSettings | StratifiedBatchSettings | HeldOutSettings | None]:
+        """The batches by name, as `settings.BATCHES` has them; None where they are off."""
+        return {PAPER: self.fixed_batch, STRATIFIED: self.stratified_batch, HELD_OUT: self.held_out}
 
     def of_seeds(self) -> list["Experiment"]:
         """Return a copy of the experiment for each seed, in the order of the seeds."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import plugins
-from orchestrator.config.experiment import Experiment
+from orchestrator.config.experiment import BATCH_KEYS, Experiment
 from orchestrator.config.methods import method_defaults
 from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
@@ -22,7 +22,7 @@ from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.l_det import REMEDIES
 from trainables.methods import MethodSpec
-from trainables.settings import HELD_OUT, PAPER, STRATIFIED, QualitySettings
+from trainables.settings import QualitySettings
 from trainables.text import printable
 from trainables.training.config import RunConfig
 from trainables.training.sinks import Sink
@@ -90,14 +90,9 @@ def check_live(experiment: Experiment, criterion: Criterion) -> None:
 
 
 def _check_batches(experiment: Experiment, criterion: Criterion) -> None:
-    batches = {
-        PAPER: ("fixed_batch", experiment.fixed_batch),
-        STRATIFIED: ("stratified_batch", experiment.stratified_batch),
-        HELD_OUT: ("held_out", experiment.held_out),
-    }
+    inputs = criterion.l_det_schedule.inputs
     for name in criterion.l_det_schedule.batches if criterion.needs_l_det else ():
-        key, batch = batches[name]
-        inputs = criterion.l_det_schedule.inputs
+        key, batch = BATCH_KEYS[name], experiment.batches[name]
         if batch is None:
             raise InvalidInput(f"{criterion} looks at the {name} batch, but {key} is null; set {REMEDIES[name]}")
         if inputs is not None and inputs > batch.size:
