@@ -164,6 +164,15 @@ SEARCH: Mapping[str, Flag] = {
         "study.criteria",
         is_list=True,
     ),
+    "l_det": Flag(
+        str | None,
+        _search(
+            "--l-det",
+            help="L_det that criteria look at: paper, or stratified (cheaper; default where it is recorded).",
+            show_default=False,
+        ),
+        "study.l_det",
+    ),
     "measure": Flag(
         str | None, _search("--measure", help="Quality metric that counts (default train_clip_image)."), "study.measure"
     ),
@@ -190,7 +199,19 @@ SEARCH: Mapping[str, Flag] = {
 #: The flags of a benchmark: the recordings determine the method and the training.
 BENCHMARK: Mapping[str, Flag] = {
     name: {**SHARED, **SEARCH}[name]
-    for name in ("preset", "file", "tuning", "storage", "set", "risk", "keep", "measure", "cost", "recordings")
+    for name in (
+        "preset",
+        "file",
+        "tuning",
+        "storage",
+        "set",
+        "objective",
+        "risk",
+        "keep",
+        "l_det",
+        "measure",
+        "recordings",
+    )
 }
 
 

@@ -55,7 +55,7 @@ def benchmark(
     with console.status("reading recordings"):
         recordings = by_method(read_place(place), place, methods)
     chosen, problems = (names, []) if names is not None else searchable()
-    rules = rules_of(chosen, study.fixed) if chosen else []
+    rules = rules_of(chosen, study.fixed, study.l_det, recordings) if chosen else []
     tracker = open_tracker(console, experiment.model_copy(update={"name": "benchmark"}))
     about = {"recordings": place, "methods": list(recordings), "rules": [rule.label for rule in rules]}
     with tracker.run("benchmark", about | settings.to_json(), name=f"benchmark {place}") as parent:

@@ -3,6 +3,7 @@
 from orchestrator import plugins
 from orchestrator.config.concepts import check_concepts
 from orchestrator.config.experiment import Experiment
+from orchestrator.study.l_det_form import with_form
 from orchestrator.study.live import check_space
 from orchestrator.study.objective import Objective
 from orchestrator.study.search_space import SearchSpace
@@ -51,6 +52,13 @@ def search_space(experiment: Experiment, defaults: MethodDefaults | None) -> Sea
         InvalidInput: see `SearchSpace`.
     """
     settings = experiment.study
+    fixed = with_form(
+        settings.criteria,
+        settings.fixed,
+        settings.l_det,
+        experiment.budget,
+        has_stratified=experiment.stratified_batch is not None,
+    )
     return SearchSpace(
-        settings.criteria, experiment.budget, method=experiment.method.name, defaults=defaults, fixed=settings.fixed
+        settings.criteria, experiment.budget, method=experiment.method.name, defaults=defaults, fixed=fixed
     )

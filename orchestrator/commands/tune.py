@@ -23,6 +23,7 @@ from orchestrator.report.figures.landscape import draw_landscape
 from orchestrator.report.html.landscape import write_landscape_page
 from orchestrator.storage.passwords import without_password
 from orchestrator.study import best as best_file
+from orchestrator.study.l_det_form import with_form
 from orchestrator.study.live import LiveStudy, SearchIncomplete
 from orchestrator.study.objective import Objective
 from orchestrator.study.replayed import Study
@@ -32,7 +33,7 @@ from orchestrator.study.search import Search
 from orchestrator.study.search_space import stated_defaults
 from orchestrator.study.storage import open_storage
 from orchestrator.tracking.mlflow import ParentRun
-from trainables.settings import MINIATURE
+from trainables.settings import MINIATURE, STRATIFIED
 
 LANDSCAPE, LANDSCAPE_PAGE = "landscape.png", "landscape.html"
 
@@ -76,7 +77,13 @@ def search_by_replay(context: CommandContext, recordings: Sequence[Recording]) -
         names=settings.criteria,
         method=experiment.method.name,
         objective=Objective.of(settings),
-        fixed=settings.fixed,
+        fixed=with_form(
+            settings.criteria,
+            settings.fixed,
+            settings.l_det,
+            recordings[0].budget,
+            has_stratified=all(recording.has_batch(STRATIFIED) for recording in recordings),
+        ),
         name=experiment.name,
     )
     target = _target(context, recordings)

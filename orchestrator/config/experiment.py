@@ -1,5 +1,6 @@
 """Experiment: the typed description of what to personalize and how; `config.load.build` makes it."""
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -20,18 +21,26 @@ from orchestrator.storage.passwords import without_password
 from trainables.data.concept import Concept
 from trainables.errors import InvalidInput
 from trainables.settings import (
+    HELD_OUT,
     MINIATURE,
+    PAPER,
     RECIPE_VERSION,
+    STRATIFIED,
     TRAIN_IMAGE,
     BaseModelSettings,
     FixedBatchSettings,
+    HeldOutSettings,
     QualitySettings,
+    StratifiedBatchSettings,
 )
 from trainables.text import composed
 from trainables.types import JsonDict
 
 #: Columns of a recording's steps table besides those of the fixed inputs.
 OTHER_COLUMNS = 6
+
+#: The key of each batch of inputs, by the batch's name.
+BATCH_KEYS = {PAPER: "fixed_batch", STRATIFIED: "stratified_batch", HELD_OUT: "held_out"}
 
 ALL = "all"
 TEXTUAL_INVERSION = "textual_inversion"
@@ -86,6 +95,10 @@ class StudySettings(Settings):
     """The quality metric that counts."""
     recordings: Text | None = None
     """Where the recordings are: "builtin", a pack file, or another storage; None takes the experiment's own storage."""
+    l_det: Literal["paper", "stratified"] | None = None
+    """Which L_det criteria look at: the paper's, a plain mean over its batch after every step; or the stratified batch,
+    relative to the base model, two inputs in turn every five steps. None takes the second where the recordings, or for
+    a live search the experiment, have that batch, and otherwise the same form of the paper's batch."""
     criteria: Names = Field(default=["few_iterations", "dvar"])
     """The criteria to search, each in its own space. A fixed number of steps is preferred unless a rule beats it."""
     fixed: dict[str, PlainDict] = Field(default_factory=dict)
@@ -145,6 +158,11 @@ class Experiment(Settings):
     seeds: list[Seed] | None = Field(default=None, min_length=1)
     """Seeds of the training of full-length runs, which use each; None uses only `seed`. Live runs use the first."""
     fixed_batch: FixedBatchSettings = FixedBatchSettings()
+    """The paper's batch of inputs of L_det."""
+    stratified_batch: StratifiedBatchSettings | None = None
+    """A batch with evenly spread timesteps, beside the paper's; null draws none."""
+    held_out: HeldOutSettings | None = None
+    """Images that are never trained on, whose L_det is recorded beside; null holds none out."""
     quality: QualitySettings = QualitySettings()
     study: StudySettings = StudySettings()
     resources: Resources = Resources()
@@ -154,13 +172,20 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _check_size(self) -> "Experiment":
         """Refuse a run whose own table would be refused as too large when it is read."""
-        values = self.budget * (self.fixed_batch.size + OTHER_COLUMNS)
+        sizes = {f"{BATCH_KEYS[name]}.size": batch.size for name, batch in self.batches.items() if batch}
+        inputs = sum(sizes.values())
+        values = self.budget * (inputs + OTHER_COLUMNS)
         if values > MAX_VALUES:
             raise InvalidInput(
-                f"a budget of {self.budget:,} steps with {self.fixed_batch.size:,} fixed inputs makes {values:,} "
-                f"values per run, and a recording holds at most {MAX_VALUES:,}; lower budget or fixed_batch.size"
+                f"a budget of {self.budget:,} steps with {inputs:,} fixed inputs makes {values:,} "
+                f"values per run, and a recording holds at most {MAX_VALUES:,}; lower budget or {' or '.join(sizes)}"
             )
         return self
+
+    @property
+    def batches(self) -> dict[str, FixedBatchSettings | StratifiedBatchSettings | HeldOutSettings | None]:
+        """The batches by name, as `settings.BATCHES` has them; None where they are off."""
+        return {PAPER: self.fixed_batch, STRATIFIED: self.stratified_batch, HELD_OUT: self.held_out}
 
     def of_seeds(self) -> list["Experiment"]:
         """Return a copy of the experiment for each seed, in the order of the seeds."""
@@ -192,8 +217,24 @@ class Experiment(Settings):
             "budget": self.budget,
             "seed": self.seed,
             "fixed_batch": dump["fixed_batch"],
-            "quality": dump["quality"],
-        }
+            "quality": quality_identity(self.quality),
+        } | self._further_batches()
+
+    def _further_batches(self) -> JsonDict:
+        """Return what determines the batches beside the paper's; their images are part of the concept."""
+        batches: JsonDict = {}
+        if self.stratified_batch:
+            batches["stratified_batch"] = asdict(self.stratified_batch)
+        if self.held_out:
+            settings = asdict(self.held_out)
+            batches["held_out"] = {name: settings[name] for name in settings if name not in ("images", "source")}
+        return batches
+
+
+def quality_identity(quality: QualitySettings) -> JsonDict:
+    """Return what determines the scores of a run, as plain JSON; what earlier versions lacked is absent while off."""
+    settings = asdict(quality)
+    return settings if quality.repeats else {name: value for name, value in settings.items() if name != "repeats"}
 
 
 def _public(value: Any) -> Any:

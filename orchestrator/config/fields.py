@@ -30,6 +30,7 @@ class Settings(BaseModel):
         """Refuse true and false where a number is meant: `budget: yes` would be 1."""
         assert info.field_name is not None
         kind: Any = cls.model_fields[info.field_name].annotation
+        kind = next((part for part in typing.get_args(kind) if dataclasses.is_dataclass(part)), kind)
         if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
             hints = typing.get_type_hints(kind)
             for key, entry in value.items():

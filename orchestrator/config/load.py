@@ -12,7 +12,7 @@ from orchestrator.config.experiment import TEXTUAL_INVERSION, Experiment
 from orchestrator.config.explain import explain
 from trainables import plain_yaml
 from trainables.errors import InvalidInput
-from trainables.settings import MINIATURE
+from trainables.settings import MINIATURE, HeldOutSettings, StratifiedBatchSettings
 from trainables.text import quoted
 from trainables.types import JsonDict, JsonObject
 
@@ -107,7 +107,9 @@ def _explain(error: ValidationError, file: Path | None) -> str:
 
 
 def _keys_at(path: Sequence[str]) -> list[str]:
-    values: Any = Experiment().model_dump()
+    # What is null has keys, too.
+    full = Experiment(stratified_batch=StratifiedBatchSettings(), held_out=HeldOutSettings(images=1))
+    values: Any = full.model_dump()
     for part in path:
         values = values.get(part, {}) if isinstance(values, dict) else {}
     return list(values) if isinstance(values, dict) else []

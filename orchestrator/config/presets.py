@@ -14,13 +14,18 @@ from orchestrator.config.experiment import (
 from search_spaces.paper import PAPER
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES, Recipe
-from trainables.settings import BaseModelSettings, QualitySettings
+from trainables.settings import BaseModelSettings, QualitySettings, StratifiedBatchSettings
 from trainables.text import did_you_mean
 
 #: For Textual Inversion in a demonstration: a higher learning rate than in its recipe learns faster, but less smoothly.
 DEMO = Recipe({"batch_size": 4, "learning_rate": 2e-3, "num_vectors": 8}, 160, 20)
 #: For a method without a recipe for the miniature.
 UNKNOWN = Recipe({}, 400, 20)
+#: How often the last snapshot is scored again, to tell how much of a difference between scores is chance.
+REPEATS = 4
+#: The stratified batch of a demonstration, small and rarely evaluated: 8 inputs at every step would take as long as a
+#: training step, these take a twentieth of it.
+DEMO_BATCH = StratifiedBatchSettings(size=4, every=5)
 
 
 def miniature(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
@@ -39,13 +44,16 @@ def miniature(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Exp
         # A recipe that the user names applies unchanged.
         method=MethodSettings(name=method, recipe=recipe, settings={} if recipe else dict(suited.settings)),
         budget=suited.budget,
+        stratified_batch=DEMO_BATCH,
         quality=QualitySettings(every=suited.every, samples=4, inference_steps=8, guidance_scale=3.0),
         resources=Resources(checkpoint_seconds=5),
     )
 
 
 def benchmark(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experiment:
-    """Return the preset with which the shipped recordings were made; it takes some hours.
+    """Return the preset with which the shipped recordings were made, and beside what they hold the stratified batch.
+
+    It takes some hours; the shipped recordings lack the stratified batch, and the repeated scores.
 
     It trains all concepts of the miniature for the method's full budget; arguments as in `miniature`.
     """
@@ -58,7 +66,10 @@ def benchmark(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Exp
             "method": MethodSettings(name=method, recipe=recipe, settings={} if recipe else dict(suited.settings)),
             "concepts": ConceptSettings(only=[ALL]),
             "budget": suited.budget,
-            "quality": QualitySettings(every=suited.every, samples=8, inference_steps=10, guidance_scale=3.0),
+            "stratified_batch": StratifiedBatchSettings(),
+            "quality": QualitySettings(
+                every=suited.every, samples=8, inference_steps=10, guidance_scale=3.0, repeats=REPEATS
+            ),
         }
     )
 
@@ -87,7 +98,9 @@ def sd15(method: str = TEXTUAL_INVERSION, recipe: str | None = None) -> Experime
             every=500 if is_inversion else min(100, budget),
             guidance_scale=7.5 if is_inversion else 6.0,
             scorer="openai/clip-vit-base-patch32",
+            repeats=REPEATS,
         ),
+        stratified_batch=StratifiedBatchSettings(),
         concepts=ConceptSettings(source="concepts"),
         resources=Resources(cpus_per_trial=2, gpus_per_trial=1, max_failures=3),
     )

@@ -217,7 +217,7 @@ def _write(store: RecordingStore, recording: Recording) -> None:
     quality = recording.quality
     recorder = store.recorder(recording.identity, is_import=True)
     recorder.started(recording.facts)
-    parts = quality.samples_seconds or {"all": quality.seconds}
+    parts, repeated = quality.samples_seconds or {"all": quality.seconds}, quality.repeated_scores
     snapshots = [
         quality_row(
             int(step),
@@ -225,6 +225,7 @@ def _write(store: RecordingStore, recording: Recording) -> None:
             {name: float(values[index]) for name, values in parts.items()},
             snapshot_name(int(step)),
             {},
+            {name: values.tolist() for name, values in repeated.items()} if step == quality.steps[-1] else {},
         )
         for index, step in enumerate(quality.steps)
     ]

@@ -6,11 +6,11 @@ Each decoder raises ValueError, which `decode` turns into the message with folde
 import io
 import json
 from collections.abc import Callable
-from typing import Any, TypeVar, cast, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.config.explain import explain
 from orchestrator.config.fields import MAX_STEPS
@@ -33,6 +33,7 @@ from orchestrator.storage.files import Files, check_name
 from orchestrator.storage.hashes import StoredFile
 from orchestrator.storage.sealed import unsealed
 from trainables.checks import check_plain
+from trainables.settings import MAX_COUNT, PAPER
 from trainables.text import printable, quoted
 from trainables.types import JsonDict, JsonObject
 
@@ -72,12 +73,31 @@ def decode_json(data: bytes | str) -> JsonDict:
     return fields
 
 
+class _FixedInput(BaseModel):
+    """What is read of an input's description."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    timestep: int | None = None
+    batch: str = PAPER
+
+
+class _Repeated(BaseModel):
+    """What a snapshot was scored at again, beside the names of its files."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    repeated_scores: dict[str, Annotated[list[float], Field(min_length=1, max_length=MAX_COUNT)]] = {}
+
+
 class _Facts(BaseModel):
     """Types of the facts that the program reads; others are kept as they are."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
     initial_losses: list[float] = []
+    fixed_inputs: list[_FixedInput] = []
+    l_det_costs: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = {}
 
 
 def decode_facts(data: bytes | str) -> JsonDict:
@@ -187,6 +207,10 @@ def decode_quality(data: bytes) -> list[QualityRow]:
         raise ValueError(f"its steps do not ascend: {quoted(steps)}")
     for row in rows:
         snapshot_files(row)
+        try:
+            _Repeated.model_validate(decode_json(row["files"].encode()))
+        except ValidationError as error:
+            raise ValueError(f"a snapshot is not understood: {explain(error)[0]}") from error
     return rows
 
 

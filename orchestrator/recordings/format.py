@@ -22,6 +22,7 @@ A recording exists once it has a status.json, which is written last.
 """
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +40,7 @@ from orchestrator.storage.files import Files
 from orchestrator.storage.hashes import StoredFile
 from orchestrator.storage.sealed import encode_json, encode_sealed
 from trainables.errors import InvalidInput
+from trainables.training.sinks import NO_SCORES
 from trainables.types import JsonDict, JsonObject
 
 FORMAT = 1
@@ -52,6 +54,8 @@ _CHECKPOINT_FOLDER = re.compile(r"step-\d{6,}-[0-9a-f]{8}")
 _DIGEST = b"sha256"
 VALUES = ("l_det", "train_loss", "grad_norm", "seconds", "l_det_seconds")
 _SCORE, _SECONDS = "score_", "seconds_"
+#: Key of a snapshot's column "files", which holds what only one snapshot has.
+_REPEATED = "repeated_scores"
 _SLUG_LENGTH = 60
 
 QualityRow = JsonDict
@@ -103,7 +107,8 @@ class Contents:
         identity: what determines the run.
         facts: the content of facts.json.
         status: the content of status.json.
-        values: the steps table without its first column, shape (steps, 5 + inputs); see `VALUES`.
+        values: the steps table without its first column, shape (steps, 5 + inputs); see `VALUES`. The inputs are those
+            of the paper's batch, then of the stratified, then of the held-out batch.
         quality: rows of the quality table as they are stored.
     """
 
@@ -136,7 +141,13 @@ def _quality(rows: Sequence[QualityRow]) -> Quality:
         scores=columns(_SCORE),
         seconds=np.array([row["seconds"] for row in rows], dtype=np.float64),
         samples_seconds=columns(_SECONDS),
+        repeated_scores=_repeated_scores(rows[-1]) if rows else {},
     )
+
+
+def _repeated_scores(row: QualityRow) -> dict[str, Floats]:
+    about = json.loads(row["files"]).get(_REPEATED, {})
+    return {name: np.array(scores, dtype=np.float64) for name, scores in about.items()}
 
 
 def folder_name(identity: RunIdentity) -> str:
@@ -248,7 +259,12 @@ def encode_quality(rows: Sequence[QualityRow]) -> bytes:
 
 
 def quality_row(
-    step: int, scores: Mapping[str, float], seconds: Mapping[str, float], folder: str, files: Mapping[str, StoredFile]
+    step: int,
+    scores: Mapping[str, float],
+    seconds: Mapping[str, float],
+    folder: str,
+    files: Mapping[str, StoredFile],
+    repeated_scores: Mapping[str, Sequence[float]] = NO_SCORES,
 ) -> QualityRow:
     """Return a snapshot's row as the quality table stores it.
 
@@ -258,8 +274,10 @@ def quality_row(
         seconds: samples to the time that drawing and scoring them took.
         folder: of the snapshot, relative to the recording's.
         files: relative name to what was stored.
+        repeated_scores: metric to the scores of further samples; empty if there are none.
     """
-    about = encode_json({"folder": folder, "files": stored_json(files)}).decode()
+    repeated = {_REPEATED: {name: list(values) for name, values in repeated_scores.items()}} if repeated_scores else {}
+    about = encode_json({"folder": folder, "files": stored_json(files)} | repeated).decode()
     columns = {f"{_SCORE}{metric}": float(score) for metric, score in sorted(scores.items())}
     columns |= {f"{_SECONDS}{samples}": float(value) for samples, value in sorted(seconds.items())}
     return {"step": step, "seconds": float(sum(seconds.values())), "files": about, **columns}

@@ -1,7 +1,7 @@
 """Packs: many recordings in a single small file, to ship, send and publish; without checkpoints, samples and adapters.
 
 A pack is a Parquet file with a row per recording: identity and facts as JSON, and the series as lists. A compact pack
-has single precision and no column for L_det, which is the mean of the fixed inputs' losses.
+has single precision and no column for L_det, which is the mean of the losses of the paper's batch.
 """
 
 import hashlib
@@ -21,12 +21,13 @@ from orchestrator.config.explain import explain
 from orchestrator.config.fields import MAX_STEPS, MAX_TEXT, MAX_VALUES
 from orchestrator.recordings.decoding import decode_facts, decode_json
 from orchestrator.recordings.identity import RunIdentity
-from orchestrator.recordings.recording import Floats, Quality, Recording, Steps
+from orchestrator.recordings.recording import Floats, Quality, Recording, Steps, input_columns
 from orchestrator.recordings.tables import MAX_TEXTS, check_schema, read_table
 from orchestrator.storage.atomic import replacing
 from trainables.data.concept import check_name
 from trainables.errors import InvalidInput
-from trainables.settings import MAX_COUNT
+from trainables.l_det import InputColumns
+from trainables.settings import MAX_COUNT, PAPER
 from trainables.text import is_printable, printable, quoted
 from trainables.types import JsonDict
 
@@ -68,6 +69,7 @@ class _Quality(_Checked):
     seconds: list[_Seconds]
     scores: dict[_Metric, list[float]]
     samples_seconds: dict[_Metric, list[_Seconds]] = {}
+    repeated_scores: dict[_Metric, Annotated[list[float], Field(min_length=1, max_length=MAX_COUNT)]] = {}
 
     def check(self, last_step: int) -> None:
         """Raise ValueError if columns differ in length, or steps do not ascend up to `last_step`."""
@@ -191,10 +193,12 @@ def _digest(table: pa.Table) -> str:
 
 def _row(recording: Recording, compact: bool) -> JsonDict:
     steps, quality = recording.steps, recording.quality
-    if compact and not steps.input_losses.size:
+    if compact and not recording.losses_of(PAPER).size:
         raise InvalidInput(
             f"recording of {recording.concept!r} ({recording.key}) has no fixed inputs; pack it with --whole"
         )
+
+    repeated = {name: values.tolist() for name, values in quality.repeated_scores.items()}
 
     def digits(seconds: Floats) -> list[float]:
         return [round(value, 6) for value in seconds.tolist()] if compact else seconds.tolist()
@@ -211,6 +215,7 @@ def _row(recording: Recording, compact: bool) -> JsonDict:
                 "samples_seconds": {name: digits(values) for name, values in quality.samples_seconds.items()},
                 "scores": {name: values.tolist() for name, values in quality.scores.items()},
             }
+            | ({"repeated_scores": repeated} if repeated else {})
         ),
         "inputs": steps.input_losses.shape[1],
         "input_losses": steps.input_losses.T.ravel(),  # input by input: neighbours in the file are similar
@@ -253,10 +258,10 @@ def _recording(row: _Row, series: dict[str, Floats]) -> Recording:
     if identity.key != row.key:
         raise ValueError(f"recording {quoted(row.key)} is not the run that it describes")
     check_name(identity.concept)
-    steps = _steps(row.inputs, series, identity.budget)
+    facts = decode_facts(row.facts)
+    steps = _steps(input_columns(facts, row.inputs), series, identity.budget)
     quality = _validated(_Quality, decode_json(row.quality), "quality")
     quality.check(len(steps))
-    facts = decode_facts(row.facts)
     return Recording(
         identity=identity,
         facts=facts,
@@ -268,16 +273,19 @@ def _recording(row: _Row, series: dict[str, Floats]) -> Recording:
             scores={name: np.array(values, dtype=np.float64) for name, values in quality.scores.items()},
             seconds=np.array(quality.seconds, dtype=np.float64),
             samples_seconds={n: np.array(values, dtype=np.float64) for n, values in quality.samples_seconds.items()},
+            repeated_scores={n: np.array(values, dtype=np.float64) for n, values in quality.repeated_scores.items()},
         ),
     )
 
 
-def _steps(inputs: int, series: dict[str, Floats], budget: int) -> Steps:
+def _steps(columns: InputColumns, series: dict[str, Floats], budget: int) -> Steps:
     """Return the steps table of a complete run.
 
     Raises:
-        ValueError: the series differ in length from each other or from the budget, or L_det or a time is not finite.
+        ValueError: the series differ in length from each other or from the budget, or L_det, a loss of the paper's
+            batch or a time is not finite. Losses of other batches may be missing (NaN) where they were not evaluated.
     """
+    inputs = len(columns)
     lengths = {
         name: len(values) // (inputs or 1) if name == "input_losses" else len(values) for name, values in series.items()
     }
@@ -288,11 +296,14 @@ def _steps(inputs: int, series: dict[str, Floats], budget: int) -> Steps:
             f"its series have {quoted(lengths)} values of {inputs} inputs, but its budget is {budget} steps"
         )
     losses = np.ascontiguousarray(series["input_losses"].reshape(inputs, budget).T)
-    l_det = series["l_det"] if "l_det" in series else losses.mean(axis=1)
+    papers = np.ascontiguousarray(losses[:, columns.of(PAPER)])
+    if inputs and not papers.size:
+        raise ValueError("it has inputs, but none of the paper's batch")
+    l_det = series["l_det"] if "l_det" in series else papers.mean(axis=1)
     for name in ("seconds", "l_det_seconds"):
         if not (np.isfinite(series[name]).all() and (series[name] >= 0).all()):
             raise ValueError(f"{name} holds what is no time")
-    if not (np.isfinite(l_det).all() and np.isfinite(losses).all()):
+    if not (np.isfinite(l_det).all() and np.isfinite(papers).all()):
         raise ValueError("L_det is not finite at every step")
     return Steps(l_det=l_det, input_losses=losses, **{name: series[name] for name in SERIES})
 

@@ -21,7 +21,7 @@ from orchestrator.storage.passwords import without_passwords
 from orchestrator.storage.retry import StorageFailure, StorageFull
 from orchestrator.storage.sealed import encode_json
 from trainables.errors import InvalidInput
-from trainables.training.sinks import EndState, StepRow
+from trainables.training.sinks import NO_SCORES, EndState, StepRow
 from trainables.types import JsonObject
 
 FLUSH_SECONDS = 2.0
@@ -204,7 +204,14 @@ class Recorder:
             raise ValueError(f"step {row.step} has {len(row.input_losses)} fixed inputs, unlike the steps before it")
         return values
 
-    def snapshot(self, step: int, scores: Mapping[str, float], seconds: Mapping[str, float], files: Path) -> None:
+    def snapshot(
+        self,
+        step: int,
+        scores: Mapping[str, float],
+        seconds: Mapping[str, float],
+        files: Path,
+        repeated_scores: Mapping[str, Sequence[float]] = NO_SCORES,
+    ) -> None:
         """Keep a snapshot's scores and files.
 
         Args:
@@ -212,6 +219,7 @@ class Recorder:
             scores: metric to score.
             seconds: samples to the time that drawing and scoring them took.
             files: local folder with the adapter and samples.
+            repeated_scores: metric to the scores of further samples.
 
         Raises:
             ValueError: `step` is not the last recorded step.
@@ -222,7 +230,7 @@ class Recorder:
         stored = self._files.put_folder(folder, files)
         # A training that restarts before its first checkpoint takes its first snapshot again.
         self._quality = [row for row in self._quality if row["step"] != step]
-        self._quality.append(layout.quality_row(step, scores, seconds, folder, stored))
+        self._quality.append(layout.quality_row(step, scores, seconds, folder, stored, repeated_scores))
         self._write_tables()
         self._write_status()
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from orchestrator.recordings.identity import RunIdentity
 from search_spaces.defaults import MethodDefaults
 from trainables.errors import InvalidInput
-from trainables.settings import MINIATURE, SAMPLES_OF
+from trainables.l_det import InputColumns
+from trainables.settings import MINIATURE, PAPER, SAMPLES_OF, LDetSchedule
 from trainables.types import JsonObject
 
 State = Literal["running", "complete", "stopped", "failed"]
@@ -29,9 +30,9 @@ class Steps:
         train_loss: the method's own loss on its training batch, shape (steps,).
         grad_norm: norm of the gradient of the trained parameters, shape (steps,).
         seconds: time of each training step without L_det, shape (steps,).
-        l_det_seconds: time of each evaluation of L_det, shape (steps,).
-        input_losses: loss of every fixed input, shape (steps, inputs), NaN likewise; in a full-length run `l_det` is
-            the mean of each row.
+        l_det_seconds: time of each evaluation of L_det, shape (steps,); in a full-length run that of the paper's batch.
+        input_losses: loss of every input of every batch, shape (steps, inputs), NaN likewise; `Recording.inputs` says
+            which column is whose. In a full-length run `l_det` is the mean of the paper's.
     """
 
     l_det: Floats
@@ -55,12 +56,15 @@ class Quality:
         seconds: time that sampling and scoring took, shape (snapshots,).
         samples_seconds: `seconds` split by samples ("train", "val"), shape (snapshots,) each; empty, or only "all",
             if they were not measured separately.
+        repeated_scores: metric to the scores of further samples of the last snapshot, with other starting noise, shape
+            (repeats,) each; empty if none were drawn.
     """
 
     steps: NDArray[np.int64]
     scores: Mapping[str, Floats]
     seconds: Floats
     samples_seconds: Mapping[str, Floats] = field(default_factory=dict)
+    repeated_scores: Mapping[str, Floats] = field(default_factory=dict)
 
     def seconds_of(self, metric: str) -> Floats:
         """Return the time that a metric's samples took, or all samples if that is unknown; shape (snapshots,)."""
@@ -108,6 +112,24 @@ class Recording:
         return self.identity.budget
 
     @property
+    def inputs(self) -> InputColumns:
+        """The batch and timestep of every column of `steps.input_losses`.
+
+        Recordings of earlier versions have the paper's batch alone.
+        """
+        return input_columns(self.facts, self.steps.input_losses.shape[1])
+
+    def has_batch(self, name: str) -> bool:
+        """Whether the losses of a batch were recorded; of "gap", those of both of its batches."""
+        recorded = self.inputs.batches
+        return all(batch in recorded for batch in LDetSchedule(batch=name).batches)
+
+    def losses_of(self, batch: str) -> Floats:
+        """Return the losses of a batch's inputs, shape (steps, inputs), NaN where not evaluated; empty if lacking."""
+        # Contiguous rows, so that NumPy adds each in the order in which it adds a row alone.
+        return np.ascontiguousarray(self.steps.input_losses[:, self.inputs.of(batch)])
+
+    @property
     def method_defaults(self) -> MethodDefaults | None:
         """DVAR's setting as the method states it; None where the recording holds none.
 
@@ -124,3 +146,14 @@ class Recording:
                 f"recording of {self.concept!r} ({self.key}) holds a method's setting that is not understood, "
                 f"{dict(stated)!r}: {error}; record it again"
             ) from error
+
+
+def input_columns(facts: JsonObject, count: int) -> InputColumns:
+    """Return the batch and timestep of `count` inputs; without a description of each, all are the paper's."""
+    described = facts.get("fixed_inputs") or []
+    if len(described) != count:
+        return InputColumns((PAPER,) * count, (None,) * count)
+    return InputColumns(
+        tuple(about.get("batch", PAPER) for about in described),
+        tuple(about.get("timestep") for about in described),
+    )

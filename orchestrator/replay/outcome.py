@@ -18,8 +18,8 @@ class Outcome:
         stopped: whether the criterion stopped the run.
         budget: optimizer steps of a full-length run.
         seconds: time of the steps done, including what the criterion itself costs: each evaluation of L_det that it
-            needs, or drawing and scoring the samples that it watches. Not known for a criterion that evaluates some of
-            the inputs in turn.
+            needs, or drawing and scoring the samples that it watches. The time of evaluations that were not made is
+            estimated, see `l_det_cost`.
         quality_at_stop: score of what is kept: the weights at the stop, or those of the best snapshot up to it for a
             criterion that keeps the best. Replayed, it is read off the `QualityCurve`, an estimate; a live run's was
             measured.

@@ -7,7 +7,7 @@ import numpy as np
 
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Floats, Quality, Recording
-from orchestrator.replay.l_det import l_det_series
+from orchestrator.replay.l_det import l_det_cost, l_det_series
 from orchestrator.replay.outcome import Outcome
 from orchestrator.replay.quality import quality_at, quality_curve, refuse
 from trainables.errors import InvalidInput
@@ -121,10 +121,10 @@ class Replayer:
         recording = self.recording
         seconds = float(self._seconds_until[stop])
         if criterion.needs_l_det:
-            if criterion.l_det_schedule.inputs is not None:
-                return None  # the time of L_det on some of the inputs was not measured
-            every = criterion.l_det_schedule.every
-            seconds += float(recording.steps.l_det_seconds[every - 1 : stop : every].sum())
+            cost = l_det_cost(recording, criterion.l_det_schedule, stop)
+            if cost is None:
+                return None
+            seconds += cost.seconds
         elif criterion.series is not None:
             count = _snapshots_until(recording.quality, stop)
             seconds += float(recording.quality.seconds_of(criterion.series)[:count].sum())

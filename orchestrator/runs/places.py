@@ -1,10 +1,10 @@
 """Where an experiment keeps its runs, what identifies each run, and how it ended."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 
-from orchestrator.config.experiment import Experiment
+from orchestrator.config.experiment import Experiment, quality_identity
 from orchestrator.criteria import Criterion
 from orchestrator.recordings import RecordingStore
 from orchestrator.recordings.collection import open_store
@@ -53,7 +53,7 @@ def _live_fields(experiment: Experiment, criterion: Criterion | None) -> JsonDic
     """Return what determines a live run, beyond what determines a full-length run."""
     if criterion is None:
         return {}
-    return {"criterion": repr(criterion), "quality": asdict(live_quality(experiment))}
+    return {"criterion": repr(criterion), "quality": quality_identity(live_quality(experiment))}
 
 
 @cache
@@ -64,7 +64,7 @@ def _fingerprint(base_model: BaseModelSettings) -> str:
 
 def live_quality(experiment: Experiment) -> QualitySettings:
     """Return how a live run is scored: only at its end, since earlier samples would cost what stopping saves."""
-    return replace(experiment.quality, every=None)
+    return replace(experiment.quality, every=None, repeats=0)
 
 
 def run_result(store: RecordingStore, spec: RunSpec, error: str = "", *, is_new: bool = True) -> RunResult:

@@ -25,15 +25,12 @@ from orchestrator.study.splits import (
     AppliedSets,
     FamilyTable,
     Indices,
-    Ratio,
     Splits,
     SplitSets,
     ratio,
 )
 from trainables.errors import InvalidInput
 
-#: L_det relative to the base model, two inputs every five steps: 5 % of the losses.
-CHEAP: Params = {"stride": 5, "inputs": 2, "relative": True}
 #: Members of a family that are replayed: a finer one moves the stops by less than the choice among concepts does.
 MEMBERS = 60
 #: How much later everything happens to a concept when it is asked whether a rule follows.
@@ -88,10 +85,11 @@ class Benchmark:
                 rows.append(self.row(rule))
             except InvalidInput as error:
                 problems.append(f"{self.method}, {rule.label}: {error}")
-        if rule := next((rule for rule in rules if rule.name == RECOMMENDABLE), None):
-            rows.append(self.recommended(rule))
+        decided = next((rule for rule in rules if rule.name == RECOMMENDABLE), None)
+        if decided is not None:
+            rows.append(self.recommended(decided))
             if self.concepts // 2 >= self.settings.tuning + 2:
-                rows.append(self.chosen_per_method(rule))
+                rows.append(self.chosen_per_method(decided))
         return rows, problems
 
     def row(self, rule: Rule) -> BenchmarkRow:
@@ -139,15 +137,9 @@ class Benchmark:
             first, second = (self._on_half(rule, half) for half in np.array_split(order, 2))
             is_worth = first[0].steps.mean() < WORTH * first[1].steps.mean()
             halves.append((second[0] if is_worth else second[1], second[1]))
-        ratios = {}
-        for measure in ("steps", "seconds"):
-            of_halves = np.array([[getattr(side, measure).mean() for side in half] for half in halves])
-            if np.isfinite(of_halves).all():
-                low, high = np.quantile(of_halves[:, 0] / of_halves[:, 1], [0.05, 0.95])
-                value = of_halves[:, 0].mean() / of_halves[:, 1].mean()
-                ratios[f"{measure}_ratio"] = Ratio(float(value), float(low), float(high))
         applied = Applied.joined([chosen for chosen, _ in halves])
-        return BenchmarkRow(self.method, CHOSEN, self.budget, applied, **ratios)
+        steps, seconds = (ratio_of_pairs(halves, measure) for measure in ("steps", "seconds"))
+        return BenchmarkRow(self.method, CHOSEN, self.budget, applied, steps, seconds)
 
     def _on_half(self, rule: Rule, concepts: Indices) -> tuple[Applied, Applied]:
         """Return what the rule and the fixed number do on splits of some concepts."""
@@ -178,12 +170,13 @@ class Benchmark:
         fixed: AppliedSets | None = None,
         adaptation: Adaptation | None = None,
     ) -> BenchmarkRow:
-        ratios = {
-            f"{measure}_ratio": ratio(applied, fixed, measure=measure)
-            for measure in ("steps", "seconds")
+        steps, seconds = (
+            ratio(applied, fixed, measure=measure)
             if fixed is not None and np.isfinite(getattr(applied.everyone, measure)).all()
-        }
-        return BenchmarkRow(self.method, label, self.budget, applied.everyone, adaptation=adaptation, **ratios)
+            else None
+            for measure in ("steps", "seconds")
+        )
+        return BenchmarkRow(self.method, label, self.budget, applied.everyone, steps, seconds, adaptation)
 
     def seen(self, rule: Rule, tuning: int, risk: float) -> Seen:
         """Return what the reliable choice promises with a number of tuning concepts, and what is seen of others."""

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from statistics import fmean
 
-from orchestrator import criteria, plugins
-from orchestrator.criteria import Criterion, LDetCriterion
+from orchestrator import criteria
 from orchestrator.recordings.recording import Recording
-from orchestrator.study.benchmark import CHEAP, Benchmark
+from orchestrator.study.benchmark import Benchmark
 from orchestrator.study.benchmark_rows import BenchmarkRow, BenchmarkSettings, Carried, Rule, Seen
+from orchestrator.study.l_det_form import Form, with_form
 from orchestrator.study.recommendation import FIXED, PER_IMAGE
 from orchestrator.study.search_space import Params, search_space_module
 from search_spaces.base import FamilyModule
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
+from trainables.settings import STRATIFIED
 
 #: Labels of what needs no L_det.
 LABELS = {FIXED: "fixed number", PER_IMAGE: "steps per image"}
@@ -25,23 +26,27 @@ DVAR = "dvar"
 PROMISES = ((8, 0.25), (24, 0.2), (24, 0.1))
 
 
-def rules_of(names: Sequence[str], fixed: Mapping[str, Params]) -> list[Rule]:
-    """Return the rules to compare, the fixed number first.
-
-    Those that watch L_det take the cheap form of it; DVAR is compared in the paper's form as well.
+def rules_of(
+    names: Sequence[str], fixed: Mapping[str, Params], form: Form | None, methods: Mapping[str, Sequence[Recording]]
+) -> list[Rule]:
+    """Return the rules to compare, the fixed number first; DVAR is compared in the paper's form as well.
 
     Args:
         names: of criteria; those without an ordered family are left out.
-        fixed: for a criterion, parameters that stay as they are, instead of the cheap form.
+        fixed: for a criterion, parameters that stay as they are.
+        form: of L_det, see `with_form`.
+        methods: each with its recordings.
     """
+    everything = [recording for recordings in methods.values() for recording in recordings]
+    has_stratified = all(recording.has_batch(STRATIFIED) for recording in everything)
+    budget = min((recording.budget for recording in everything), default=0)
+    of_form = with_form(names, fixed, form, budget, has_stratified=has_stratified)
     rules = [Rule(LABELS[FIXED], FIXED)]
     for name in dict.fromkeys(names):
         if name == FIXED or not isinstance(search_space_module(name), FamilyModule):
             continue
-        kind = plugins.CRITERIA.load(name, Criterion)
-        cheap = CHEAP if issubclass(kind, LDetCriterion) else {}
-        rules.append(Rule(LABELS.get(name, name), name, fixed.get(name, cheap)))
-        if name == DVAR and DVAR not in fixed:
+        rules.append(Rule(LABELS.get(name, name), name, of_form.get(name, {})))
+        if name == DVAR and of_form.get(name):
             rules.append(Rule("dvar, as in the paper", name))
     return rules
 

@@ -223,3 +223,17 @@ def ratio(rule: AppliedSets, fixed: AppliedSets, *, measure: str = "steps", leve
     error = math.sqrt((groups - 1) / groups * np.sum((np.array(without) - np.mean(without)) ** 2))
     reach = float(student.ppf(0.5 + level / 2, groups - 1)) * error
     return Ratio(math.exp(value), math.exp(value - reach), math.exp(value + reach))
+
+
+def ratio_of_pairs(pairs: Sequence[tuple[Applied, Applied]], measure: str) -> Ratio | None:
+    """Return the ratio of mean costs, with the bounds of nine in ten pairs; None where a cost is unknown.
+
+    Args:
+        pairs: what was chosen, and the fixed number, on the same concepts.
+        measure: "steps" or "seconds".
+    """
+    costs = np.array([[getattr(side, measure).mean() for side in pair] for pair in pairs])
+    if not np.isfinite(costs).all():
+        return None
+    low, high = np.quantile(costs[:, 0] / costs[:, 1], [0.05, 0.95])
+    return Ratio(float(costs[:, 0].mean() / costs[:, 1].mean()), float(low), float(high))

@@ -24,7 +24,7 @@ from trainables.methods import MethodSpec
 from trainables.settings import TRAIN_IMAGE
 from trainables.training.config import RunConfig
 from trainables.training.run import Models, TrainingRun
-from trainables.training.sinks import StepRow
+from trainables.training.sinks import NO_SCORES, StepRow
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,14 @@ class Sums:
         self.steps_done += len(rows)
         self.training += sum(row.seconds + row.l_det_seconds for row in rows)
 
-    def snapshot(self, step: int, scores: Mapping[str, float], seconds: Mapping[str, float], files: Path) -> None:
+    def snapshot(
+        self,
+        step: int,
+        scores: Mapping[str, float],
+        seconds: Mapping[str, float],
+        files: Path,
+        repeated_scores: Mapping[str, Sequence[float]] = NO_SCORES,
+    ) -> None:
         self.scores = scores
         self.sampling += sum(seconds.values())
 

@@ -9,6 +9,7 @@ from trainables.methods import MethodSpec
 from trainables.settings import BaseModelSettings, QualitySettings
 from trainables.training.config import RunConfig
 from trainables.training.run import Models, TrainingRun
+from trainables.training.sinks import NO_SCORES
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,6 +26,7 @@ class MemorySink:
         self.rows, self.snapshots, self.end, self.facts = [], {}, None, None
         self.saved = None  # step and folder of the newest checkpoint
         self.calls = []
+        self.repeated_scores = {}  # by step
 
     def started(self, facts):
         self.facts, self.end = facts, None
@@ -42,8 +44,9 @@ class MemorySink:
             assert row.step == len(self.rows) + 1, "a step is missing or came twice"
             self.rows.append(row)
 
-    def snapshot(self, step, scores, seconds, files):
+    def snapshot(self, step, scores, seconds, files, repeated_scores=NO_SCORES):
         assert step == len(self.rows)
+        self.repeated_scores[step] = dict(repeated_scores)
         self.snapshots[step] = (dict(scores), sorted(path.name for path in files.iterdir()))
 
     def checkpoint(self, step, files):

@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -41,6 +41,7 @@ class Concept:
         placeholder: the new word that comes to mean the concept ("<my-dog>").
         images: at least 1.
         validation_prompts: prompts of new contexts, each with exactly 1 `{}` for the placeholder.
+        held_out: images of it that are never trained on.
         unused: what lies beside the images and is not used, with the reason if there is one; no part of the identity.
     """
 
@@ -49,6 +50,7 @@ class Concept:
     placeholder: str
     images: tuple[ConceptImage, ...]
     validation_prompts: tuple[str, ...] = VALIDATION_PROMPTS
+    held_out: tuple[ConceptImage, ...] = ()
     unused: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +75,8 @@ class Concept:
     @property
     def identity(self) -> JsonDict:
         """What distinguishes this concept from every other, as plain JSON."""
-        return {
+        held_out = {"held_out": [image.identity for image in self.held_out]} if self.held_out else {}
+        return held_out | {
             "name": self.name,
             "class_noun": self.class_noun,
             "placeholder": self.placeholder,
@@ -85,12 +88,39 @@ class Concept:
     def summary(self) -> str:
         """A line on what is learned from the concept's folder, and what is not."""
         count = f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}"
+        count += f" and {len(self.held_out)} held out" if self.held_out else ""
         unused = f"; not used: {listed(self.unused)}" if self.unused else ""
         return printable(f"{self.name}: {count}, noun {self.class_noun!r}, {self.placeholder}{unused}")
 
     def decode(self) -> list[Image.Image]:
         """Return every image as RGB; see `ConceptImage.decode`."""
         return [image.decode() for image in self.images]
+
+    def decode_held_out(self) -> list[Image.Image]:
+        """Return every held-out image as RGB; see `ConceptImage.decode`."""
+        return [image.decode() for image in self.held_out]
+
+    def holding_out(self, count: int, views: Sequence[ConceptImage] = ()) -> "Concept":
+        """Return the concept without its last `count` images, which are held out together with further views.
+
+        Raises:
+            InvalidInput: no image would be left to train on, or a view is one that is trained on.
+        """
+        if count >= len(self.images):
+            has = f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}"
+            raise InvalidInput(
+                f"concept {self.name!r} has {has}, so {count} cannot be held out: none would be left to train on; give "
+                "it more images, lower held_out.images, or give further views in held_out.source"
+            )
+        kept = self.images[: len(self.images) - count]
+        trained = {image.sha256: image.name for image in kept}
+        for view in views:
+            if view.sha256 in trained:
+                raise InvalidInput(
+                    f"{view.name} is meant to be held out, but concept {self.name!r} is trained on it "
+                    f"({trained[view.sha256]}); remove either"
+                )
+        return replace(self, images=kept, held_out=(*self.images[len(kept) :], *views))
 
 
 def check_name(name: str) -> str:

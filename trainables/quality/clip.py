@@ -122,17 +122,21 @@ class QualityProbe:
         # CLIP does not know the placeholder: its text is scored with the class noun in its place.
         self._validation_texts = scorer.embed_texts([t.format(concept.class_noun) for t in chosen]) if chosen else None
 
-    def measure(self) -> Measured:
-        """Draw and score samples of what is trained so far; no random stream of the training is touched."""
+    def measure(self, repeat: int = 0) -> Measured:
+        """Draw and score samples of what is trained so far; no random stream of the training is touched.
+
+        Args:
+            repeat: which of the independent sets of starting noise is taken; all snapshots take the first, 0.
+        """
         start = time.perf_counter()
         pipeline = self._base.pipeline()
-        train = self._sample(pipeline, [self._train_prompt] * self._settings.samples, "train")
+        train = self._sample(pipeline, [self._train_prompt] * self._settings.samples, "train", repeat)
         scores = {TRAIN_IMAGE: self._image_score(self._scorer.embed_images(train))}
         trained = time.perf_counter()
         seconds = {SAMPLES_OF[TRAIN_IMAGE]: trained - start}
         if self._validation_texts is None:
             return Measured(scores, seconds, train)
-        validation = self._sample(pipeline, self._validation_prompts, "validation")
+        validation = self._sample(pipeline, self._validation_prompts, "validation", repeat)
         embedded = self._scorer.embed_images(validation)
         scores[VALIDATION_IMAGE] = self._image_score(embedded)
         scores[VALIDATION_TEXT] = (embedded * self._validation_texts).sum(dim=-1).mean().item()
@@ -142,8 +146,11 @@ class QualityProbe:
     def _image_score(self, samples: Tensor) -> float:
         return (samples @ self._references.T).mean().item()
 
-    def _sample(self, pipeline: "DiffusionPipeline", prompts: list[str], purpose: str) -> list[Image.Image]:
-        seeds = [derived_seed(self._settings.seed, "samples", purpose, str(i)) for i in range(len(prompts))]
+    def _sample(
+        self, pipeline: "DiffusionPipeline", prompts: list[str], purpose: str, repeat: int
+    ) -> list[Image.Image]:
+        names = ["samples", purpose, *(["repeat", str(repeat)] if repeat else [])]
+        seeds = [derived_seed(self._settings.seed, *names, str(i)) for i in range(len(prompts))]
         return draw_samples(pipeline, prompts, seeds, self._base.resolution, self._settings)
 
 

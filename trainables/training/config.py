@@ -5,7 +5,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from trainables.errors import InvalidInput
-from trainables.settings import BaseModelSettings, FixedBatchSettings, LDetSchedule, QualitySettings
+from trainables.settings import (
+    HELD_OUT,
+    PAPER,
+    STRATIFIED,
+    BaseModelSettings,
+    FixedBatchSettings,
+    HeldOutSettings,
+    LDetSchedule,
+    QualitySettings,
+    StratifiedBatchSettings,
+)
 
 if TYPE_CHECKING:
     from trainables.methods.base import Method
@@ -42,8 +52,10 @@ class RunConfig:
         method: makes a method with its settings.
         budget: optimizer steps at most.
         seed: of training.
-        fixed_batch: how L_det's inputs are drawn; None never evaluates it.
-        l_det_schedule: how often L_det is evaluated, and on how many inputs.
+        fixed_batch: how the paper's batch of L_det's inputs is drawn; None does without.
+        stratified_batch: how the stratified batch is drawn; None does without.
+        held_out: how the batch of held-out images is drawn; None does without.
+        l_det_schedule: how often L_det is evaluated, on which batch, and on how many inputs.
         quality: how samples are scored; None takes no samples.
         criterion: makes a criterion at work; None runs the whole budget.
         report_steps: optimizer steps per report at most; None leaves it to `report_seconds`.
@@ -57,6 +69,8 @@ class RunConfig:
     budget: int
     seed: int = 0
     fixed_batch: FixedBatchSettings | None = field(default_factory=FixedBatchSettings)
+    stratified_batch: StratifiedBatchSettings | None = None
+    held_out: HeldOutSettings | None = None
     l_det_schedule: LDetSchedule = field(default_factory=LDetSchedule)
     quality: QualitySettings | None = None
     criterion: Callable[[], OnlineCriterion] | None = None
@@ -79,7 +93,12 @@ class RunConfig:
         """Return the config of a run that a criterion may stop, and that evaluates L_det only as far as it needs it."""
         if criterion is None:
             return self
-        fixed_batch = self.fixed_batch if criterion.needs_l_det else None
+        needed = criterion.l_det_schedule.batches if criterion.needs_l_det else ()
         return replace(
-            self, criterion=criterion.online, l_det_schedule=criterion.l_det_schedule, fixed_batch=fixed_batch
+            self,
+            criterion=criterion.online,
+            l_det_schedule=criterion.l_det_schedule,
+            fixed_batch=self.fixed_batch if PAPER in needed else None,
+            stratified_batch=self.stratified_batch if STRATIFIED in needed else None,
+            held_out=self.held_out if HELD_OUT in needed else None,
         )

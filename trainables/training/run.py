@@ -79,6 +79,8 @@ class TrainingRun:
             concept,
             seed=config.seed,
             fixed_batch=config.fixed_batch,
+            stratified_batch=config.stratified_batch,
+            held_out=config.held_out,
             l_det_schedule=config.l_det_schedule,
         )
         self._probe: QualityProbe | None = None
@@ -105,11 +107,13 @@ class TrainingRun:
             self._snapshot()
 
     def _facts(self) -> JsonDict:
-        base, fixed = self.training.base, self.training.fixed_batch
+        base, batches = self.training.base, self.training.batches.values()
         method, initial = self.training.method, self.training.initial_losses
         gpu = torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else None
-        return {
-            "fixed_inputs": fixed.facts() if fixed else [],
+        # What a criterion has evaluated is timed step by step; a recording may be replayed under any schedule.
+        costs = {} if self._config.criterion else {"l_det_costs": self.training.l_det_costs()}
+        return costs | {
+            "fixed_inputs": [about for batch in batches for about in batch.facts()],
             "initial_losses": [*initial] if all(map(math.isfinite, initial)) else [],
             "device": gpu or "CPU",
             "threads": torch.get_num_threads(),
@@ -223,12 +227,25 @@ class TrainingRun:
         """Score samples of what is trained so far, and hand them to the sink with the adapter."""
         assert self._probe is not None
         measured = self._probe.measure()
+        repeated_scores = self._repeated_scores()
         with scratch_folder() as folder:
             if self.training.method.has_small_export or self.state != "running":
                 self.training.method.export(folder)
             contact_sheet(measured.images).save(folder / SAMPLES_FILE)
-            self._sink.snapshot(self.training.steps_done, measured.scores, measured.seconds, folder)
+            self._sink.snapshot(self.training.steps_done, measured.scores, measured.seconds, folder, repeated_scores)
         return measured.scores
+
+    def _repeated_scores(self) -> dict[str, list[float]]:
+        """Score the end of a full-length run again, with other starting noise; empty at other snapshots.
+
+        An interruption loses the snapshot as well as its repeats: both are taken again when the end is reached.
+        """
+        assert self._probe is not None
+        assert self._config.quality is not None
+        if self.state != "complete" or self._config.criterion is not None:
+            return {}
+        repeats = [self._probe.measure(repeat).scores for repeat in range(1, self._config.quality.repeats + 1)]
+        return {name: [scores[name] for scores in repeats] for name in (repeats[0] if repeats else ())}
 
     def _end(self) -> None:
         state: EndState = "stopped" if self._fired else "complete"

@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from trainables.types import JsonObject
+
+#: Of a snapshot that was scored once.
+NO_SCORES: Mapping[str, Sequence[float]] = MappingProxyType({})
 
 EndState = Literal["complete", "stopped", "failed"]
 
@@ -16,13 +20,13 @@ class StepRow:
 
     Attributes:
         step: 1-based number of the optimizer step after which the losses were measured.
-        l_det: deterministic loss (paper, equation 4), the mean over the fixed batch as `LDetSchedule` says; None if it
+        l_det: deterministic loss (paper, equation 4), the mean over a fixed batch as `LDetSchedule` says; None if it
             was not evaluated.
         train_loss: the method's own stochastic loss on this step's batch.
         grad_norm: Euclidean norm of the gradient of everything that trains.
         seconds: time of the training step without the evaluation of L_det.
-        l_det_seconds: time of the evaluation of L_det.
-        input_losses: mean squared error of every input of the fixed batch, in its order; NaN if not evaluated.
+        l_det_seconds: time of the evaluation of L_det, without that of batches which are only recorded.
+        input_losses: mean squared error of every input of every batch, in their order; NaN if not evaluated.
     """
 
     step: int
@@ -49,7 +53,14 @@ class Sink(Protocol):
     def steps(self, rows: Sequence[StepRow]) -> None:
         """Append rows; the first follows the last row received."""
 
-    def snapshot(self, step: int, scores: Mapping[str, float], seconds: Mapping[str, float], files: Path) -> None:
+    def snapshot(
+        self,
+        step: int,
+        scores: Mapping[str, float],
+        seconds: Mapping[str, float],
+        files: Path,
+        repeated_scores: Mapping[str, Sequence[float]] = NO_SCORES,
+    ) -> None:
         """Keep a snapshot of `step`.
 
         Args:
@@ -57,6 +68,7 @@ class Sink(Protocol):
             scores: by name, as in `quality.clip.Measured`.
             seconds: that drawing and scoring took, by kind of samples: "train" and "val" (see `settings.SAMPLES_OF`).
             files: a folder with the adapter and the samples.
+            repeated_scores: of further samples with other starting noise, by name; empty if none were drawn.
         """
 
     def checkpoint(self, step: int, files: Path) -> None:

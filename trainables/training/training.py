@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 import torch
 from PIL import Image
@@ -12,17 +13,29 @@ from torch import Tensor
 from trainables.data.concept import Concept
 from trainables.data.inputs import SOURCES, Augmentation, Inputs, InputSource, join, split
 from trainables.data.randomness import Streams, derived_seed
+from trainables.errors import InvalidInput
+from trainables.l_det import PASS
 from trainables.methods import _prior as prior
 from trainables.methods._captions import check_captions
 from trainables.methods.base import Method
 from trainables.models.base import BaseModel
-from trainables.settings import FixedBatchSettings, LDetSchedule
+from trainables.settings import (
+    HELD_OUT,
+    PAPER,
+    STRATIFIED,
+    FixedBatchSettings,
+    HeldOutSettings,
+    LDetSchedule,
+    StratifiedBatchSettings,
+)
 from trainables.tensors import grouped, part
 from trainables.training.fixed_batch import FixedBatch, LDetEvaluator
 from trainables.training.sinks import StepRow
 
 PAPER_BATCH = FixedBatchSettings()
 EVERY_STEP = LDetSchedule()
+#: Numbers of the paper's inputs whose evaluation is timed once before the training, and how often each.
+COST_COUNTS, COST_MEASUREMENTS = (1, 2, 4), 3
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -40,17 +53,20 @@ class Training:
         method: what trains, and by which loss; the constructor attaches it.
         concept: whose images are learned.
         seed: of the streams from which training batches are drawn.
-        fixed_batch: how the inputs of L_det are drawn; None trains without L_det.
-        l_det_schedule: how often L_det is evaluated, and on how many inputs at a time.
+        fixed_batch: how the paper's batch of L_det's inputs is drawn; None draws none.
+        stratified_batch: how the stratified batch is drawn; None draws none.
+        held_out: how the batch of the concept's held-out images is drawn; None draws none.
+        l_det_schedule: how often L_det is evaluated, on which batch, and on how many inputs at a time. Batches that it
+            leaves out are evaluated besides, in full, for the recording. Without any batch there is no L_det.
 
     Attributes:
         steps_done: optimizer steps so far.
-        fixed_batch: the inputs of L_det; None without L_det.
-        initial_losses: of every fixed input before the first step, NaN if the base model's loss is; empty without a
-            fixed batch.
+        batches: the batches by name, in the order of the losses: the paper's, the stratified, the held-out.
+        fixed_batch: the paper's batch; None without it.
+        initial_losses: of every input of every batch before the first step, NaN if the base model's loss is.
 
     Raises:
-        InvalidInput: concept, method and base model do not fit each other.
+        InvalidInput: concept, method and base model do not fit each other, or a batch cannot be drawn.
 
     Example:
         >>> from trainables.methods.textual_inversion import TextualInversion
@@ -77,6 +93,8 @@ class Training:
         *,
         seed: int = 0,
         fixed_batch: FixedBatchSettings | None = PAPER_BATCH,
+        stratified_batch: StratifiedBatchSettings | None = None,
+        held_out: HeldOutSettings | None = None,
         l_det_schedule: LDetSchedule = EVERY_STEP,
     ) -> None:
         """Attach the method, encode the images, and measure the base model's L_det; a failure detaches it again."""
@@ -95,12 +113,15 @@ class Training:
             keeps_text = not method.trains_text
             self._source = InputSource(base, concept.decode(), captions, method.augmentation, keeps_text=keeps_text)
             self._prior_source = self._source_of_class(of_class, keeps_text) if method.prior else None
-            self.fixed_batch = FixedBatch(self._source, fixed_batch) if fixed_batch else None
+            self.batches = self._draw_batches(fixed_batch, stratified_batch, held_out, captions)
+            self.fixed_batch = self.batches.get(PAPER)
             groups = method.parameter_groups()
             self._parameters = [parameter for group in groups for parameter in group["params"]]
             # One kernel for all: the default builds lists of temporaries as large as what trains.
             self._optimizer = torch.optim.AdamW(groups, fused=base.device.type == "cuda")
-            self.initial_losses, self._evaluator = self._begin_evaluation(l_det_schedule)
+            further = {STRATIFIED: stratified_batch, HELD_OUT: held_out}
+            recorded = {name: settings.every for name, settings in further.items() if settings}
+            self.initial_losses, self._evaluator = self._begin_evaluation(l_det_schedule, recorded)
         except BaseException:
             method.detach()
             raise
@@ -112,12 +133,55 @@ class Training:
         captions = [prior.caption(self.concept.class_noun)]
         return InputSource(self.base, images, captions, augmentation, keeps_text=keeps_text)
 
-    def _begin_evaluation(self, schedule: LDetSchedule) -> tuple[tuple[float, ...], LDetEvaluator | None]:
-        """Return the loss of every fixed input before the first step, the base model's, and what evaluates L_det."""
-        if self.fixed_batch is None:
+    def _draw_batches(
+        self,
+        papers: FixedBatchSettings | None,
+        stratified: StratifiedBatchSettings | None,
+        held_out: HeldOutSettings | None,
+        captions: Sequence[str],
+    ) -> dict[str, FixedBatch]:
+        batches = {}
+        if papers:
+            batches[PAPER] = FixedBatch.papers(self._source, papers)
+        if stratified:
+            batches[STRATIFIED] = FixedBatch.stratified(self._source, stratified, STRATIFIED)
+        if held_out:
+            if not self.concept.held_out:
+                raise InvalidInput(f"concept {self.concept.name!r} has no held-out images; see held_out.images")
+            images, augmentation = self.concept.decode_held_out(), self.method.augmentation
+            keeps_text = not self.method.trains_text
+            source = InputSource(self.base, images, captions, augmentation, keeps_text=keeps_text)
+            batches[HELD_OUT] = FixedBatch.stratified(source, held_out, HELD_OUT)
+        return batches
+
+    def _begin_evaluation(
+        self, schedule: LDetSchedule, recorded: Mapping[str, int]
+    ) -> tuple[tuple[float, ...], LDetEvaluator | None]:
+        """Return the loss of every input before the first step, the base model's, and what evaluates L_det."""
+        if not self.batches:
             return (), None
-        losses = self.fixed_batch.losses(self.base, self.method)
-        return tuple(losses.tolist()), LDetEvaluator(self.fixed_batch, schedule, losses)
+        losses = torch.cat([batch.losses(self.base, self.method) for batch in self.batches.values()])
+        return tuple(losses.tolist()), LDetEvaluator(self.batches, schedule, losses, recorded)
+
+    def l_det_costs(self) -> dict[str, dict[str, float]]:
+        """Measure what an evaluation takes now, which changes nothing: seconds by batch and number of inputs.
+
+        Each is the median of `COST_MEASUREMENTS` evaluations: of 1, 2 and 4 inputs of the paper's batch, and of one
+        pass of other batches, which take as many passes as inputs need. All of the paper's are timed after every step.
+        """
+        return {name: self._costs_of(batch) for name, batch in self.batches.items()}
+
+    def _costs_of(self, batch: FixedBatch) -> dict[str, float]:
+        counts = [count for count in COST_COUNTS if count < len(batch)] if batch.name == PAPER else [PASS]
+        return {str(count): self._seconds_of(batch, count) for count in counts}
+
+    def _seconds_of(self, batch: FixedBatch, count: int) -> float:
+        seconds = []
+        for _ in range(COST_MEASUREMENTS):
+            start = self._clock()
+            batch.losses(self.base, self.method, [index % len(batch) for index in range(count)])
+            seconds.append(self._clock() - start)
+        return median(seconds)
 
     def step(self) -> StepRow:
         """Take an optimizer step, then measure L_det if it is due.
@@ -129,10 +193,7 @@ class Training:
         train_loss, grad_norm = self._update()
         self.steps_done += 1
         trained = self._clock()
-        l_det, losses = (
-            self._evaluator.measure(self.base, self.method, self.steps_done) if self._evaluator else (None, ())
-        )
-        measured = self._clock()
+        l_det, losses, measured = self._measure()
         row = StepRow(
             step=self.steps_done,
             l_det=l_det,
@@ -145,6 +206,15 @@ class Training:
         self._check_finite("L_det", row.l_det)
         self._check_finite("the training loss", row.train_loss)
         return row
+
+    def _measure(self) -> tuple[float | None, tuple[float, ...], float]:
+        """Evaluate what is due; return L_det, all losses, and when L_det was there, before what is only recorded."""
+        if self._evaluator is None:
+            return None, (), self._clock()
+        l_det, losses = self._evaluator.measure(self.base, self.method, self.steps_done)
+        measured = self._clock()
+        self._evaluator.record(self.base, self.method, self.steps_done, losses)
+        return l_det, tuple(losses.tolist()), measured
 
     def _update(self) -> tuple[float, float]:
         self._optimizer.zero_grad(set_to_none=True)  # first, so that gradients do not lie beside the activations

@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import app
-from orchestrator.cli.flags import SEARCH, SHARED
+from orchestrator.cli.flags import BENCHMARK, SEARCH, SHARED
 
 
 def test_a_value_that_is_set_overrides_the_flag_and_the_last_one_counts():
@@ -51,6 +51,14 @@ def test_names_that_yaml_takes_for_something_else(text, tmp_path):
     place = ["--concepts", str(tmp_path)]
     assert shown(*place, "--only", text)["concepts"]["only"] == text.split(",")
     assert shown(*place, "--set", f"concepts.only={text}")["concepts"]["only"] == text.split(",")
+
+
+def test_l_det_is_chosen_for_a_search():
+    assert SEARCH["l_det"].key == "study.l_det"
+    assert "--l-det" in CliRunner().invoke(app, ["tune", "--help"], env={"COLUMNS": "200"}).output
+    assert shown("--set", "study.l_det=paper")["study"]["l_det"] == "paper"
+    assert shown()["study"]["l_det"] is None
+    assert "l_det" in BENCHMARK
 
 
 def test_a_key_still_takes_yaml():

@@ -11,16 +11,18 @@ from PIL import Image
 
 from orchestrator.config import presets
 from orchestrator.config.concepts import read_concepts
-from orchestrator.config.experiment import OTHER_COLUMNS, Experiment
+from orchestrator.config.experiment import OTHER_COLUMNS, Experiment, quality_identity
 from orchestrator.config.fields import MAX_VALUES
 from orchestrator.config.load import build
 from orchestrator.config.split import split_concepts
 from orchestrator.recordings.format import VALUES, encode_steps
 from orchestrator.recordings.identity import json_hash
 from trainables import plain_yaml
-from trainables.data.concept import concept_from_images
+from trainables.data.concept import Concept, concept_from_images
+from trainables.data.concept_image import ConceptImage
 from trainables.errors import InvalidInput
 from trainables.miniature.recipes import RECIPES
+from trainables.settings import HeldOutSettings
 
 
 @pytest.fixture
@@ -212,6 +214,11 @@ def test_impossible_splits(concepts, tuning, message):
         ("fixed_batch.seed", 1, False),
         ("quality.every", 7, False),
         ("quality.seed", 1, False),
+        ("quality.repeats", 2, False),
+        ("stratified_batch", None, False),
+        ("stratified_batch.size", 3, False),
+        ("stratified_batch.floor", 0.3, False),
+        ("held_out", {"source": "x"}, False),
         ("method.recipe", "paper", False),
         ("method.settings", {"learning_rate": 0.1}, False),
         ("base_model.dtype", "bfloat16", False),
@@ -272,9 +279,9 @@ def test_settings_that_cannot_be_meant_are_refused_in_our_words(key, value, mess
 def test_a_run_whose_recording_could_not_be_read_is_refused():
     """Its table has six columns besides those of the fixed inputs, and is refused beyond MAX_VALUES."""
     most = MAX_VALUES // (512 + OTHER_COLUMNS)
-    assert build(None, None, [("fixed_batch.size", 512), ("budget", most)]).budget == most
+    assert build(None, None, [("fixed_batch.size", 512), ("stratified_batch", None), ("budget", most)]).budget == most
     with pytest.raises(InvalidInput, match=r"65,537 steps with 512 .* at most 33,554,432; lower budget or fixed_batch"):
-        build(None, None, [("fixed_batch.size", 512), ("budget", 65_537)])
+        build(None, None, [("fixed_batch.size", 512), ("stratified_batch", None), ("budget", 65_537)])
     table = encode_steps(np.zeros((3, len(VALUES) + 512)))
     assert pq.read_metadata(pa.BufferReader(table)).num_columns == 512 + OTHER_COLUMNS
 
@@ -298,3 +305,140 @@ def test_names_of_concepts_are_found_in_either_form_of_unicode(tmp_path, name):
             assert [concept.name for concept in read_concepts(experiment)] == [forms[0]]
             tuning = build("miniature", None, [values[0], ("concepts.tuning", [given])])
             assert [c.name for c in split_concepts(tuning, read_concepts(tuning)).tuning] == [forms[0]]
+
+
+OFF = [("stratified_batch", None), ("held_out", None), ("quality.repeats", 0)]
+UNCHANGING = Concept("dog", "dog", "<dog>", (ConceptImage("0.png", b"no image"),))
+
+
+@pytest.mark.parametrize(
+    ("preset", "method", "key"),
+    [
+        ("miniature", "textual_inversion", "24dcf0103586e83cb780"),
+        ("benchmark", "svdiff", "fa29fec075e6139a757a"),
+        ("sd15", "textual_inversion", "0824d705ec7f5d71242c"),
+    ],
+)
+def test_without_further_batches_the_keys_are_those_of_earlier_versions(preset, method, key):
+    plain = build(preset, None, [("method.name", method), *OFF])
+    assert json_hash(plain.identity(UNCHANGING, "f")) == key
+    assert json_hash(build(preset, None, [("method.name", method)]).identity(UNCHANGING, "f")) != key
+
+
+def test_repeats_are_no_part_of_how_a_live_run_is_scored():
+    quality = build("sd15", None, [("quality.repeats", 0)]).quality
+    assert "repeats" not in quality_identity(quality)
+
+
+def test_presets_record_the_stratified_batch():
+    batches = {name: presets.load(name).stratified_batch for name in presets.PRESETS}
+    shapes = {name: (batch.size, batch.every) for name, batch in batches.items()}
+    assert shapes == {"miniature": (4, 5), "benchmark": (8, 1), "sd15": (8, 1)}
+    assert presets.load("sd15").quality.repeats == presets.load("benchmark").quality.repeats == 4
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Folders of images in as many colours, and further views of the first."""
+
+    def make(**counts):
+        for name, count in counts.items():
+            folder = tmp_path / "concepts" / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                Image.new("RGB", (8, 8), (len(name), index, 0)).save(folder / f"{index}.png")
+        return tmp_path / "concepts"
+
+    return make
+
+
+def test_spared_images_are_the_last_and_change_the_key(photos):
+    place = str(photos(dog=3, cup=2))
+    given = [("concepts.source", place), *OFF]
+    whole, spared = (read_concepts(build("sd15", None, [*given, *more])) for more in ([], [("held_out.images", 1)]))
+    assert [len(concept.images) for concept in spared] == [1, 2]
+    for concept, full in zip(spared, whole, strict=True):
+        assert concept.images == full.images[:-1]
+        assert concept.held_out == full.images[-1:]
+        assert concept.identity["held_out"] == [full.images[-1].identity]
+        assert "1 held out" in concept.summary
+        assert "held_out" not in full.identity
+
+
+def test_a_concept_of_one_image_has_none_to_spare(photos):
+    experiment = build("sd15", None, [("concepts.source", str(photos(dog=3, cup=1, mug=1))), ("held_out.images", 1)])
+    with pytest.raises(InvalidInput) as error:
+        read_concepts(experiment)
+    assert "concept 'cup' has 1 image, so 1 cannot be held out" in str(error.value)
+    assert "held_out.source" in str(error.value)
+    assert "'mug'" in str(error.value)
+
+
+def test_further_views_are_held_out_and_their_place_is_no_part_of_the_key(photos, tmp_path):
+    place = str(photos(dog=1))
+    experiments = []
+    for name in ("views", "elsewhere"):
+        folder = tmp_path / name / "dog"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (8, 8), "white").save(folder / "a.png")
+        given = [("concepts.source", place), ("held_out.source", str(tmp_path / name))]
+        experiments.append(build("sd15", None, given))
+    (first,), (second,) = map(read_concepts, experiments)
+    assert (len(first.images), len(first.held_out)) == (1, 1)
+    assert experiments[0].identity(first, "f") == experiments[1].identity(second, "f")
+    without = experiments[0].model_copy(update={"held_out": None})
+    (plain,) = read_concepts(without)
+    assert without.identity(plain, "f") != experiments[0].identity(first, "f")
+
+
+def test_views_that_cannot_be_held_out(photos, tmp_path):
+    place, views = photos(dog=2), tmp_path / "views"
+    experiment = build("sd15", None, [("concepts.source", str(place)), ("held_out.source", str(views))])
+    with pytest.raises(InvalidInput, match=r"held_out\.source .*views cannot be read"):
+        read_concepts(experiment)
+    views.mkdir()
+    with pytest.raises(InvalidInput, match=r"has no views of concept 'dog': put at least one image into .*views/dog"):
+        read_concepts(experiment)
+    (views / "dog").mkdir()
+    (views / "dog" / "same.png").write_bytes((place / "dog" / "1.png").read_bytes())
+    with pytest.raises(InvalidInput, match=r"same\.png is meant to be held out, but .* is trained on it \(.*1\.png\)"):
+        read_concepts(experiment)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("held_out", {}, "held_out needs images"),
+        ("held_out.images", -1, "must be at least 0, got -1"),
+        ("held_out.images", True, "held_out: images must be a whole number, got True"),
+        ("held_out.source", " ", "must name a folder"),
+        ("held_out", {"images": 1, "size": 0}, r"held_out\.size must lie between 1 and 10,000, got 0"),
+        ("stratified_batch.size", 10**9, r"stratified_batch\.size must lie between"),
+        ("stratified_batch.floor", 1.0, "must be at least 0 and less than 1, got 1"),
+        ("stratified_batch.every", 0, r"stratified_batch\.every must be at least 1, got 0"),
+        ("stratified_batch.sise", 8, "unknown key 'stratified_batch.sise'; did you mean 'size'"),
+        ("held_out.image", 1, "unknown key 'held_out.image'; did you mean 'images'"),
+        ("quality.repeats", -1, "repeats must be at least 0, got -1"),
+        ("study.l_det", "cheap", "l_det: must be 'paper' or 'stratified', got 'cheap'"),
+    ],
+)
+def test_unusable_settings_of_batches(key, value, message):
+    with pytest.raises(InvalidInput, match=message):
+        build("sd15", None, [(key, value)])
+
+
+def test_every_input_of_every_batch_counts_for_the_size_of_a_table():
+    inputs = MAX_VALUES // 10_000 - OTHER_COLUMNS
+    given = [("budget", 10_000), ("fixed_batch.size", 8), ("stratified_batch", {"size": 8})]
+    build("sd15", None, [*given, ("held_out", {"images": 1, "size": inputs - 16})])
+    with pytest.raises(InvalidInput, match=r"lower budget or fixed_batch\.size or stratified_batch\.size or held_out"):
+        build("sd15", None, [*given, ("held_out", {"images": 1, "size": inputs - 15})])
+
+
+def test_what_is_shown_of_an_experiment_reads_back(tmp_path):
+    experiment = build("sd15", None, [("held_out", {"images": 2}), ("study.l_det", "paper")])
+    file = tmp_path / "x.yaml"
+    file.write_text(plain_yaml.dump(experiment.model_dump(mode="json")))
+    assert build(None, file, []) == experiment
+    assert experiment.held_out == HeldOutSettings(images=2)
+    assert build(None, file, [("stratified_batch", None)]).stratified_batch is None

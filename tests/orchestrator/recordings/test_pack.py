@@ -48,6 +48,40 @@ def test_a_compact_pack_is_small_and_stops_at_the_same_steps(recordings, tmp_pat
         assert np.array_equal(first_stops(recording.steps.l_det, *grid), first_stops(original.steps.l_det, *grid))
 
 
+@pytest.fixture
+def of_two_batches(recordings):
+    """Of single precision, as measured; the second batch was evaluated at every other step."""
+    losses = np.random.default_rng(0).random((300, 5)).astype(np.float32).astype(np.float64)
+    losses[::2, 3:] = np.nan
+    inputs = [{"timestep": 9 * i} | ({"batch": "stratified"} if i > 2 else {}) for i in range(5)]
+    papers = np.ascontiguousarray(losses[:, :3]).mean(axis=1)
+    return dataclasses.replace(
+        recordings[0],
+        facts={"fixed_inputs": inputs, "initial_losses": [1.0] * 5},
+        steps=dataclasses.replace(recordings[0].steps, input_losses=losses, l_det=papers),
+        quality=dataclasses.replace(recordings[0].quality, repeated_scores={"train_clip_image": np.array([0.5, 0.25])}),
+    )
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_every_batch_and_repeated_scores_are_packed(of_two_batches, tmp_path, compact):
+    write_pack([of_two_batches], tmp_path / "x", compact=compact)
+    (unpacked,) = read_pack(tmp_path / "x")
+    np.testing.assert_array_equal(unpacked.steps.input_losses, of_two_batches.steps.input_losses)
+    assert unpacked.steps.l_det.tolist() == of_two_batches.steps.l_det.tolist()
+    assert unpacked.quality.repeated_scores["train_clip_image"].tolist() == [0.5, 0.25]
+    assert unpacked.inputs == of_two_batches.inputs
+    assert unpacked.inputs.of("stratified") == [3, 4]
+
+
+def test_a_pack_whose_papers_losses_are_missing(of_two_batches, tmp_path):
+    losses = of_two_batches.steps.input_losses[:, ::-1]
+    steps = dataclasses.replace(of_two_batches.steps, input_losses=np.ascontiguousarray(losses))
+    write_pack([dataclasses.replace(of_two_batches, steps=steps)], tmp_path / "x")
+    with pytest.raises(InvalidInput, match="L_det is not finite at every step"):
+        read_pack(tmp_path / "x")
+
+
 def test_what_cannot_be_packed(recordings, tmp_path):
     path = tmp_path / "x"
     with pytest.raises(InvalidInput, match="no recordings to pack"):

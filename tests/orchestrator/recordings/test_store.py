@@ -264,3 +264,23 @@ def test_store_and_recorder_travel(local, adapter):
 def test_equal_identities_have_one_key_whatever_their_order():
     assert json_hash({"a": 1, "b": [1, 2]}) == json_hash({"b": [1, 2], "a": 1})
     assert json_hash({"a": 1}) != json_hash({"a": 2})
+
+
+def test_repeated_scores_belong_to_the_last_snapshot(store, adapter):
+    recorder = begun(store)
+    recorder.snapshot(0, {"a": 1.0}, {"train": 1.0}, adapter)
+    recorder.steps(rows(1, 2))
+    recorder.snapshot(2, {"a": 2.0}, {"train": 1.0}, adapter, {"a": [1.5, 2.5]})
+    assert {name: list(v) for name, v in store.find(identity()).quality.repeated_scores.items()} == {"a": [1.5, 2.5]}
+    recorder.ended("complete", "done")
+    assert store.find(identity()).quality.repeated_scores["a"].tolist() == [1.5, 2.5]
+    assert list(store.find(identity()).quality.scores) == ["a"]
+
+
+def test_repeated_scores_go_with_their_snapshot(store, adapter):
+    recorder = begun(store)
+    recorder.snapshot(0, {"a": 1.0}, {"train": 1.0}, adapter)
+    recorder.steps(rows(1, 2))
+    recorder.snapshot(2, {"a": 2.0}, {"train": 1.0}, adapter, {"a": [1.5]})
+    recorder.resumed(0)
+    assert store.find(identity()).quality.repeated_scores == {}

@@ -1,14 +1,20 @@
 """Full-length and live runs on a real Ray cluster."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from orchestrator import runs
-from orchestrator.criteria import DVAR, ClipScore, FewIterations
+from orchestrator.config.load import build
+from orchestrator.criteria import DVAR, ClipScore, Criterion, FewIterations
+from orchestrator.replay.l_det import l_det_series
 from orchestrator.replay.replay import replay
 from orchestrator.report.figures.demo import demo_picture
 from trainables.errors import InvalidInput
+from trainables.settings import CHEAP, GAP, HELD_OUT, PAPER, STRATIFIED, LDetSchedule
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -20,7 +26,7 @@ def test_recordings_hold_all_steps_and_snapshots(recorded, toy_concepts):
         assert len(recording.steps) == experiment.budget
         assert recording.quality.steps.tolist() == [0, 20, 40]
         assert np.isfinite(recording.steps.l_det).all()
-        assert np.array_equal(recording.steps.l_det, recording.steps.input_losses.mean(axis=1))
+        assert np.array_equal(recording.steps.l_det, recording.losses_of(PAPER).mean(axis=1))
         assert (recording.steps.seconds > 0).all()
 
 
@@ -61,6 +67,74 @@ def test_a_live_run_evaluates_no_more_than_its_criterion_needs(recorded, make_ex
         every = np.arange(2, result.steps, 3) if criterion.needs_l_det else np.arange(0)
         assert evaluated.tolist() == every.tolist()
         assert np.array_equal(l_det[evaluated], full.steps.l_det[evaluated])
+
+
+@dataclass(frozen=True)
+class Falls(Criterion):
+    """Fires when L_det under a schedule has fallen below a level."""
+
+    level: float
+    l_det_schedule: LDetSchedule
+    series: ClassVar[str | None] = "l_det"
+
+    def holds(self, values):
+        return np.nan_to_num(values, nan=np.inf) < self.level
+
+    def condition(self):
+        return FallsCondition(self.level)
+
+
+@dataclass(frozen=True)
+class FallsCondition:
+    level: float
+
+    def update(self, value):
+        return value < self.level
+
+
+@pytest.fixture(scope="module")
+def with_batches(cluster, tmp_path_factory, toy_concepts, small_settings):
+    """A concept recorded with all batches: the experiment, the concept, the recording."""
+    changes = {"storage": str(tmp_path_factory.mktemp("batches")), "budget": 20, "stratified_batch.every": 1}
+    values = small_settings | changes | {"held_out.images": 1, "held_out.size": 4, "quality.repeats": 2}
+    experiment = build("miniature", None, list(values.items()))
+    concepts = [concept.holding_out(1) for concept in toy_concepts[:1]]
+    (ended,) = runs.record(experiment, concepts)
+    return experiment, concepts, runs.recordings(experiment).find(ended.spec.identity)
+
+
+def test_a_recording_holds_every_input_of_every_batch(with_batches):
+    experiment, _, recording = with_batches
+    sizes = {name: recording.losses_of(name).shape for name in (PAPER, STRATIFIED, HELD_OUT)}
+    assert sizes == {PAPER: (20, 8), STRATIFIED: (20, experiment.stratified_batch.size), HELD_OUT: (20, 4)}
+    assert np.isfinite(recording.steps.input_losses).all()
+    assert np.array_equal(recording.steps.l_det, recording.losses_of(PAPER).mean(axis=1))
+    assert {len(scores) for scores in recording.quality.repeated_scores.values()} == {2}
+
+
+@pytest.mark.parametrize(
+    "schedule", [CHEAP, LDetSchedule(2, batch=GAP), LDetSchedule(3, relative=True, batch=HELD_OUT)], ids=str
+)
+def test_the_live_stop_is_the_replayed_one_for_every_batch(with_batches, schedule):
+    experiment, concepts, recording = with_batches
+    series = l_det_series(recording, schedule)
+    evaluated = np.flatnonzero(np.isfinite(series))
+    criterion = Falls(float(np.nanmin(series[: evaluated[-2] + 1])) * (1 + 1e-12) + 1e-12, schedule)
+    expected = criterion.first_stop(series)
+    assert expected < 20
+    (ended,) = runs.live(experiment, concepts, criterion)
+    assert (ended.state, ended.steps) == ("stopped", expected)
+    live = runs.live_runs(experiment).find(ended.spec.identity)
+    np.testing.assert_array_equal(live.steps.l_det, series[:expected])
+    assert live.quality.repeated_scores == {}
+
+
+def test_a_criterion_whose_batch_is_off_is_refused_before_anything_trains(make_experiment, toy_concepts):
+    for schedule, key in ((CHEAP, "stratified_batch"), (LDetSchedule(batch=GAP), "held_out")):
+        with pytest.raises(InvalidInput, match=rf"batch, but {key} is null; set {key}\."):
+            runs.live(make_experiment(stratified_batch=None), toy_concepts[:1], Falls(1.0, schedule))
+    with pytest.raises(InvalidInput, match=r"5 inputs at a time, but stratified_batch\.size is 4"):
+        runs.live(make_experiment(), toy_concepts[:1], Falls(1.0, LDetSchedule(inputs=5, batch=STRATIFIED)))
 
 
 def test_a_live_run_exports_what_it_learned(recorded, make_experiment):

@@ -6,7 +6,15 @@ import pytest
 from trainables.errors import InvalidInput
 from trainables.methods import MethodSpec
 from trainables.methods.textual_inversion import TextualInversion
-from trainables.settings import BaseModelSettings, QualitySettings
+from trainables.quality.clip import QualityProbe
+from trainables.settings import (
+    CHEAP,
+    BaseModelSettings,
+    HeldOutSettings,
+    LDetSchedule,
+    QualitySettings,
+    StratifiedBatchSettings,
+)
 from trainables.training import run as training_run
 from trainables.training.config import RunConfig
 from trainables.training.run import Preempted, TrainingRun
@@ -201,3 +209,100 @@ def test_facts_hold_the_methods_setting_of_dvar(run_training, memory_sink):
     sink = memory_sink()
     run_training(sink, budget=2)
     assert sink.facts["usual"] == {"budget": 6100, "window": 310, "threshold": 0.15}
+
+
+BATCHES = {
+    "stratified_batch": StratifiedBatchSettings(),
+    "held_out": HeldOutSettings(images=1, size=4),
+}
+
+
+def test_facts_say_whose_batch_every_input_is_and_what_evaluations_cost(run_training, memory_sink, toy_concepts):
+    sink = memory_sink()
+    run_training(sink, budget=2, concept=toy_concepts[0].holding_out(1), **BATCHES)
+    batches = [about.get("batch", "paper") for about in sink.facts["fixed_inputs"]]
+    assert batches == ["paper"] * 8 + ["stratified"] * 8 + ["held_out"] * 4
+    assert len(sink.facts["initial_losses"]) == len(sink.rows[0].input_losses) == 20
+    assert set(sink.facts["l_det_costs"]) == {"paper", "stratified", "held_out"}
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2])
+def test_all_batches_continue_exactly(run_training, memory_sink, toy_concepts, interrupted_after):
+    options = BATCHES | {"concept": toy_concepts[0].holding_out(1)}
+    whole, parts = memory_sink(), memory_sink()
+    run_training(whole, **options)
+    run_training(parts, reports=interrupted_after, **options)
+    run_training(parts, **options)
+    assert [row.input_losses for row in parts.rows] == [row.input_losses for row in whole.rows]
+
+
+def test_a_live_run_draws_only_the_batches_of_its_criterion():
+    class Criterion:
+        needs_l_det, l_det_schedule = True, CHEAP
+
+        def online(self):
+            return StopAt(9)
+
+    method = MethodSpec("trainables.methods.textual_inversion")
+    full = RunConfig(
+        BaseModelSettings(),
+        method,
+        budget=12,
+        stratified_batch=StratifiedBatchSettings(),
+        held_out=HeldOutSettings(images=1),
+    )
+    live = full.under(Criterion())
+    assert (live.fixed_batch, live.stratified_batch, live.held_out) == (None, StratifiedBatchSettings(), None)
+    Criterion.l_det_schedule = LDetSchedule(batch="gap")
+    live = full.under(Criterion())
+    assert (live.fixed_batch, live.stratified_batch, live.held_out) == (full.fixed_batch, None, full.held_out)
+    Criterion.needs_l_det = False
+    live = full.under(Criterion())
+    assert (live.fixed_batch, live.stratified_batch, live.held_out) == (None, None, None)
+
+
+def test_a_live_run_times_nothing_beforehand(run_training, memory_sink):
+    sink = memory_sink()
+    run_training(sink, budget=2, criterion=lambda: StopAt(9))
+    assert "l_det_costs" not in sink.facts
+
+
+REPEATED = QualitySettings(every=4, samples=1, inference_steps=2, repeats=3)
+
+
+def test_the_end_is_scored_again_with_other_noise(run_training, memory_sink):
+    once, repeated = memory_sink(), memory_sink()
+    run_training(once, budget=8, quality=QUALITY)
+    run_training(repeated, budget=8, quality=REPEATED)
+    assert repeated.snapshots == once.snapshots
+    assert l_det(repeated) == l_det(once)
+    assert {step for step, scores in repeated.repeated_scores.items() if scores} == {8}
+    scores = repeated.repeated_scores[8]
+    assert {name: len(values) for name, values in scores.items()} == dict.fromkeys(once.snapshots[8][0], 3)
+    assert len({once.snapshots[8][0]["train_clip_image"], *scores["train_clip_image"]}) == 4
+
+
+def test_repeats_that_were_interrupted_are_taken_again(run_training, memory_sink, monkeypatch):
+    whole, parts = memory_sink(), memory_sink()
+    run_training(whole, budget=8, quality=REPEATED)
+    measure = QualityProbe.measure
+
+    def dying(self, repeat=0):
+        if repeat == 2:
+            raise KeyboardInterrupt
+        return measure(self, repeat)
+
+    monkeypatch.setattr(QualityProbe, "measure", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(parts, budget=8, quality=REPEATED)
+    assert 8 not in parts.snapshots
+    monkeypatch.setattr(QualityProbe, "measure", measure)
+    run_training(parts, budget=8, quality=REPEATED)
+    assert parts.repeated_scores[8] == whole.repeated_scores[8]
+    assert l_det(parts) == l_det(whole)
+
+
+def test_a_run_that_a_criterion_ends_is_scored_once(run_training, memory_sink):
+    sink = memory_sink()
+    run_training(sink, budget=8, quality=REPEATED, criterion=lambda: StopAt(99))
+    assert not any(sink.repeated_scores.values())
