@@ -28,6 +28,7 @@ from orchestrator.study.splits import (
     Splits,
     SplitSets,
     ratio,
+    ratio_of_pairs,
 )
 from trainables.errors import InvalidInput
 
