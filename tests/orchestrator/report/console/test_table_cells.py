@@ -95,7 +95,10 @@ def test_seconds_are_shown_where_they_are_the_cost(result):
 
 def test_front(result):
     shown = cells(front_table(result))
-    assert (shown["\nsteps"], shown["\nkept %"]) == (["55.0", "65.0", "95.0", "120.0"], ["85.0", "91.0", "95.0", "99.0"])
+    assert (shown["\nsteps"], shown["\nkept %"]) == (
+        ["55.0", "65.0", "95.0", "120.0"],
+        ["85.0", "91.0", "95.0", "99.0"],
+    )
 
 
 def test_recordings(make_recording):
