@@ -17,7 +17,7 @@ from orchestrator.recordings.recording import Recording
 from orchestrator.replay.landscape import survey
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.progress import StudyBar, study_bar
-from orchestrator.report.console.study import best_lines, promise, robustness_lines, verdict_lines
+from orchestrator.report.console.study import best_lines, noise_lines, promise, robustness_lines, verdict_lines
 from orchestrator.report.console.tables import front_table, study_table
 from orchestrator.report.figures.landscape import draw_landscape
 from orchestrator.report.html.landscape import write_landscape_page
@@ -94,7 +94,7 @@ def search_by_replay(context: CommandContext, recordings: Sequence[Recording]) -
         ):
             result = _search(study, settings, bar)
         landscape = _keep_result(context, parent, target, recordings, result)
-    _say_result(context, target, result)
+    _say_result(context, target, recordings, result)
     landscape.say(context)
     return result
 
@@ -113,6 +113,7 @@ def search_live(context: CommandContext) -> StudyResult | None:
     if settings.storage:
         open_storage(settings.storage)  # a problem with it must not show only after hours
     context.best_to_write(experiment.base_model.id, experiment.budget)  # nor one with that
+    Objective.of(settings).check_carries(len(context.concepts))
     context.say_concepts()
     context.say("full-length runs of the tuning concepts establish the best quality:")
     if not make_recordings(context):
@@ -130,7 +131,7 @@ def search_live(context: CommandContext) -> StudyResult | None:
                 return None
         landscape = _keep_result(context, parent, target, recordings, result)
     say_failed(context, result.failed)
-    _say_result(context, target, result)
+    _say_result(context, target, recordings, result)
     best = result.best
     say_agreement(context, best.outcomes, recordings, best.criterion, settings.measure)
     landscape.say(context)
@@ -263,7 +264,7 @@ def _say_incomplete(context: CommandContext, target: Path, incomplete: SearchInc
     )
 
 
-def _say_result(context: CommandContext, target: Path, result: StudyResult) -> None:
+def _say_result(context: CommandContext, target: Path, recordings: Sequence[Recording], result: StudyResult) -> None:
     names = sorted({outcome.concept for outcome in result.best.outcomes})
     context.say(f"{result.trials} settings on {len(names)} tuning concepts ({escape(', '.join(names))}):")
     context.console.print(study_table(result))
@@ -272,7 +273,7 @@ def _say_result(context: CommandContext, target: Path, result: StudyResult) -> N
         context.say(f"settings that no other beats in both cost and {against}:")
         context.console.print(front_table(result))
     context.say(promise(result.objective, len(names)))
-    for line in best_lines(result):
+    for line in (*best_lines(result), *noise_lines(recordings, result.objective.metric)):
         context.say(line)
     unit = "steps" if result.objective.cost == "iterations" else "s"
     for line in verdict_lines(result, unit):

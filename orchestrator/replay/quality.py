@@ -71,7 +71,7 @@ def quality_curve(recording: Recording, metric: str) -> QualityCurve:
         >>> from orchestrator.recordings.collection import pick, read_place
         >>> recording = pick(read_place("builtin"), ["robot_1"])[0]
         >>> curve = quality_curve(recording, "train_clip_image")
-        >>> len(curve.at_every_step) == recording.budget + 1, 0 < curve.kept_at_every_step[0] < 1
+        >>> len(curve.at_every_step) == recording.budget + 1, bool(0 < curve.kept_at_every_step[0] < 1)
         (True, True)
 
     Args:

@@ -58,7 +58,8 @@ class LiveStudy:
         objective: how settings are judged.
 
     Raises:
-        InvalidInput: a criterion cannot stop a live run, see `runs.check_live`; or a recording cannot serve.
+        InvalidInput: a criterion cannot stop a live run, see `runs.check_live`; a recording cannot serve; or there are
+            too few concepts for what the objective promises.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class LiveStudy:
         check_space(experiment, space)
         for recording in recordings:
             check_replayable(recording, objective.metric)
+        objective.check_carries(len(concepts))
         self.experiment, self.concepts = experiment, tuple(concepts)
         self.space, self.objective = space, objective
         self._full = tuple(recordings)
@@ -176,11 +178,10 @@ class LiveStudy:
 
     def _ordered(self, name: str, results: Sequence[TrialResult]) -> tuple[TrialResult, ...]:
         """Return a criterion's settings, for "reliable" from late stops to early ones, each feasible as in a family."""
-        of_name = [result for result in results if result.name == name]
-        if not self.objective.is_reliable:
-            return tuple(of_name)
+        if not self.objective.is_reliable or not results:
+            return tuple(results)
         key, sign = self.space.order(name)
-        return marked(self.objective, sorted(of_name, key=lambda result: sign * result.number(key)))
+        return marked(self.objective, sorted(results, key=lambda result: sign * result.number(key)))
 
     def _study_name(self, pareto: bool, storage: str | None) -> str:
         keys = sorted(spec.key for spec in runs.run_specs(self.experiment, self.concepts))

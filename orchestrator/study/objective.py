@@ -99,6 +99,15 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
             )
         return self.risk
 
+    def check_carries(self, concepts: int) -> None:
+        """Check that a number of tuning concepts suffices for what is promised.
+
+        Raises:
+            InvalidInput: see `risk_with`.
+        """
+        if self.is_reliable:
+            self.risk_with(concepts)
+
     def carries(self, concepts: int) -> bool:
         """Return whether a number of tuning concepts suffices for what is promised."""
         return self.risk is None or not self.is_reliable or self.risk >= 1 / (concepts + 1) - _ROUNDING

@@ -3,7 +3,7 @@
 The comparison is paired, and made on concepts that had no part in either choice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from trainables.errors import InvalidInput
 
 Indices = NDArray[np.int64]
 
-RESAMPLES = 1000
+RESAMPLES, BATCH = 1000, 100
 #: Share of the intervals that may exclude zero by chance, over all rules that are compared.
 ERROR = 0.1
 #: What needs no L_det: a number of steps, and a number of steps per image of the concept.
@@ -106,15 +106,25 @@ def saving_interval(
     drawn = np.random.default_rng(seed).integers(concepts, size=(resamples, concepts))
     is_left_out = ~(drawn[:, :, None] == np.arange(concepts)).any(axis=1)
     drawn, is_left_out = drawn[is_left_out.any(axis=1)], is_left_out[is_left_out.any(axis=1)]
-    cost, fixed_cost = (_costs(objective, *of_either, drawn, is_left_out) for of_either in (rule, fixed))
+    cost, fixed_cost = (
+        np.concatenate([_costs(objective, *of_either, *batch) for batch in _batches(drawn, is_left_out)])
+        for of_either in (rule, fixed)
+    )
     low, median, high = np.quantile(1 - cost / fixed_cost, [error / 2, 0.5, 1 - error / 2])
     return float(low), float(median), float(high)
 
 
+def _batches(drawn: Indices, is_left_out: NDArray[np.bool_]) -> Iterator[tuple[Indices, NDArray[np.bool_]]]:
+    """Yield the resamples in parts: all settings on all resamples at once may not fit into memory."""
+    for begin in range(0, len(drawn), BATCH):
+        yield drawn[begin : begin + BATCH], is_left_out[begin : begin + BATCH]
+
+
 def _costs(objective: Objective, costs: Floats, kept: Floats, drawn: Indices, is_left_out: NDArray[np.bool_]) -> Floats:
     """Return the mean cost on the concepts left out, of what is chosen on those drawn, shape (resamples,)."""
-    # Where no setting keeps enough, the latest is taken.
-    chosen = np.maximum(0, objective.choose_each(costs[:, drawn], kept[:, drawn]))
+    chosen = objective.choose_each(costs[:, drawn], kept[:, drawn])
+    # Where no setting keeps enough, the latest is taken, the first of an ordered family.
+    chosen = np.where(chosen < 0, costs.mean(axis=1).argmax(), chosen)
     return np.asarray((costs[chosen] * is_left_out).sum(axis=1) / is_left_out.sum(axis=1))
 
 

@@ -1,12 +1,15 @@
 """What `dvar tune` prints about a study below its table, as lines of console markup."""
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
+from orchestrator.recordings.recording import Recording
+from orchestrator.replay.quality import quality_curve, score_noise
 from orchestrator.report.console.markup import escape
 from orchestrator.report.console.tables import StrategyRow
 from orchestrator.study.adaptivity import Adaptivity, adaptivity
 from orchestrator.study.objective import MEAN_LCB, Objective
-from orchestrator.study.recommendation import FIXED, PER_IMAGE, Comparison
+from orchestrator.study.recommendation import FIXED, LEAST_CONCEPTS, PER_IMAGE, Comparison, recommended
 from orchestrator.study.result import StudyResult, TrialResult
 from orchestrator.study.robustness import Robustness
 
@@ -58,8 +61,37 @@ def best_lines(result: StudyResult) -> Iterator[str]:
     )
     yield from _never_stops(best)
     if result.sampled is not None:
-        regret = result.sampled.cost - next(each.cost for each in result.best_of_each() if each.name == "dvar")
-        yield f"DVAR's plane was searched exactly: the sampler's best costs {regret:.1f} steps more than the optimum"
+        yield f"DVAR's plane was searched exactly: {_regret(result, result.sampled)}"
+
+
+def _regret(result: StudyResult, sampled: TrialResult) -> str:
+    if not sampled.is_feasible:
+        return "the sampler found no setting that keeps enough"
+    regret = sampled.cost - next(each.cost for each in result.best_of_each() if each.name == "dvar")
+    return f"the sampler's best setting costs {regret:.1f} steps more than the optimum"
+
+
+def noise_lines(recordings: Sequence[Recording], metric: str) -> Iterator[str]:
+    """Yield how noisy a single score is, as a share of the best; nothing where too few scores say so.
+
+    Args:
+        recordings: complete ones.
+        metric: one of the recordings'.
+    """
+    pairs = [(recording, score_noise(recording, metric)) for recording in recordings]
+    known = [(noise, noise.std / quality_curve(recording, metric).best) for recording, noise in pairs if noise]
+    if not known:
+        return
+    repeated = sum(noise.source == "repeated" for noise, _ in known)
+    if repeated == len(known):
+        source = "measured by scoring the same weights repeatedly"
+    else:
+        some = f"measured by repeated scores on {repeated}, else " if repeated else ""
+        source = f"{some}estimated from the scatter of snapshots"
+    yield (
+        f"noise of a single score of {escape(metric)}: {percent(fmean(share for _, share in known))} % of the best, "
+        f"mean over {len(known)} recordings, {source}"
+    )
 
 
 def _never_stops(best: TrialResult) -> Iterator[str]:
@@ -86,10 +118,9 @@ def verdict_lines(result: StudyResult, unit: str) -> Iterator[str]:
         yield from _about_rule(result, rule, unit)
     if fixed is None or not fixed.is_feasible:
         return
-    real = [rule for rule in rules if rule.name in result.comparisons and result.comparisons[rule.name].is_real]
-    if real:
-        cheapest = min(real, key=lambda rule: rule.rank)
-        yield f"[bold]verdict: use {escape(str(cheapest.criterion))}[/]; its saving is no matter of chance"
+    use = recommended([fixed, *rules], result.comparisons)
+    if use.name != FIXED:
+        yield f"[bold]verdict: use {escape(str(use.criterion))}[/]; its saving is no matter of chance"
     else:
         rest = "no rule that was searched is really cheaper" if rules else "it needs no L_det"
         yield f"[bold]verdict: use a fixed number of {fixed.iterations:.0f} steps[/]; {rest}"
@@ -99,10 +130,13 @@ def _about_rule(result: StudyResult, rule: TrialResult, unit: str) -> Iterator[s
     comparison = result.comparisons.get(rule.name)
     name = escape(str(rule.criterion))
     if comparison is None:
-        yield f"{name}: these concepts are too few to compare it with a fixed number of steps"
+        is_few = len(rule.kept) < LEAST_CONCEPTS
+        why = "these concepts are too few" if is_few else "too little is kept"
+        yield f"{name}: {why} to compare it with a fixed number of steps"
     else:
         yield f"{name}: {_compared(comparison, unit)}"
-    yield from _adaptivity_lines(adaptivity(rule, result.needed_steps))
+    if len(rule.kept) > 1:  # the stop on a single concept cannot vary
+        yield from _adaptivity_lines(adaptivity(rule, result.needed_steps))
 
 
 def _adaptivity_lines(looks: Adaptivity) -> Iterator[str]:

@@ -39,8 +39,8 @@ def test_the_names_in_the_file(best, tmp_path):
     best_file.write(best, tmp_path / "best.yaml")
     values = yaml.safe_load((tmp_path / "best.yaml").read_text())
     assert list(values) == [
-        "format", "criterion", "params", "tuned_on", "method", "base_model", "budget", "measure",
-        "quality_kept_wanted", "quality_kept", "iterations", "is_feasible", "trials",
+        "criterion", "params", "format", "tuned_on", "method", "base_model", "budget", "measure",
+        "quality_kept_wanted", "quality_kept", "iterations", "is_feasible", "trials", "objective", "risk", "choices",
     ]  # fmt: skip
     assert (values["measure"], values["quality_kept_wanted"]) == ("train_clip_image", 0.9)
 

@@ -63,7 +63,7 @@ def test_an_interrupted_trial_is_not_left_running(recordings, sqlite, monkeypatc
 
     def interrupted(name, params):
         calls.append(params)
-        if len(calls) == 4:
+        if len(calls) == 3:
             raise KeyboardInterrupt
         return Study.evaluate(study, name, params)
 
@@ -122,14 +122,14 @@ def test_another_space_is_another_study(recordings, sqlite, monkeypatch):
     Study(recordings, objective=MEAN).search(3, storage=sqlite)
     monkeypatch.setattr(dvar_space, "THRESHOLDS", (0.02, 0.5))
     assert Study(recordings, objective=MEAN).search(3, storage=sqlite).trials == 3
-    Study(recordings, names=["dvar", "hall"]).search(3, storage=sqlite)
+    Study(recordings, names=["dvar", "hall"], objective=MEAN).search(3, storage=sqlite)
     assert len(optuna.get_all_study_names(sqlite)) == 3
 
 
 def test_fixed_settings_stay_and_make_another_study(recordings, journal):
     options = {"storage": journal}
     free = Study(recordings, objective=MEAN).search(10, **options)
-    fixed = Study(recordings, fixed={"dvar": {"stride": 5, "threshold": 0.3}}).search(10, **options)
+    fixed = Study(recordings, objective=MEAN, fixed={"dvar": {"stride": 5, "threshold": 0.3}}).search(10, **options)
     assert free.trials == fixed.trials == 10
     assert {(trial.criterion.stride, trial.criterion.threshold) for trial in fixed.tried} == {(5, 0.3)}
     assert len({trial.criterion.window for trial in fixed.tried}) > 5

@@ -75,7 +75,7 @@ def test_settings_that_cannot_be_fixed(recordings):
         SearchSpace(["dvar"], 200, fixed={"dvar": {"stride": 90}})
     with pytest.raises(InvalidInput, match="every setting of 'few_iterations' is fixed"):
         SearchSpace(["few_iterations"], 200, fixed={"few_iterations": {"steps": 3}})
-    with pytest.raises(InvalidInput, match="L_det on some of the inputs was never measured"):
+    with pytest.raises(InvalidInput, match="a recording lacks measured seconds; use iterations as the cost"):
         Study(recordings, objective=Objective(cost="seconds"), fixed={"dvar": {"inputs": 1}}).search(1)
 
 

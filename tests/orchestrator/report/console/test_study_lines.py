@@ -13,6 +13,9 @@ from orchestrator.study.result import StudyResult, judge
 from orchestrator.study.robustness import Interval, LeftOut, Robustness
 
 
+MEAN = Objective(kind="mean")
+
+
 def numbers(line):
     return [float(text) for text in re.findall(r"\d+(?:\.\d+)?", line)]
 
@@ -21,22 +24,25 @@ def numbers(line):
 def robustness():
     cost, kept = Interval(66.0, 61.04, 72.0), Interval(0.912, 0.884, 0.931)
     cases = (LeftOut("a", None, 70.0, 0.90), LeftOut("b", None, 60.0, 0.88))
-    return Robustness(cost, kept, 0.9, 0.37, cases, {"window": (18, 22), "threshold": (0.3, 0.3)})
+    return Robustness(cost, kept, MEAN, 0.37, cases, {"window": (18, 22), "threshold": (0.3, 0.3)})
 
 
 def test_the_interval_the_risk_and_what_was_left_out(robustness):
     near, interval, left_out = robustness_lines(robustness, "steps")
     assert numbers(near) == [5, 18, 22]  # within 5 %; a parameter that does not vary is not shown
     assert numbers(interval) == [61.0, 72.0, 88.4, 93.1, 37, 100, 90]
-    assert numbers(left_out) == [65.0, 89.0, 66.0, 91.2]
+    assert numbers(left_out) == [65.0, 89.0, 1, 2, 90, 66.0, 91.2]  # 88 % is under the target, 90 % is not
     assert "threshold" not in near
 
 
 def test_too_few_concepts(robustness):
-    single = Robustness(robustness.cost, robustness.quality_kept, 0.9, 0.0, (), {})
-    (line,) = robustness_lines(single, "steps")
+    single = Robustness(robustness.cost, robustness.quality_kept, MEAN, 0.0, (), {})
+    _, *warnings = robustness_lines(single, "steps")
+    assert [numbers(line)[-1] for line in warnings] == [90]
+    certain = Interval(0.91, 0.91, 0.91)
+    (line,) = robustness_lines(Robustness(certain, certain, MEAN, 0.0, (), {}), "steps")
     assert numbers(line) == []
-    uncertain = Robustness(robustness.cost, Interval(0.91, 0.7, 0.95), 0.9, 0.4, robustness.left_out, {})
+    uncertain = Robustness(robustness.cost, Interval(0.91, 0.7, 0.95), MEAN, 0.4, robustness.left_out, {})
     assert numbers(list(robustness_lines(uncertain, "steps"))[-1]) == [90]
 
 
@@ -44,7 +50,8 @@ def test_the_best_setting(make_recording):
     result = Study(
         [make_recording("a", 200), make_recording("b", 200, seed=1)], objective=Objective(0.8, kind="mean")
     ).search(10)
-    (line,) = best_lines(result)
+    line, regret = best_lines(result)
+    assert numbers(regret) == [pytest.approx(result.sampled.cost - result.best.cost, abs=0.06)]
     window, threshold, needs, budget, saved, kept = numbers(line)
     best = result.best
     assert (window, threshold) == (best.params["window"], best.params["threshold"])
@@ -54,7 +61,8 @@ def test_the_best_setting(make_recording):
 
 
 def test_that_no_setting_keeps_enough(make_recording):
-    result = Study([make_recording("a", 200)], objective=Objective(1.0, kind="mean")).search(5)
+    fixed = {"dvar": {"threshold": 0.9}}
+    result = Study([make_recording("a", 200, rate=60)], objective=Objective(1.0, kind="mean"), fixed=fixed).search(5)
     warning, *_ = best_lines(result)
     assert numbers(warning) == [100]
 

@@ -55,7 +55,7 @@ def test_spread():
 def test_study_table_marks_what_keeps_too_little(make_recording):
     recordings = [make_recording("a", 200), make_recording("b", 200, seed=1)]
     text = text_of(study_table(Study(recordings, objective=Objective(0.9, kind="mean")).search(20)))
-    assert "first" in text
+    assert "default" in text
     assert "…" not in text
     none_good = text_of(study_table(Study(recordings, objective=Objective(1.0, kind="mean")).search(5)))
     assert "low" in none_good
