@@ -83,14 +83,29 @@ def rescaled(params: Mapping[str, Value], old_budget: int, budget: int) -> dict[
         >>> rescaled({"window": 310, "threshold": 0.15}, 6100, 610)
         {'window': 31, 'threshold': 0.15}
     """
+    return stretched(params, budget / old_budget, budget)
+
+
+def stretched(params: Mapping[str, Value], factor: float, budget: int) -> dict[str, Value]:
+    """Return a criterion's setting for training that takes `factor` times as many steps.
+
+    Example:
+        >>> stretched({"window": 31, "threshold": 0.15, "stride": 5}, 2.0, 610)
+        {'window': 62, 'threshold': 0.15, 'stride': 5}
+
+    Args:
+        params: the setting.
+        factor: above 0.
+        budget: of the new training, in whose ranges the setting must lie.
+    """
     setting = dict(params)
-    window = setting.get("window")
+    window, allowed = setting.get("window"), windows(budget)
     if isinstance(window, int | float):
-        setting["window"] = scaled(window, old_budget, budget)
+        setting["window"] = min(max(round(window * factor), allowed.low), allowed.high)
     for name in STEP_COUNTS:
         steps = setting.get(name)
         if isinstance(steps, int | float):
-            setting[name] = scaled_steps(steps, old_budget, budget)
+            setting[name] = min(max(1, round(steps * factor)), budget)
     return setting
 
 

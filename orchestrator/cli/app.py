@@ -86,6 +86,11 @@ BestFile = Annotated[
 def tune(
     experiment: "Experiment",
     best: BestFile = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="File of a setting to scale to another learning rate, with --rate-ratio."),
+    ] = None,
+    rate_ratio: Annotated[float | None, typer.Option(help="New learning rate over that of --from.")] = None,
 ) -> None:
     """Find the best setting of a stopping criterion by replaying recordings of the tuning concepts, or live.
 
@@ -97,10 +102,20 @@ def tune(
     With --live, Ray Tune trains the tuning concepts under every setting, after full-length runs of these concepts
     have established the best quality. That takes many times as long; the same command resumes an interrupted search.
 
-    Example: [b]dvar tune --tuning 4 --trials 500 --criteria dvar,hall,ema[/b]
-    """
-    from orchestrator.commands import tune as tuning
+    With --from and --rate-ratio nothing is searched: the setting in a file is scaled to another learning rate of the
+    same method, by what was measured of how the steps go with the rate.
 
+    Example: [b]dvar tune --tuning 4 --criteria few_iterations,dvar,hall,ema[/b]
+    """
+    from orchestrator.commands import rate
+    from orchestrator.commands import tune as tuning
+    from trainables.errors import InvalidInput
+
+    if source is not None and rate_ratio is not None:
+        rate.scale_to_rate(experiment, source, rate_ratio, best)
+        return
+    if source is not None or rate_ratio is not None:
+        raise InvalidInput("--from and --rate-ratio belong together: a setting's file, and the new rate over the old")
     exit_with(tuning.tune(experiment, best))
 
 

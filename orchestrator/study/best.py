@@ -14,6 +14,7 @@ from orchestrator.config.fields import MAX_STEPS, Text
 from orchestrator.criteria import Criterion
 from orchestrator.storage.atomic import write_atomically
 from orchestrator.study.result import StudyResult
+from search_spaces.windows import stretched
 from trainables import plain_yaml
 from trainables.errors import InvalidInput
 from trainables.text import composed
@@ -63,6 +64,8 @@ class Best(Choice):
     """By which it was chosen; files of version 0.1 do not say it."""
     risk: float | None = Field(default=None, gt=0, lt=1)
     """Of "reliable", share of new concepts that may keep less."""
+    rate_ratio: float | None = Field(default=None, gt=0)
+    """Of a setting that was scaled from another learning rate, the new rate over the old."""
     choices: list[Choice] = []
     """What the same objective chose of the other criteria, on the same concepts."""
 
@@ -118,6 +121,30 @@ def from_result(result: StudyResult, method: str, base_model: str) -> Best:
             Choice(criterion=other.name, params=dict(other.params))
             for other in (*result.best_of_each()[1:], *result.references)
         ],
+    )
+
+
+def scaled_to_rate(best: Best, ratio: float, factor: float, budget: int) -> Best:
+    """Return a setting for training at another learning rate.
+
+    Args:
+        best: the setting at the old rate.
+        ratio: the new rate over the old.
+        factor: by which the numbers of steps grow.
+        budget: optimizer steps of the new training.
+    """
+
+    def scaled(choice: Choice) -> dict[str, bool | int | float | str | None]:
+        return stretched(choice.params, factor, budget)
+
+    return best.model_copy(
+        update={
+            "params": scaled(best),
+            "choices": [Choice(criterion=choice.criterion, params=scaled(choice)) for choice in best.choices],
+            "budget": budget,
+            "iterations": round(min(budget, best.iterations * factor), 3),
+            "rate_ratio": ratio,
+        }
     )
 
 

@@ -12,7 +12,6 @@ from orchestrator.study.replayed import Study
 from orchestrator.study.result import StudyResult, judge
 from orchestrator.study.robustness import Interval, LeftOut, Robustness
 
-
 MEAN = Objective(kind="mean")
 
 
