@@ -2,9 +2,12 @@
 
 import copy
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from tests.prefork import Prefork
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -43,6 +46,15 @@ def no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a developer's own MLflow and Ray addresses out of the tests."""
     for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def prefork():
+    """Starts Python processes that have the heavy libraries loaded: `prefork.python` in place of `sys.executable`."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="dvar-") as folder:  # an address of a socket is short
+        started = Prefork(folder)
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")
