@@ -2,6 +2,8 @@
 
 import copy
 import os
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -55,6 +57,20 @@ def prefork():
         started = Prefork(folder)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(prefork, tmp_path_factory):
+    """Put an empty MLflow store, as an earlier command left it, into a folder: to make one takes MLflow seconds."""
+    made = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    code = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
+    subprocess.run([*prefork.python, "-c", code, f"sqlite:///{made}"], check=True, capture_output=True, cwd=made.parent)
+
+    def put(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made, folder)
+
+    return put
 
 
 @pytest.fixture(scope="session")

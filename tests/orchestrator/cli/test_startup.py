@@ -114,7 +114,8 @@ def loaded(code, packages, cwd=None):
         (["nonsense"], "nonsense"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_why(tmp_path, prefork, arguments, message):
+def test_wrong_usage_ends_with_2_and_says_why(tmp_path, prefork, mlflow_store, arguments, message):
+    mlflow_store(tmp_path / "dvar-runs")
     done = dvar(*arguments, cwd=tmp_path, python=prefork.python)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in " ".join((done.stdout + done.stderr).split())

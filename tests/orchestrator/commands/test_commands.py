@@ -28,8 +28,9 @@ def dvar(folder, *arguments):
 
 
 @pytest.fixture(autouse=True)
-def libraries_are_loaded(prefork, monkeypatch):
-    """Commands, and their workers, begin with the libraries loaded: all but the first four, which `commands` runs."""
+def quick(prefork, mlflow_store, tmp_path, monkeypatch):
+    """Commands, and their workers, begin with the libraries loaded and MLflow's store made; not those of `commands`."""
+    mlflow_store(tmp_path / "dvar-runs")
     monkeypatch.setattr(sys.modules[__name__], "PYTHON", prefork.python)
     for name, value in prefork.job_environment().items():
         monkeypatch.setenv(name, value)
