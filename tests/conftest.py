@@ -32,9 +32,35 @@ BROUGHT = {
 }
 
 
+#: The files that take longest, longest first (see --durations=0). What begins last should be short, or one core waits
+#: for the other. Of the two that have a cluster of three nodes, the second should begin after the first has ended.
+LONG = (
+    "distributed/test_failures.py",
+    "orchestrator/commands/test_commands.py",
+    "orchestrator/runs/test_launch.py",
+    "trainables/miniature/test_weights.py",
+    "contracts/test_methods.py",
+    "distributed/test_cluster.py",
+    "orchestrator/study/test_live.py",
+    "orchestrator/storage/test_failures.py",
+    "orchestrator/cli/test_startup.py",
+    "orchestrator/study/test_postgresql.py",
+    "trainables/miniature/test_pretrain.py",
+    "test_readme.py",
+    "orchestrator/tracking/test_mlflow.py",
+)
+
+
+def _turn(item: pytest.Item) -> int:
+    file = item.path.relative_to(Path(__file__).parent).as_posix()
+    return LONG.index(file) if file in LONG else len(LONG)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs Ray, or networks and rendered images: `make unit` does without."""
+    """Mark what needs Ray, or networks and rendered images: `make unit` does without. Begin with what takes long."""
+    if hasattr(config, "workerinput"):  # one of several processes of pytest-xdist
+        items.sort(key=_turn)
     for item in items:
         if item.get_closest_marker("gpu") and not _names_gpus(config):
             item.add_marker(pytest.mark.skip(reason="GPUs are hidden; run with -m gpu"))
