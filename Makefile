@@ -18,7 +18,7 @@ demo: $(ENVIRONMENT)
 	$(BIN)/dvar demo
 
 test: $(ENVIRONMENT)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 unit: $(ENVIRONMENT)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -q -m "not ray and not model and not process and not slow and not gpu" $(ARGS)

@@ -2,9 +2,14 @@
 
 import copy
 import os
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from tests.prefork import Prefork
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -27,9 +32,35 @@ BROUGHT = {
 }
 
 
+#: The files that take longest, longest first (see --durations=0). What begins last should be short, or one core waits
+#: for the other. Of the two that have a cluster of three nodes, the second should begin after the first has ended.
+LONG = (
+    "distributed/test_failures.py",
+    "orchestrator/commands/test_commands.py",
+    "orchestrator/runs/test_launch.py",
+    "trainables/miniature/test_weights.py",
+    "contracts/test_methods.py",
+    "distributed/test_cluster.py",
+    "orchestrator/study/test_live.py",
+    "orchestrator/storage/test_failures.py",
+    "orchestrator/cli/test_startup.py",
+    "orchestrator/study/test_postgresql.py",
+    "trainables/miniature/test_pretrain.py",
+    "test_readme.py",
+    "orchestrator/tracking/test_mlflow.py",
+)
+
+
+def _turn(item: pytest.Item) -> int:
+    file = item.path.relative_to(Path(__file__).parent).as_posix()
+    return LONG.index(file) if file in LONG else len(LONG)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs Ray, or networks and rendered images: `make unit` does without."""
+    """Mark what needs Ray, or networks and rendered images: `make unit` does without. Begin with what takes long."""
+    if hasattr(config, "workerinput"):  # one of several processes of pytest-xdist
+        items.sort(key=_turn)
     for item in items:
         if item.get_closest_marker("gpu") and not _names_gpus(config):
             item.add_marker(pytest.mark.skip(reason="GPUs are hidden; run with -m gpu"))
@@ -43,6 +74,29 @@ def no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a developer's own MLflow and Ray addresses out of the tests."""
     for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def prefork():
+    """Starts Python processes that have the heavy libraries loaded: `prefork.python` in place of `sys.executable`."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="dvar-") as folder:  # an address of a socket is short
+        started = Prefork(folder)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(prefork, tmp_path_factory):
+    """Put an empty MLflow store, as an earlier command left it, into a folder: to make one takes MLflow seconds."""
+    made = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    code = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
+    subprocess.run([*prefork.python, "-c", code, f"sqlite:///{made}"], check=True, capture_output=True, cwd=made.parent)
+
+    def put(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made, folder)
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ START_ATTEMPTS = 3
 FEW_FILES = 150
 #: What Ray puts below its folder, at its longest, and what an address of a socket can hold.
 _SOCKET, _SOCKET_BYTES = "/session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store", 107
+#: Methods of Ray's node that start what a cluster of this machine alone does not need, and what is slow to import:
+#: the autoscaler, the passing on of workers' output, the server of the web interface.
+_SUPERFLUOUS = ("start_monitor", "start_log_monitor", "start_api_server")
 
 #: What Ray's errors say, and the remedy; the first that matches counts.
 _REMEDIES = (
@@ -145,6 +148,8 @@ def start(**options: Any) -> None:
     """
     import ray
 
+    # Tune's trials ask for an environment of their own: a worker that waits for them is ended unused.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     folder = temp_folder()
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
@@ -185,13 +190,16 @@ def _as_needed(*, is_local: bool) -> Iterator[None]:
     Ray replaces 127.0.0.1 by an address that others reach, except where it does not support clusters of several nodes.
     What answers at another cluster's address but is not Ray is asked once, which takes 40 s, not 20 times.
     """
-    from ray._private import ray_constants, utils
+    from ray._private import node, ray_constants, utils
 
     name, value = ("ENABLE_RAY_CLUSTER", False) if is_local else ("NUM_REDIS_GET_RETRIES", 1)
-    with (
-        _changed(utils, "set_sigterm_handler", lambda handler: None),  # it would exit amid the start, and abort
-        _changed(ray_constants, name, value),
-    ):
+    with ExitStack() as changes:
+        # It would exit amid the start, and abort.
+        changes.enter_context(_changed(utils, "set_sigterm_handler", lambda handler: None))
+        changes.enter_context(_changed(ray_constants, name, value))
+        if is_local:
+            for start_process in _SUPERFLUOUS:
+                changes.enter_context(_changed(node.Node, start_process, lambda node, **options: None))
         yield
 
 

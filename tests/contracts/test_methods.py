@@ -4,7 +4,6 @@ import copy
 import json
 import pkgutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -162,7 +161,7 @@ def test_l_det_is_independent_of_the_training_stream(base, concept, variant):
 
 
 @pytest.fixture(scope="module")
-def exported(loaded_base, toy_concepts, tiny_path, tmp_path_factory):
+def exported(loaded_base, toy_concepts, tiny_path, prefork, tmp_path_factory):
     """Samples of every variant at two steps: drawn in training, and by a fresh process from the exports."""
     root = tmp_path_factory.mktemp("exports")
     concept, tasks, in_training = toy_concepts[0], {}, {}
@@ -182,7 +181,7 @@ def exported(loaded_base, toy_concepts, tiny_path, tmp_path_factory):
                     tasks[folder.name] = (str(folder), type(method).__module__, type(method).__name__, phrase)
     (root / "tasks.json").write_text(json.dumps([str(tiny_path), tasks]))
     done = subprocess.run(
-        [sys.executable, "-c", LOAD_ELSEWHERE, str(root / "tasks.json")], capture_output=True, text=True, check=False
+        [*prefork.python, "-c", LOAD_ELSEWHERE, str(root / "tasks.json")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     drawn = json.loads(done.stdout.strip().splitlines()[-1])

@@ -65,8 +65,8 @@ def plugin_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def cluster(plugin_folder):
-    """A Ray cluster of two CPUs and no GPU whose workers see the plugins."""
+def cluster(plugin_folder, prefork):
+    """A Ray cluster of two CPUs and no GPU whose workers see the plugins, and begin with the libraries loaded."""
     import os
 
     import ray
@@ -74,7 +74,7 @@ def cluster(plugin_folder):
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     environment = {"PYTHONPATH": str(plugin_folder)}
-    start(num_cpus=2, num_gpus=0, runtime_env={"env_vars": environment})
+    start(num_cpus=2, num_gpus=0, runtime_env={"env_vars": environment} | prefork.runtime_env)
     yield
     ray.shutdown()
 

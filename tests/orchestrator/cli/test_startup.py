@@ -13,14 +13,14 @@ from orchestrator.cli.startup import ForeignPackageError, check_packages
 
 pytestmark = pytest.mark.process
 
-DVAR = [sys.executable, "-c", "from orchestrator.cli.app import main; main()"]
+DVAR = ["-c", "from orchestrator.cli.app import main; main()"]
 
 
-def dvar(*arguments, cwd=None, **environment):
+def dvar(*arguments, cwd=None, python=(sys.executable,), **environment):
     import os
 
     return subprocess.run(
-        [*DVAR, *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=os.environ | environment
+        [*python, *DVAR, *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=os.environ | environment
     )
 
 
@@ -114,8 +114,9 @@ def loaded(code, packages, cwd=None):
         (["nonsense"], "nonsense"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_why(tmp_path, arguments, message):
-    done = dvar(*arguments, cwd=tmp_path)
+def test_wrong_usage_ends_with_2_and_says_why(tmp_path, prefork, mlflow_store, arguments, message):
+    mlflow_store(tmp_path / "dvar-runs")
+    done = dvar(*arguments, cwd=tmp_path, python=prefork.python)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in " ".join((done.stdout + done.stderr).split())
     assert "Traceback" not in done.stderr

@@ -17,13 +17,23 @@ from PIL import Image, ImageColor, ImageDraw
 from orchestrator.report.figures.landscape import CHOSEN
 
 pytestmark = pytest.mark.process
+PYTHON = [sys.executable]
 BEST = "best-textual_inversion-40.yaml"
 
 
 def dvar(folder, *arguments):
-    command = [sys.executable, "-c", "from orchestrator.cli.app import main; main()", *arguments]
+    command = [*PYTHON, "-c", "from orchestrator.cli.app import main; main()", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=os.environ.copy())
     return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(autouse=True)
+def quick(prefork, mlflow_store, tmp_path, monkeypatch):
+    """Commands, and their workers, begin with the libraries loaded and MLflow's store made; not those of `commands`."""
+    mlflow_store(tmp_path / "dvar-runs")
+    monkeypatch.setattr(sys.modules[__name__], "PYTHON", prefork.python)
+    for name, value in prefork.job_environment().items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 
 import fsspec
@@ -178,7 +177,7 @@ print(ended.state, ended.reason)
 """
 
 
-def test_a_whole_run_on_object_storage_that_refuses_one_request_in_five(server, s3, recorded, monkeypatch):
+def test_a_whole_run_on_object_storage_that_refuses_one_request_in_five(server, s3, recorded, prefork, monkeypatch):
     """Ray's own storage lies below the same URL; the series is that of the local disk."""
     import ray
 
@@ -188,13 +187,13 @@ def test_a_whole_run_on_object_storage_that_refuses_one_request_in_five(server, 
     experiment = experiment.model_copy(update={"storage": s3, "budget": 10, "resources": resources})
     aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     # A job of its own on the cluster, so that its workers know the server: as `ray job submit --runtime-env-json` does.
-    job = json.dumps({"runtime_env": {"env_vars": aws}})
+    job = json.dumps({"runtime_env": {"env_vars": aws} | prefork.runtime_env})
     # The tests' cluster listens on the loopback interface alone, which Ray believes only where clusters have one node.
     port = ray.get_runtime_context().gcs_address.rpartition(":")[2]
     alone = {"RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     environment = os.environ | alone | {"RAY_JOB_CONFIG_JSON_ENV_VAR": job}
     server.share, before = 0.2, server.refused
-    command = [sys.executable, "-c", DRIVER, experiment.model_dump_json(), concept.name]
+    command = [*prefork.python, "-c", DRIVER, experiment.model_dump_json(), concept.name]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     server.share = 0.0
     assert done.stdout.startswith("complete "), done.stdout + done.stderr

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -54,7 +53,7 @@ def server():
 
 
 @pytest.fixture
-def tune(server, make_recording, tmp_path):
+def tune(server, make_recording, prefork, tmp_path):
     """Start a `dvar tune` in its own process."""
     pack = tmp_path / "x.parquet"
     write_pack([of_svdiff(make_recording(name, 200, rate=10 + 5 * i)) for i, name in enumerate("abc")], pack)
@@ -63,7 +62,7 @@ def tune(server, make_recording, tmp_path):
         code = "from orchestrator.cli.app import app; app()"
         flags = ["--recordings", str(pack), "--trials", str(trials), "--study-storage", server, "--method", "svdiff"]
         folder = tempfile.mkdtemp(dir=tmp_path)
-        command = [sys.executable, "-c", code, "tune", *flags, "--storage", folder]
+        command = [*prefork.python, "-c", code, "tune", *flags, "--storage", folder]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     return start

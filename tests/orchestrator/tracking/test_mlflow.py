@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -25,7 +26,8 @@ def experiment(make_experiment):
 
 
 @pytest.fixture
-def tracker(experiment):
+def tracker(experiment, mlflow_store):
+    mlflow_store(Path(experiment.storage))
     return Tracker(experiment)
 
 

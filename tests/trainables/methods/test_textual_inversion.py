@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -173,7 +172,7 @@ print(json.dumps(image[::8, ::8].flatten().tolist()))
 
 
 @pytest.mark.parametrize("num_vectors", [1, 3])
-def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, tiny_path, tmp_path, num_vectors):
+def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, tiny_path, prefork, tmp_path, num_vectors):
     concept = toy_concepts[0]
     training = Training(base, TextualInversion(learning_rate=0.5, num_vectors=num_vectors), concept)
     for name, steps in (("early", 1), ("late", 5)):
@@ -188,7 +187,7 @@ def test_diffusers_loads_the_export_in_a_fresh_process(base, toy_concepts, tiny_
     def sample(name):
         arguments = [str(tiny_path), str(tmp_path / name), prompt]
         done = subprocess.run(
-            [sys.executable, "-c", LOAD_ELSEWHERE, *arguments], capture_output=True, text=True, check=True
+            [*prefork.python, "-c", LOAD_ELSEWHERE, *arguments], capture_output=True, text=True, check=True
         )
         return torch.tensor(json.loads(done.stdout.strip().splitlines()[-1]))
 
