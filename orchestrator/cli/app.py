@@ -140,10 +140,10 @@ def run(
     """
     from orchestrator.commands import run
 
-    exit_with(run.run(experiment, _criterion(window, threshold), best, every, criterion))
+    exit_with(run.run(experiment, _criterion(window, threshold, criterion), best, every, criterion))
 
 
-def _criterion(window: int | None, threshold: float | None) -> "Criterion | None":
+def _criterion(window: int | None, threshold: float | None, name: str | None) -> "Criterion | None":
     from orchestrator import criteria
     from trainables.errors import InvalidInput
 
@@ -151,6 +151,8 @@ def _criterion(window: int | None, threshold: float | None) -> "Criterion | None
         return None
     if window is None or threshold is None:
         raise InvalidInput("give both --window and --threshold, or neither to use the best setting")
+    if name is not None:
+        raise InvalidInput("--criterion takes a setting from --best; give it, or --window and --threshold")
     return criteria.load("dvar", window=window, threshold=threshold)
 
 

@@ -12,6 +12,7 @@ from orchestrator.commands.context import CommandContext
 from orchestrator.commands.messages import say_agreement, say_caveats, say_failed
 from orchestrator.commands.record import make_recordings
 from orchestrator.config.experiment import Experiment, StudySettings
+from orchestrator.criteria import LDetCriterion
 from orchestrator.recordings.collection import for_tuning
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.landscape import survey
@@ -33,7 +34,7 @@ from orchestrator.study.search import Search
 from orchestrator.study.search_space import stated_defaults
 from orchestrator.study.storage import open_storage
 from orchestrator.tracking.mlflow import ParentRun
-from trainables.settings import MINIATURE, STRATIFIED
+from trainables.settings import MINIATURE, STRATIFIED, LDetSchedule
 
 LANDSCAPE, LANDSCAPE_PAGE = "landscape.png", "landscape.html"
 
@@ -210,10 +211,11 @@ def _draw_landscape(
     landscape = survey(recordings, result.objective.metric)
     picture, page = (best_file.beside(target, name) for name in (LANDSCAPE, LANDSCAPE_PAGE))
     marks: _Marks = {
-        "title": f"DVAR on {len(recordings)} recordings of {context.experiment.method.name}, {result.budget} steps",
+        "title": f"DVAR with the paper's L_det: {len(recordings)} recordings of {context.experiment.method.name}, "
+        f"{result.budget} steps",
         "target": result.objective.quality_kept,
         "default": _point(default),
-        "chosen": next((_point(best) for best in result.best_of_each() if best.name == "dvar"), None),
+        "chosen": _chosen_on_plane(result),
     }
     draw_landscape(landscape, picture, **marks)
     write_landscape_page(landscape, page, **marks, command=_run_command(context, recordings))
@@ -234,6 +236,13 @@ def _run_command(context: CommandContext, recordings: Sequence[Recording]) -> st
     if (experiment.preset, base_model) != (MINIATURE, MINIATURE):
         flags["--base-model"] = base_model
     return shlex.join(["dvar", "run", *(word for flag in flags.items() for word in flag)])
+
+
+def _chosen_on_plane(result: StudyResult) -> tuple[int, float] | None:
+    """Return DVAR's best setting; None if it watches another form of L_det than the plane, which shows the paper's."""
+    best = next(best for best in result.best_of_each() if best.name == "dvar")
+    is_papers = isinstance(best.criterion, LDetCriterion) and best.criterion.l_det_schedule == LDetSchedule()
+    return _point(best) if is_papers else None
 
 
 def _point(result: TrialResult) -> tuple[int, float]:

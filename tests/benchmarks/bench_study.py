@@ -9,6 +9,7 @@ import numpy as np
 
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.recordings.recording import Quality, Recording, Steps
+from orchestrator.study.objective import Objective
 from orchestrator.study.replayed import Study
 
 TRIALS, CONCEPTS, STEPS = 1000, 8, 1000
@@ -31,7 +32,7 @@ def main() -> None:
     """Time a study of DVAR and a study of six criteria."""
     recordings = [recording(index) for index in range(CONCEPTS)]
     for names in (["dvar"], ["dvar", "ema", "hall", "trend", "few_iterations", "clip_score"]):
-        study, replays = Study(recordings, names=names), 0.0
+        study, replays = Study(recordings, names=names, objective=Objective(kind="mean")), 0.0
         original = study.evaluate
 
         def timed(name, params, original=original):

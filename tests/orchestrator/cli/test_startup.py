@@ -66,7 +66,7 @@ def test_modules_of_commands_import_neither_torch_nor_ray_nor_mlflow():
     "command",
     [
         ["tune", "--recordings", "builtin", "--trials", "3"],
-        ["benchmark", "--criteria", "dvar", "--methods", "svdiff", "--trials", "3"],
+        ["benchmark", "--criteria", "dvar", "--methods", "svdiff"],
         ["recordings", "show", "robot_1", "builtin"],
     ],
     ids=lambda command: command[0],
@@ -105,6 +105,7 @@ def loaded(code, packages, cwd=None):
         (["run", "--window", "1", "--threshold", "0.5"], "window must be a whole number of at least 2 values, got 1"),
         (["run", "--window", "160", "--threshold", "0.5"], "window 160 is not shorter than the budget of 160 steps"),
         (["run", "--window", "160"], "give both --window and --threshold"),
+        (["run", "--window", "9", "--threshold", "0.5", "--criterion", "hall"], "--criterion takes a setting from"),
         (["run"], "best-textual_inversion-160.yaml does not exist; make it with `dvar tune`"),
         (["tune"], "no complete recording of"),
         (["tune", "--keep", "1.5"], "study.quality_kept"),

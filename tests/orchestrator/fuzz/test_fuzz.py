@@ -35,6 +35,9 @@ quality_kept: 0.95
 iterations: 50.0
 is_feasible: true
 trials: 9
+objective: reliable
+risk: 0.25
+choices: [{criterion: few_iterations, params: {steps: 60}}]
 """
 CONCEPT = "name: dog\nclass_noun: dog\nplaceholder: <my-dog>\nvalidation_prompts: ['a {} in the snow', 'a {} here']\n"
 
@@ -188,7 +191,8 @@ def test_best_files(effort, kind, outside):
             file.write_bytes(value)
         else:
             file.write_text(plain_yaml.dump(fields | value), encoding="utf-8", errors="replace")
-        str(best_file.read(file).make_criterion())
+        best = best_file.read(file)
+        assert all(str(choice.make_criterion()) for choice in (best, *best.choices))
 
     of_values = st.dictionaries(st.one_of(st.sampled_from([*fields, "params"]), texts), values, max_size=2)
     search(effort, damaged(BEST.encode()) if kind == "damaged" else of_values, body, outside)

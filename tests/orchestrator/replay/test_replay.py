@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from orchestrator.criteria import DVAR, All, ClipScore, FewIterations, Never, NotBefore
+from orchestrator.criteria import DVAR, All, ClipScore, FewIterations, Never, NotBefore, Patience, StepsPerImage
 from orchestrator.recordings.identity import RunIdentity
 from orchestrator.replay import Outcome, Summary, live_outcome, replay
 from orchestrator.replay.quality import quality_curve
@@ -138,3 +138,31 @@ def test_a_single_concept_has_no_deviation_and_what_was_not_measured_is_absent()
     summary = Summary.of([outcome("a", 10, quality=None)])
     assert summary.iterations.std is None
     assert summary.quality_kept is None
+
+
+@pytest.mark.parametrize(("images", "stop"), [(0, 15), (1, 15), (3, 45), (4, 60), (9, 100)])
+def test_steps_per_image_count_the_concepts_images(make_recording, images, stop):
+    """An unknown number counts as one; beyond the budget nothing is left to stop."""
+    recording = make_recording("a", 100, step_seconds=0.5, l_det_seconds=9.0)
+    concept = {"name": "a", "images": [f"{index}.png" for index in range(images)]}
+    recording = dataclasses.replace(recording, identity=recording.identity.with_fields(concept=concept))
+    outcome = replay(StepsPerImage(15), recording)
+    assert (outcome.stop_step, outcome.stopped) == (stop, images <= 4)
+    assert outcome.seconds == pytest.approx(0.5 * stop)
+
+
+def test_patience_keeps_the_weights_of_the_lowest_l_det(make_recording):
+    """L_det falls to step 40 and rises again: 20 steps later it stops, and the quality is that of step 40."""
+    recording = make_recording("a", 100, every=10, step_seconds=0.5, l_det_seconds=0.25)
+    steps = dataclasses.replace(recording.steps, l_det=1 + 0.01 * np.abs(np.arange(1, 101) - 40.0))
+    scores = {"train_clip_image": np.linspace(0.2, 0.8, 11)}
+    quality = dataclasses.replace(recording.quality, scores=scores)
+    recording = dataclasses.replace(recording, steps=steps, quality=quality)
+    outcome = replay(Patience(window=20), recording)
+    assert outcome.stop_step == 60
+    assert outcome.seconds == pytest.approx(60 * 0.75)
+    assert outcome.quality_at_stop == pytest.approx(0.2 + 0.6 * 0.4, abs=1e-6)
+    assert replay(FewIterations(60), recording).quality_at_stop == pytest.approx(0.2 + 0.6 * 0.6, abs=1e-6)
+    cheap = replay(Patience(window=20, stride=5), recording)
+    assert cheap.stop_step == 60
+    assert cheap.quality_at_stop == pytest.approx(outcome.quality_at_stop)

@@ -40,7 +40,8 @@ def test_the_names_in_the_file(best, tmp_path):
     values = yaml.safe_load((tmp_path / "best.yaml").read_text())
     assert list(values) == [
         "criterion", "params", "format", "tuned_on", "method", "base_model", "budget", "measure",
-        "quality_kept_wanted", "quality_kept", "iterations", "is_feasible", "trials", "objective", "risk", "choices",
+        "quality_kept_wanted", "quality_kept", "iterations", "is_feasible", "trials", "objective", "risk", "rate_ratio",
+        "choices",
     ]  # fmt: skip
     assert (values["measure"], values["quality_kept_wanted"]) == ("train_clip_image", 0.9)
 
@@ -171,3 +172,64 @@ def test_another_s_file_is_not_replaced(content, tmp_path):
 def test_that_it_never_stops(best):
     assert not best.never_stops
     assert best.model_copy(update={"iterations": float(best.budget)}).never_stops
+
+
+@pytest.fixture
+def promised(make_recording):
+    """The file of a reliable choice among two criteria on eight concepts."""
+    recordings = [make_recording(name, 200, rate=10 + 4 * i, seed=i) for i, name in enumerate("abcdefgh")]
+    result = Study(recordings, names=["few_iterations", "dvar"], objective=Objective(risk=0.3)).search()
+    return best_file.from_result(result, "textual_inversion", "miniature")
+
+
+def test_what_was_promised_and_all_choices_come_back(promised, tmp_path):
+    best_file.write(promised, tmp_path / "best.yaml")
+    read = best_file.read(tmp_path / "best.yaml")
+    assert read == promised
+    assert (read.objective, read.risk) == ("reliable", 0.3)
+    assert {read.criterion, *(choice.criterion for choice in read.choices)} == {"few_iterations", "dvar"}
+
+
+def test_unless_a_risk_was_asked_for_the_file_says_which_was_taken(result, make_recording):
+    few = [make_recording(name, 200, seed=i) for i, name in enumerate("ab")]
+    best = best_file.from_result(Study(few).search(), "textual_inversion", "miniature")
+    assert (best.objective, best.risk) == ("reliable", pytest.approx(1 / 3))  # the least that two concepts carry
+    of_mean = best_file.from_result(result, "textual_inversion", "miniature")
+    assert (of_mean.objective, of_mean.risk) == ("mean", None)
+
+
+def test_each_criterion_has_its_own_choice_and_another_is_refused(promised):
+    for choice in (promised, *promised.choices):
+        assert promised.of_criterion(choice.criterion) == choice.make_criterion()
+    there = ", ".join(choice.criterion for choice in (*promised.choices, promised))
+    with pytest.raises(InvalidInput, match=rf"no setting of 'hall' was chosen, only of {there}; .*--criteria hall`"):
+        promised.of_criterion("hall")
+
+
+def test_a_file_of_an_earlier_version_has_no_choices_but_its_own(best, tmp_path):
+    values = best.model_dump()
+    for name in ("objective", "risk", "choices"):
+        del values[name]
+    (tmp_path / "best.yaml").write_text(yaml.safe_dump(values))
+    read = best_file.read(tmp_path / "best.yaml")
+    assert (read.objective, read.risk, read.choices) == ("mean", None, [])
+    assert read.of_criterion(best.criterion) == best.make_criterion()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"choices": [{"criterion": "dvra", "params": {}}]}, "unknown criterion 'dvra'"),
+        ({"choices": [{"criterion": "few_iterations", "params": {"steps": 0}}]}, "steps must be a whole number"),
+        ({"choices": [{"criterion": "few_iterations"}]}, r"choices.*params"),
+        ({"choices": [{"criterion": "few_iterations", "params": {"steps": 5}, "extra": 1}]}, "choices.*extra"),
+        ({"choices": {"few_iterations": 5}}, "choices: "),
+        ({"objective": "surely"}, "objective: "),
+        ({"risk": 1.0}, "risk: "),
+        ({"risk": "low"}, "risk: "),
+    ],
+)
+def test_choices_that_are_not_understood(promised, tmp_path, change, message):
+    (tmp_path / "best.yaml").write_text(yaml.safe_dump(promised.model_dump() | change))
+    with pytest.raises(InvalidInput, match=rf"best\.yaml is not understood: .*{message}"):
+        best_file.read(tmp_path / "best.yaml")

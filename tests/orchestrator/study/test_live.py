@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import fsspec
 import optuna
@@ -25,11 +26,12 @@ def live(recorded, make_experiment):
     """Make a live study that stores below this test's folder."""
     _, concepts, recordings = recorded
 
-    def make(names=("dvar",), quality_kept=0.5, concepts=concepts, listeners=(), **changes):
+    def make(names=("dvar",), quality_kept=0.5, concepts=concepts, listeners=(), kind="mean", risk=None, **changes):
         experiment = make_experiment(**changes)
         space = SearchSpace(names, experiment.budget, defaults=recordings[0].method_defaults)
         full = recordings[: len(concepts)]
-        study = LiveStudy(experiment, concepts, full, space=space, objective=Objective(quality_kept, kind="mean"))
+        objective = Objective(quality_kept, kind=kind, risk=risk)
+        study = LiveStudy(experiment, concepts, full, space=space, objective=objective)
         return study.followed_by(*listeners)
 
     return make
@@ -142,6 +144,55 @@ def test_criteria_take_turns_and_two_objectives(live, make_optuna_study, searchi
     assert [trial.values for trial in optuna_study.trials[:2]] == [
         [result.cost, result.quality_kept] for result in searcher.tried.all[:2]
     ]
+
+
+def test_a_reliable_search_varies_the_familys_parameter_alone_and_orders_what_it_tried(
+    live, make_optuna_study, searching
+):
+    """Two criteria take turns, so that of three settings two are of DVAR; each is feasible as its family says."""
+    study = live(names=("dvar", "few_iterations"), quality_kept=0.9, kind="reliable")
+    assert {name: list(ranges) for name, ranges in study.space.ranges.items()} == {
+        "dvar": ["threshold"],
+        "few_iterations": ["steps"],
+    }
+    queue = searching(study, make_optuna_study(), 7)
+    result = study._result(queue)
+    dvar = [each for each in result.tried if each.name == "dvar"]
+    assert len(dvar) > 1
+    assert {each.params["window"] for each in dvar} == {8}  # a fifth of 40 steps
+    assert [each.params["threshold"] for each in dvar] == sorted(each.params["threshold"] for each in dvar)
+    steps = [each.params["steps"] for each in result.tried if each.name == "few_iterations"]
+    assert steps == sorted(steps, reverse=True)
+    for name in ("dvar", "few_iterations"):
+        of_name = [each for each in result.tried if each.name == name]
+        expected = study.objective.feasible([each.kept for each in of_name])
+        assert [each.is_feasible for each in of_name] == expected.tolist()
+        # For two concepts the least risk is a third, so that none of them may fall under the target.
+        assert all(min(each.kept) >= 0.9 - 1e-9 for each in of_name if each.is_feasible)
+
+
+def test_a_setting_after_one_that_fails_is_not_feasible(live, make_optuna_study, searching, monkeypatch):
+    study = live(names=("few_iterations",), kind="reliable")
+    queue = searching(study, make_optuna_study(), 4)
+    worse = sorted(queue.tried.all, key=lambda each: -each.params["steps"])[1]
+    tried = [
+        replace(each, kept=(0.1, 0.1)) if each is worse else replace(each, kept=(1, 1)) for each in queue.tried.all
+    ]
+    ordered = study._ordered("few_iterations", tried)
+    assert [each.is_feasible for each in ordered] == [True] + [False] * (len(tried) - 1)
+    assert len(tried) > 2
+
+
+def test_a_criterion_of_which_nothing_is_judged_yet_is_left_out(live, make_optuna_study, searching):
+    study = live(names=("dvar", "few_iterations"), kind="reliable", risk=0.4)
+    result = study._result(searching(study, make_optuna_study(), 1))
+    assert [each.name for each in result.tried] == ["dvar"]
+    assert [reference.name for reference in result.references][:1] == ["few_iterations"]
+
+
+def test_a_promise_that_the_concepts_cannot_carry_is_refused_before_anything_trains(live):
+    with pytest.raises(InvalidInput, match=r"with 2 tuning concepts .* on at least 4 concepts"):
+        live(kind="reliable", risk=0.2)
 
 
 def test_what_keeps_too_little_breaks_the_constraint(live, make_optuna_study, searching):
