@@ -178,6 +178,9 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str) -> N
         _end(_exit_code(end))
     except BaseException as error:  # noqa: BLE001 - what an interpreter prints
         sys.excepthook(type(error), error, error.__traceback__)
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
         _end(1)
     _end(0)
 

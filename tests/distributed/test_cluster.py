@@ -31,7 +31,7 @@ def dvar(nodes, flags, tmp_path):
 
 
 def finish(process):
-    printed = process.communicate(timeout=300)[0]
+    printed = process.communicate(timeout=900)[0]
     return process.returncode, printed
 
 

@@ -62,7 +62,7 @@ class Command:
         return len(rows) == len(CONCEPTS) and all(row.state == "stopped" for row in rows)
 
     def wait_for_steps(self, count):
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 900
         while self.steps() < count and self.process.poll() is None:
             assert time.monotonic() < deadline, f"{self.steps()} of {count} steps: {self.process.communicate()[0]}"
             time.sleep(0.05)
@@ -70,7 +70,7 @@ class Command:
     def finish(self):
         """Wait until the command succeeds, and restart it whenever it fails."""
         while True:
-            printed = self.process.communicate(timeout=400)[0]
+            printed = self.process.communicate(timeout=1200)[0]
             if self.process.returncode == 0:
                 return printed
             assert self.starts < 12, printed
@@ -129,7 +129,7 @@ def undisturbed(nodes, tmp_path_factory, tiny_path):
 
 def kill_a_worker(command, rng, number=signal.SIGKILL):
     """Kill a process that trains, on any node."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (workers := [pid for node in command.nodes.nodes for pid in node.processes("ray::Personalization")]):
         if command.is_done():
             return

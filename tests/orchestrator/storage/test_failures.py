@@ -194,7 +194,7 @@ def test_a_whole_run_on_object_storage_that_refuses_one_request_in_five(server, 
     environment = os.environ | alone | {"RAY_JOB_CONFIG_JSON_ENV_VAR": job}
     server.share, before = 0.2, server.refused
     command = [*prefork.python, "-c", DRIVER, experiment.model_dump_json(), concept.name]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     server.share = 0.0
     assert done.stdout.startswith("complete "), done.stdout + done.stderr
     assert server.refused > before

@@ -195,7 +195,8 @@ def test_no_answer_is_a_problem_and_nothing_is_logged(experiment, server, specs,
 
 
 @pytest.mark.parametrize("name", ["miniature-textual-inversion", "of my own", "a 'quoted' one"])
-def test_a_deleted_experiment_is_named_with_the_remedy(experiment, monkeypatch, name):
+def test_a_deleted_experiment_is_named_with_the_remedy(experiment, mlflow_store, monkeypatch, name):
+    mlflow_store(Path(experiment.storage))
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
     Tracker(experiment)
     client = mlflow.MlflowClient(tracking_uri(experiment))
@@ -253,7 +254,7 @@ def test_a_store_that_cannot_be_opened_is_refused_at_once(kind, experiment, tmp_
     with pytest.raises(InvalidInput, match=r"MLflow at .* cannot be used") as refused:
         Tracker(experiment)
     assert "s3cret" not in str(refused.value)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # MLflow itself tries for 100 s; its import alone takes seconds
 
 
 def test_a_database_that_refuses_a_password_is_asked_once(experiment, monkeypatch):
