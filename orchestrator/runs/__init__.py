@@ -6,10 +6,10 @@ something trains. `cluster` connects to it, `searcher` and `stopper` adapt to Ra
 driver off.
 """
 
+from orchestrator.runs.checks import check_live
 from orchestrator.runs.launch import (
     RunKind,
     Trials,
-    check_live,
     full_length_runs,
     live,
     record,
