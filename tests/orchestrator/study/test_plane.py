@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from orchestrator.study import Objective, Study
-from orchestrator.study.plane import best_on_plane
+from orchestrator.study.plane import _stops, best_on_plane
 from orchestrator.study.replays import Replays
 from orchestrator.study.search_space import SearchSpace
 
-BUDGET = 40
+BUDGET, KEYS = 40, ("window", "threshold")
 
 
 @pytest.fixture
@@ -36,6 +36,10 @@ def test_it_is_the_best_of_all(recordings, fixed, kind):
     best = best_on_plane(replays, recordings)
     results = [replays.evaluate("dvar", params) for params in every_setting(replays)]
     assert 0.05 < np.mean([result.is_feasible for result in results]) < 0.95
+    windows, thresholds = (list(dict.fromkeys(result.params[key] for result in results)) for key in KEYS)
+    for index, recording in enumerate(recordings):
+        stops = [result.outcomes[index].stop_step for result in results]
+        assert _stops(replays, recording, windows, thresholds).ravel().tolist() == stops
     assert best.rank == pytest.approx(min(result.rank for result in results))
     assert best.criterion in {result.criterion for result in results if result.rank == pytest.approx(best.rank)}
 

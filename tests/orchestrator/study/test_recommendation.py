@@ -96,6 +96,23 @@ def test_intervals_are_wider_where_several_rules_are_compared():
     assert both == {"dvar": alone}
 
 
+def test_both_are_chosen_on_what_is_drawn_and_compared_on_what_is_not():
+    """The interval is that of a loop over the same resamples."""
+    need = needs(np.random.default_rng(5), 7)
+    rule, fixed = table_of(need, lambda share: np.minimum(400, need * 4 * share)), fixed_table(need)
+    savings = []
+    for drawn in np.random.default_rng(3).integers(7, size=(60, 7)):
+        left_out = sorted(set(range(7)) - set(drawn.tolist()))
+        if left_out:
+            chosen = [Objective().choose(costs[:, drawn], kept[:, drawn]) or 0 for costs, kept in (rule, fixed)]
+            cost, fixed_cost = (
+                costs[index, left_out].mean() for (costs, _), index in zip((rule, fixed), chosen, strict=True)
+            )
+            savings.append(1 - cost / fixed_cost)
+    expected = np.quantile(savings, [0.05, 0.5, 0.95])
+    assert saving_interval(Objective(), rule, fixed, resamples=60, seed=3) == pytest.approx(expected)
+
+
 def test_the_interval_is_the_same_in_batches_of_any_size(monkeypatch):
     need = needs(np.random.default_rng(4), 8)
     tables = (table_of(need, lambda share: np.minimum(400, need * 4 * share)), fixed_table(need))

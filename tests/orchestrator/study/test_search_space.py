@@ -66,7 +66,7 @@ def test_a_trial_that_died_while_its_setting_was_chosen_has_none():
         space.of_trial(study.trials[0])
 
 
-def test_settings_that_cannot_be_fixed(recordings):
+def test_settings_that_cannot_be_fixed(recordings, make_recording):
     with pytest.raises(InvalidInput, match="'hall' has fixed settings but is not searched; searched are: dvar"):
         SearchSpace(["dvar"], 200, fixed={"hall": {"window": 3}})
     with pytest.raises(InvalidInput, match=r"DVAR has no parameter 'strid'; did you mean 'stride'"):
@@ -76,7 +76,7 @@ def test_settings_that_cannot_be_fixed(recordings):
     with pytest.raises(InvalidInput, match="every setting of 'few_iterations' is fixed"):
         SearchSpace(["few_iterations"], 200, fixed={"few_iterations": {"steps": 3}})
     with pytest.raises(InvalidInput, match="a recording lacks measured seconds; use iterations as the cost"):
-        Study(recordings, objective=Objective(cost="seconds"), fixed={"dvar": {"inputs": 1}}).search(1)
+        Study([make_recording("a", 200, step_seconds=float("nan"))], objective=Objective(cost="seconds")).search(1)
 
 
 @pytest.mark.parametrize("stride", [5, 10, 25])
