@@ -36,8 +36,8 @@ from trainables.errors import InvalidInput
 MEMBERS = 60
 #: How much later everything happens to a concept when it is asked whether a rule follows.
 SLOWER = 2
-#: The rule that is recommended where it really saves, and resampled sets of tuning concepts by which that is judged.
-RECOMMENDABLE, RECOMMENDED_RESAMPLES = "dvar", 100
+#: The rule that is recommended where it really saves.
+RECOMMENDABLE = "dvar"
 #: Halvings of the concepts by which it is judged to decide once for a method, and what a rule must save for that.
 HALVINGS, WORTH = 40, 0.9
 RECOMMENDED, CHOSEN = "recommended", "chosen per method"
@@ -113,7 +113,6 @@ class Benchmark:
             low, _, _ = saving_interval(
                 objective,
                 *((table.steps[:, columns], table.kept[:, columns]) for table in sides),
-                resamples=RECOMMENDED_RESAMPLES,
             )
             return low > 0
 

@@ -1,7 +1,7 @@
 """Objective: how a setting is judged, and what the choice of one promises for new concepts."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -107,6 +107,12 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
         """
         if self.is_reliable:
             self.risk_with(concepts)
+
+    def at_most(self, concepts: int) -> "Objective":
+        """Return the same objective, with a risk that a number of tuning concepts can carry."""
+        if self.carries(concepts):
+            return self
+        return replace(self, risk=1 / (concepts + 1))
 
     def carries(self, concepts: int) -> bool:
         """Return whether a number of tuning concepts suffices for what is promised."""
