@@ -6,6 +6,7 @@ from orchestrator.config.experiment import Experiment
 from orchestrator.study.l_det_form import with_form
 from orchestrator.study.live import check_space
 from orchestrator.study.objective import Objective
+from orchestrator.study.recommendation import watching
 from orchestrator.study.search_space import SearchSpace
 from orchestrator.study.storage import check_storage
 from search_spaces.defaults import MethodDefaults
@@ -52,13 +53,12 @@ def search_space(experiment: Experiment, defaults: MethodDefaults | None) -> Sea
         InvalidInput: see `SearchSpace`.
     """
     settings = experiment.study
+    names = watching(settings.criteria) if settings.live else settings.criteria
     fixed = with_form(
-        settings.criteria,
+        names,
         settings.fixed,
         settings.l_det,
         experiment.budget,
         has_stratified=experiment.stratified_batch is not None,
     )
-    return SearchSpace(
-        settings.criteria, experiment.budget, method=experiment.method.name, defaults=defaults, fixed=fixed
-    )
+    return SearchSpace(names, experiment.budget, method=experiment.method.name, defaults=defaults, fixed=fixed)

@@ -16,6 +16,7 @@ from orchestrator.runs import lease
 from orchestrator.runs.connection import connected
 from orchestrator.runs.observing import unobtrusive
 from orchestrator.study.objective import Objective
+from orchestrator.study.recommendation import FIXED, PER_IMAGE
 from orchestrator.study.references import finished_result
 from orchestrator.study.replays import Replays
 from orchestrator.study.result import StudyResult, TrialResult, judge, marked
@@ -162,6 +163,9 @@ class LiveStudy:
             name: self._ordered(name, [each for each in tried if each.name == name]) for name in self.space.ranges
         }
         replays = Replays(self._full, self.space, self.objective)
+        # Numbers of steps are replayed exactly, and never worth a training.
+        for name in set(self.experiment.study.criteria) & {FIXED, PER_IMAGE} - set(by_name):
+            by_name[name] = replays.family(name)
         defaults = {self.space.criterion(name, params)[1] for name, params in self.space.default_params.items()}
         result = finished_result(
             replays,

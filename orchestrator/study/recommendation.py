@@ -132,6 +132,11 @@ def tables(results: Sequence[TrialResult]) -> tuple[Floats, Floats]:
     return np.array([result.costs for result in results]), np.array([result.kept for result in results])
 
 
+def watching(names: Sequence[str]) -> list[str]:
+    """Return the criteria that are worth a live search: numbers of steps are replayed exactly, if others are named."""
+    return [name for name in names if name not in (FIXED, PER_IMAGE)] or list(names)
+
+
 def compare_all(
     objective: Objective, by_name: Mapping[str, Sequence[TrialResult]], fixed: Sequence[TrialResult]
 ) -> dict[str, Comparison]:

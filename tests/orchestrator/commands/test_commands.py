@@ -39,7 +39,8 @@ def quick(prefork, mlflow_store, tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def small(small_flags):
     """Flags of a run that takes seconds."""
-    return ["--budget", "40", "--tuning", "1", *small_flags(study__trials=15)]
+    study = {"study__trials": 15, "study__objective": "mean", "study__criteria": "dvar", "study__l_det": "paper"}
+    return ["--budget", "40", "--tuning", "1", *small_flags(**study)]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_tune_writes_what_it_prints(commands, folder):
     assert f"DVAR(window={best['params']['window']}, threshold={best['params']['threshold']})" in commands["tune"]
     assert len(best["tuned_on"]) == 1
     assert best["trials"] == 15
-    for part in ("near", "first", "a single concept says nothing about others"):
+    for part in ("near", "default", "a single concept says nothing about others"):
         assert part in commands["tune"]
     picture = np.asarray(Image.open(folder / "dvar-runs" / "landscape-textual_inversion-40.png").convert("RGB"))
     star = ImageColor.getrgb(CHOSEN)  # nothing else in the picture has its colour
@@ -288,6 +289,27 @@ def test_a_cheaper_l_det_is_tuned_and_run(commands, folder, small):
     code, printed = dvar(folder, "run", *flags, "--set", "fixed_batch.size=1")
     assert code == 2
     assert "evaluates 2 inputs at a time, but fixed_batch.size is 1" in " ".join(printed.split())
+
+
+def test_what_is_promised_by_default_and_each_choice_of_it(commands, folder, small):
+    """One concept carries a risk of a half; the fixed number is taken, and DVAR's choice can be run instead."""
+    default = {"objective": "reliable", "criteria": "few_iterations,dvar", "l_det": "stratified"}
+    flags = ["--concepts", "photos", *small, "--best", "reliable.yaml"]
+    flags += [flag for key, value in default.items() for flag in ("--set", f"study.{key}={value}")]
+    code, printed = dvar(folder, "tune", *flags)
+    assert code == 0, printed
+    best = yaml.safe_load((folder / "reliable.yaml").read_text())
+    assert (best["criterion"], best["objective"], best["risk"]) == ("few_iterations", "reliable", 0.5)
+    assert [choice["criterion"] for choice in best["choices"]] == ["dvar", "steps_per_image"]
+    assert best["choices"][0]["params"].items() >= {"inputs": 2, "relative": True, "batch": "stratified"}.items()
+    code, printed = dvar(folder, "run", *flags, "--criterion", "dvar")
+    assert code == 0, printed
+    assert "batch='stratified') on 2 concepts" in printed
+    code, printed = dvar(folder, "compare", *flags)
+    assert code == 0, printed
+    for strategy in ("fixed number, tuned", "StepsPerImage, tuned", "DVAR, tuned", "DVAR, tuned, live"):
+        assert strategy in printed
+    assert "live and replayed stop at the same step: 2 of 2 concepts" in printed
 
 
 def test_a_live_search(commands, folder, small):
