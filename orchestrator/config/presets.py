@@ -18,7 +18,7 @@ from trainables.settings import BaseModelSettings, QualitySettings, StratifiedBa
 from trainables.text import did_you_mean
 
 #: For Textual Inversion in a demonstration: a higher learning rate than in its recipe learns faster, but less smoothly.
-DEMO = Recipe({"batch_size": 4, "learning_rate": 2e-3, "num_vectors": 8}, 160, 20)
+DEMO = Recipe({"batch_size": 4, "learning_rate": 2e-3, "num_vectors": 8}, 120, 15)
 #: For a method without a recipe for the miniature.
 UNKNOWN = Recipe({}, 400, 20)
 #: How often the last snapshot is scored again, to tell how much of a difference between scores is chance.
