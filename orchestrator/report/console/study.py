@@ -28,10 +28,11 @@ def promise(objective: Objective, concepts: int) -> str:
     target, metric = f"{percent(objective.quality_kept)} %", escape(objective.metric)
     if objective.is_reliable:
         risk, failures = objective.risk_with(concepts), objective.allowed_failures(concepts)
+        may = f"at most {failures} of these {concepts} may" if failures else f"none of these {concepts} may"
         return (
             f"reliable: of new concepts like these at most {percent(risk)} % keep less than {target} of their best "
-            f"{metric}, on average over choices; so at most {failures} of these {concepts} may, for the setting and "
-            f"every later one (no choice on {concepts} can promise fewer than {percent(1 / (concepts + 1))} %)"
+            f"{metric}, on average over choices; so {may}, for the setting and every later one (no choice on {concepts} "
+            f"can promise fewer than {percent(1 / (concepts + 1))} %)"
         )
     if objective.kind == MEAN_LCB:
         return (
@@ -205,9 +206,10 @@ def robustness_lines(robustness: Robustness, unit: str) -> Iterator[str]:
         yield "[yellow]a single concept says nothing about others; tune on more[/]"
         return
     below = f"; {100 * robustness.resampled_below:.0f} of 100 sets keep less than {target}"
+    costs = f"need {cost.low:.1f} to {cost.high:.1f} {unit}, and nine in ten " if cost.low < cost.high else ""
     yield (
-        f"nine in ten resampled sets of these concepts need {cost.low:.1f} to {cost.high:.1f} {unit}, and nine in ten "
-        f"keep {100 * kept.low:.1f} to {100 * kept.high:.1f} % on average{'' if objective.is_reliable else below}"
+        f"nine in ten resampled sets of these concepts {costs}keep {100 * kept.low:.1f} to {100 * kept.high:.1f} % on "
+        f"average{'' if objective.is_reliable else below}"
     )
     if robustness.left_out:
         count = len(robustness.left_out)
