@@ -29,10 +29,11 @@ def promise(objective: Objective, concepts: int) -> str:
     if objective.is_reliable:
         risk, failures = objective.risk_with(concepts), objective.allowed_failures(concepts)
         may = f"at most {failures} of these {concepts} may" if failures else f"none of these {concepts} may"
+        least = percent(1 / (concepts + 1))
         return (
             f"reliable: of new concepts like these at most {percent(risk)} % keep less than {target} of their best "
-            f"{metric}, on average over choices; so {may}, for the setting and every later one (no choice on {concepts} "
-            f"can promise fewer than {percent(1 / (concepts + 1))} %)"
+            f"{metric}, on average over choices; so {may}, for the setting and every later one (no choice on "
+            f"{concepts} can promise fewer than {least} %)"
         )
     if objective.kind == MEAN_LCB:
         return (
