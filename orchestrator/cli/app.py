@@ -179,17 +179,17 @@ def benchmark(
     methods: Annotated[str | None, typer.Option("--methods", help="Comma-separated names; default: all.")] = None,
     names: Annotated[
         str | None,
-        typer.Option("--criteria", help="Comma-separated criteria; default: all that have a search space."),
+        typer.Option("--criteria", help="Comma-separated criteria; default: all with an ordered family."),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write the criteria's metrics to this file.")] = None,
 ) -> None:
-    """Benchmark every criterion: tune it on each method's tuning concepts, and apply it to the other concepts.
+    """Benchmark every rule: choose it on random sets of each method's concepts, and apply it to the others.
 
     Uses the recordings that ship with the program (56 concepts of the miniature by six methods), or --recordings.
     Also shows how DVAR's setting for a method transfers to the other methods.
 
-    --trials counts the settings per criterion and method. Give a criterion of your own as module:Class; its module
-    must also define space and default_params.
+    --tuning is the number of concepts on which a choice is made (default 8), --risk what it promises. Give a criterion
+    of your own as module:Class; its module must also define space, default_params and family.
 
     Example: [b]dvar benchmark --criteria dvar,my_criterion:MyCriterion --csv criteria.csv[/b]
     """

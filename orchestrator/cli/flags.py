@@ -130,7 +130,7 @@ SHARED: Mapping[str, Flag] = {
 #: The further flags of a search.
 SEARCH: Mapping[str, Flag] = {
     "trials": Flag(
-        int | None, _search("--trials", help="Total number of settings to try (default 200; 30 live)."), "study.trials"
+        int | None, _search("--trials", help="Settings that a sampler tries (default 200; 30 live)."), "study.trials"
     ),
     "live": Flag(
         bool | None,

@@ -37,8 +37,8 @@ def benchmark(
     """Choose every rule on random tuning concepts, apply it to the others, and print what that costs and keeps.
 
     Args:
-        experiment: gives the recordings' place, the objective (all of its study), the number of tuning concepts and the
-            storage.
+        experiment: gives the recordings' place, the objective, the number of tuning concepts and the storage. What is
+            saved is always steps; seconds are compared, too.
         methods: names of the methods to use; None uses every recorded method.
         names: of the criteria; None uses every criterion with an ordered family.
         target: a CSV file to write as well; None writes none.
@@ -55,7 +55,7 @@ def benchmark(
     with console.status("reading recordings"):
         recordings = by_method(read_place(place), place, methods)
     chosen, problems = (names, []) if names is not None else searchable()
-    rules = rules_of(chosen, study.fixed, study.l_det, recordings) if chosen else []
+    rules, left_out = rules_of(chosen, study.fixed, study.l_det, recordings) if chosen else ([], [])
     tracker = open_tracker(console, experiment.model_copy(update={"name": "benchmark"}))
     about = {"recordings": place, "methods": list(recordings), "rules": [rule.label for rule in rules]}
     with tracker.run("benchmark", about | settings.to_json(), name=f"benchmark {place}") as parent:
@@ -68,7 +68,7 @@ def benchmark(
             child = parent.child(f"{row.method}: {row.label}", row.params(), {"dvar.kind": "benchmark"})
             parent.finish(child, row.metrics())
     _print(console, result, settings)
-    for problem in (*problems, *result.problems):
+    for problem in (*problems, *left_out, *result.problems):
         console.print(f"[yellow]left out[/] {escape(problem)}", soft_wrap=True)
     console.print()
     say_caveats(console, [recording for group in recordings.values() for recording in group])

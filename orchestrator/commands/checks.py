@@ -59,6 +59,6 @@ def search_space(experiment: Experiment, defaults: MethodDefaults | None) -> Sea
         settings.fixed,
         settings.l_det,
         experiment.budget,
-        has_stratified=experiment.stratified_batch is not None,
+        stratified_every=experiment.stratified_batch.every if experiment.stratified_batch else None,
     )
     return SearchSpace(names, experiment.budget, method=experiment.method.name, defaults=defaults, fixed=fixed)

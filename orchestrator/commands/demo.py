@@ -12,6 +12,7 @@ from orchestrator.criteria import Criterion
 from orchestrator.report.console.markup import escape
 from orchestrator.report.figures.demo import demo_picture
 from orchestrator.storage.atomic import replacing
+from trainables.errors import InvalidInput
 
 PICTURE = "demo.png"
 
@@ -31,6 +32,11 @@ def demo(experiment: Experiment) -> bool:
     result = search_by_replay(context, context.recordings(context.split.tuning))
     _explain(context, "run", "personalize the other concepts, and stop each with what was chosen")
     for criterion in dict.fromkeys([result.best.criterion, *(best.criterion for best in result.best_of_each())]):
+        try:
+            runs.check_live(experiment, criterion)
+        except InvalidInput as error:
+            context.say(f"[yellow]not run live: {escape(str(error))}[/]")
+            continue
         if not run_live(context, context.split.test, criterion):
             return False
     _explain(context, "compare", "what each strategy costs and keeps on concepts that the search never saw")

@@ -24,9 +24,9 @@ from orchestrator.report.figures.landscape import draw_landscape
 from orchestrator.report.html.landscape import write_landscape_page
 from orchestrator.storage.passwords import without_password
 from orchestrator.study import best as best_file
-from orchestrator.study.l_det_form import with_form
+from orchestrator.study.l_det_form import stratified_every, with_form
 from orchestrator.study.live import LiveStudy, SearchIncomplete
-from orchestrator.study.objective import Objective
+from orchestrator.study.objective import RELIABLE, Objective
 from orchestrator.study.replayed import Study
 from orchestrator.study.result import StudyResult, TrialResult
 from orchestrator.study.robustness import assess
@@ -34,7 +34,7 @@ from orchestrator.study.search import Search
 from orchestrator.study.search_space import stated_defaults
 from orchestrator.study.storage import open_storage
 from orchestrator.tracking.mlflow import ParentRun
-from trainables.settings import MINIATURE, STRATIFIED, LDetSchedule
+from trainables.settings import MINIATURE, LDetSchedule
 
 LANDSCAPE, LANDSCAPE_PAGE = "landscape.png", "landscape.html"
 
@@ -83,11 +83,16 @@ def search_by_replay(context: CommandContext, recordings: Sequence[Recording]) -
             settings.fixed,
             settings.l_det,
             recordings[0].budget,
-            has_stratified=all(recording.has_batch(STRATIFIED) for recording in recordings),
+            stratified_every=stratified_every(recordings),
         ),
         name=experiment.name,
     )
     target = _target(context, recordings)
+    if settings.objective == RELIABLE and (settings.trials is not None or settings.storage):
+        context.say(
+            "[yellow]every setting of each criterion's family is replayed: --trials and --study-storage are for the "
+            "sampler of --objective mean and mean-lcb[/]"
+        )
     with context.tracker.run("tune", experiment.public()) as parent:
         with (
             _say_how_to_go_on(context),
@@ -133,8 +138,9 @@ def search_live(context: CommandContext) -> StudyResult | None:
         landscape = _keep_result(context, parent, target, recordings, result)
     say_failed(context, result.failed)
     _say_result(context, target, recordings, result)
-    best = result.best
-    say_agreement(context, best.outcomes, recordings, best.criterion, settings.measure)
+    if result.name in study.space.ranges:  # a fixed number was replayed, not trained
+        best = result.best
+        say_agreement(context, best.outcomes, recordings, best.criterion, settings.measure)
     landscape.say(context)
     return result
 
@@ -255,8 +261,10 @@ def _say_how_to_go_on(context: CommandContext) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        storage = context.experiment.study.storage
-        if storage:
+        settings, storage = context.experiment.study, context.experiment.study.storage
+        if settings.objective == RELIABLE:
+            context.say("nothing is kept; the same command replays every setting again")
+        elif storage:
             shown = escape(without_password(storage))
             context.say(f"the tried settings are kept in {shown}; the same command resumes from there")
         else:
@@ -289,6 +297,6 @@ def _say_result(context: CommandContext, target: Path, recordings: Sequence[Reco
         context.say(line)
     for line in robustness_lines(assess(result), unit):
         context.say(line)
-    if not result.best.criterion.decides_by_step:
-        context.say("[yellow]this criterion watches samples, so it can be compared but not run live[/]")
+    if not result.best.criterion.decides_by_step or result.best.criterion.keeps_best:
+        context.say("[yellow]this criterion needs snapshots, so it can be compared but not run live[/]")
     context.say(f"written to {escape(str(target))}")

@@ -30,10 +30,7 @@ def slowed(recording: Recording, factor: int) -> Recording:
     if initial.shape != steps.input_losses.shape[1:]:
         initial = steps.input_losses[0]
     inputs = np.column_stack(
-        [
-            np.interp(times, np.arange(count + 1), np.concatenate([[first], losses]))
-            for first, losses in zip(initial, steps.input_losses.T, strict=True)
-        ]
+        [_slowed_losses(first, losses, times) for first, losses in zip(initial, steps.input_losses.T, strict=True)]
     )
     earlier = np.maximum(1, np.ceil(times).astype(np.int64)) - 1
     l_det: Floats = np.interp(times, np.arange(1, count + 1), steps.l_det)
@@ -54,3 +51,10 @@ def slowed(recording: Recording, factor: int) -> Recording:
         {kind: seconds[reached] for kind, seconds in quality.samples_seconds.items()},
     )
     return replace(recording, steps=table, quality=slow)
+
+
+def _slowed_losses(first: float, losses: Floats, times: Floats) -> Floats:
+    """Return an input's loss at earlier times, between the steps after which it was evaluated."""
+    evaluated = np.flatnonzero(np.isfinite(losses))
+    known = np.concatenate([[0], evaluated + 1])
+    return np.asarray(np.interp(times, known, np.concatenate([[first], losses[evaluated]])))

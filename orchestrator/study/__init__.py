@@ -1,7 +1,7 @@
 """The search for a criterion's best setting, and what its result is worth.
 
-Start with `Study(recordings).search(trials)`, which replays recordings under settings that Optuna suggests, judged by
-an `Objective`. `assess(result)` says how far the choice depends on its concepts, and `Benchmark` applies it to others.
+Start with `Study(recordings).search()`, which replays recordings under the settings of criteria, judged by an
+`Objective`. `assess(result)` says how far the choice depends on its concepts, and `Benchmark` applies it to others.
 `orchestrator.study.live` searches by training instead; it brings Ray, so it is not imported here. README.md beside this
 file explains how a setting is chosen, and what was measured.
 """

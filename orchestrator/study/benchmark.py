@@ -14,7 +14,7 @@ from orchestrator.replay.replay import Replayer
 from orchestrator.replay.tempo import slowed
 from orchestrator.study.benchmark_rows import Adaptation, BenchmarkRow, BenchmarkSettings, Carried, Rule, Seen
 from orchestrator.study.objective import RELIABLE, Objective
-from orchestrator.study.recommendation import FIXED, PER_IMAGE, saving_interval
+from orchestrator.study.recommendation import FIXED, LEAST_CONCEPTS, PER_IMAGE, saving_interval
 from orchestrator.study.references import needed_steps
 from orchestrator.study.replays import Replays, common_budget
 from orchestrator.study.result import TrialResult, judge
@@ -80,14 +80,15 @@ class Benchmark:
 
     def rows(self, rules: Sequence[Rule]) -> tuple[list[BenchmarkRow], list[str]]:
         """Return the references and every rule, and why rules are left out that these recordings cannot answer for."""
-        rows, problems = [self.full(), self.oracle()], []
+        rows, problems, compared = [self.full(), self.oracle()], [], []
         for rule in rules:
             try:
                 rows.append(self.row(rule))
+                compared.append(rule)
             except InvalidInput as error:
                 problems.append(f"{self.method}, {rule.label}: {error}")
-        decided = next((rule for rule in rules if rule.name == RECOMMENDABLE), None)
-        if decided is not None:
+        decided = next((rule for rule in compared if rule.name == RECOMMENDABLE), None)
+        if decided is not None and self.settings.tuning >= LEAST_CONCEPTS:
             rows.append(self.recommended(decided))
             if self.concepts // 2 >= self.settings.tuning + 2:
                 rows.append(self.chosen_per_method(decided))
@@ -159,7 +160,10 @@ class Benchmark:
     def oracle(self) -> BenchmarkRow:
         """Return what stopping every concept at its own first step of enough quality would cost: a bound, no rule."""
         names = self._judge(lambda concept: Never()).concepts
-        needs = {name: max(1, need or self.budget) for name, need in zip(names, self.needed_steps, strict=True)}
+        needs = {
+            name: self.budget if need is None else max(1, need)
+            for name, need in zip(names, self.needed_steps, strict=True)
+        }
         table = FamilyTable.of("oracle", [self._judge(lambda concept: FewIterations(needs[concept]))])
         return self._row(table.label, self._apply(table), self.fixed)
 

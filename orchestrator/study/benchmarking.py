@@ -11,13 +11,12 @@ from orchestrator import criteria
 from orchestrator.recordings.recording import Recording
 from orchestrator.study.benchmark import Benchmark
 from orchestrator.study.benchmark_rows import BenchmarkRow, BenchmarkSettings, Carried, Rule, Seen
-from orchestrator.study.l_det_form import Form, with_form
+from orchestrator.study.l_det_form import Form, stratified_every, with_form
 from orchestrator.study.recommendation import FIXED, PER_IMAGE
 from orchestrator.study.search_space import Params, search_space_module
 from search_spaces.base import FamilyModule
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
-from trainables.settings import STRATIFIED
 
 #: Labels of what needs no L_det.
 LABELS = {FIXED: "fixed number", PER_IMAGE: "steps per image"}
@@ -28,27 +27,29 @@ PROMISES = ((8, 0.25), (24, 0.2), (24, 0.1))
 
 def rules_of(
     names: Sequence[str], fixed: Mapping[str, Params], form: Form | None, methods: Mapping[str, Sequence[Recording]]
-) -> list[Rule]:
-    """Return the rules to compare, the fixed number first; DVAR is compared in the paper's form as well.
+) -> tuple[list[Rule], list[str]]:
+    """Return the rules to compare, the fixed number first and DVAR in both forms; and why some are left out.
 
     Args:
-        names: of criteria; those without an ordered family are left out.
+        names: of criteria.
         fixed: for a criterion, parameters that stay as they are.
         form: of L_det, see `with_form`.
         methods: each with its recordings.
     """
     everything = [recording for recordings in methods.values() for recording in recordings]
-    has_stratified = all(recording.has_batch(STRATIFIED) for recording in everything)
     budget = min((recording.budget for recording in everything), default=0)
-    of_form = with_form(names, fixed, form, budget, has_stratified=has_stratified)
-    rules = [Rule(LABELS[FIXED], FIXED)]
+    of_form = with_form(names, fixed, form, budget, stratified_every=stratified_every(everything))
+    rules, problems = [Rule(LABELS[FIXED], FIXED)], []
     for name in dict.fromkeys(names):
-        if name == FIXED or not isinstance(search_space_module(name), FamilyModule):
+        if name == FIXED:
+            continue
+        if not isinstance(search_space_module(name), FamilyModule):
+            problems.append(f"{name}: its search space has no ordered family (the function family)")
             continue
         rules.append(Rule(LABELS.get(name, name), name, of_form.get(name, {})))
         if name == DVAR and of_form.get(name):
             rules.append(Rule("dvar, as in the paper", name))
-    return rules
+    return rules, problems
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,12 @@ def _each_done(tasks: Sequence[_Task]) -> Iterator[_Done]:
 def _run(task: _Task) -> _Done:
     benchmark = Benchmark(task.method, task.recordings, task.settings)
     rows, problems = benchmark.rows(task.rules)
-    chosen = {rule.label: (rule.name, benchmark.choice(rule)) for rule in task.rules if rule.name in (FIXED, DVAR)}
+    compared = {row.label for row in rows}
+    decided = [rule for rule in task.rules if rule.name in (FIXED, DVAR) and rule.label in compared]
+    chosen = {rule.label: (rule.name, benchmark.choice(rule)) for rule in decided}
     seen = [
         benchmark.seen(rule, tuning, risk)
-        for rule in task.rules
-        if rule.name in (FIXED, DVAR)
+        for rule in decided
         for tuning, risk in PROMISES
         if tuning + 2 <= benchmark.concepts
     ]

@@ -132,7 +132,7 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
 
     def falls_below(self, kept: ArrayLike) -> NDArray[np.bool_]:
         """Return whether each concept keeps less than the target, in the shape of `kept`."""
-        return np.asarray(kept) < self.quality_kept - _ROUNDING
+        return ~(np.asarray(kept) >= self.quality_kept - _ROUNDING)  # what was not measured keeps nothing
 
     def shortfall(self, kept: ArrayLike) -> Floats:
         """Return by how much settings fall short of what is demanded; at most 0 where they keep enough.
@@ -168,7 +168,8 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
 
         Args:
             kept: as in `shortfall`, shape (settings, ..., concepts). For "reliable" the settings are ordered from late
-                stops to early ones, and only those of the first unbroken run that keep enough count.
+                stops to early ones, and only those count before which every later one keeps enough, too: a run that
+                began wherever it happens to be good would be a choice of two parameters, and break the promise.
 
         Returns:
             Shape (settings, ...).
@@ -177,11 +178,7 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
             InvalidInput: see `risk_with`.
         """
         enough = self.shortfall(kept) <= _ROUNDING
-        if not self.is_reliable:
-            return enough
-        # What follows the first failure after a success lies beyond the unbroken run.
-        has_begun = np.logical_or.accumulate(enough, axis=0)
-        return enough & ~np.logical_or.accumulate(has_begun & ~enough, axis=0)
+        return np.logical_and.accumulate(enough, axis=0) if self.is_reliable else enough
 
     def choose(self, costs: ArrayLike, kept: ArrayLike) -> int | None:
         """Return which setting is best: of those that keep enough the cheapest, of equals the one that keeps the most.

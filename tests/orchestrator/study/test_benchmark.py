@@ -113,7 +113,8 @@ def test_a_rule_that_the_recordings_cannot_answer_for_is_left_out_with_the_reaso
 
 
 def test_the_rules_of_criteria_take_the_cheap_form_and_dvar_the_papers_as_well(concepts):
-    rules = rules_of(["dvar", "few_iterations", "clip_score", "hall"], {}, None, {"a": concepts()})
+    rules, left_out = rules_of(["dvar", "few_iterations", "clip_score", "hall"], {}, None, {"a": concepts()})
+    assert left_out == []
     cheap = {"stride": 5, "inputs": 2, "relative": True}
     assert [(rule.label, dict(rule.fixed)) for rule in rules] == [
         ("fixed number", {}),
@@ -122,7 +123,7 @@ def test_the_rules_of_criteria_take_the_cheap_form_and_dvar_the_papers_as_well(c
         ("clip_score", {}),
         ("hall", cheap),
     ]
-    papers = rules_of(["dvar"], {"dvar": {"stride": 2}}, "paper", {"a": concepts()})
+    papers, _ = rules_of(["dvar"], {"dvar": {"stride": 2}}, "paper", {"a": concepts()})
     assert [dict(rule.fixed) for rule in papers] == [{}, {"stride": 2}, {}]
 
 
@@ -192,3 +193,23 @@ def test_where_no_setting_keeps_enough_the_latest_is_applied():
     kept = np.array([[0.5, 0.5, 0.5], [0.4, 0.4, 0.4]])
     table = FamilyTable("x", (DVAR(9, 0.1), DVAR(9, 0.2)), ({}, {}), np.array([[9.0] * 3, [5.0] * 3]), kept, kept)
     assert table.choose(Objective(0.9), np.array([[0, 1], [1, 2]])).tolist() == [0, 0]
+
+
+def test_a_dvar_that_cannot_be_compared_does_not_stop_the_rest(concepts):
+    rules = [FIXED, Rule("dvar", "dvar", {"batch": "stratified"})]
+    result = run_benchmark({"a": concepts()}, rules, SETTINGS)
+    assert [row.label for row in result.rows] == ["full budget", "oracle", "fixed number"]
+    assert {each.label for each in (*result.transfers, *result.seen)} == {"fixed number"}
+    assert len(result.problems) == 1
+
+
+@pytest.mark.parametrize("tuning", [1, 2])
+def test_a_recommendation_needs_three_concepts(concepts, tuning):
+    settings = BenchmarkSettings(Objective(0.9), tuning=tuning, splits=20)
+    rows, _ = Benchmark("svdiff", concepts(), settings).rows([FIXED, DVAR_RULE])
+    assert [row.label for row in rows] == ["full budget", "oracle", "fixed number", "dvar"]
+
+
+def test_the_oracle_pays_a_step_for_what_is_good_from_the_start(concepts):
+    row = Benchmark("svdiff", concepts(), BenchmarkSettings(Objective(0.3), tuning=4, splits=20)).oracle()
+    assert row.applied.steps.max() == 1

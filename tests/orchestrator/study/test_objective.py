@@ -67,16 +67,11 @@ def lacks(objective, kept):
 
 
 def feasible_settings(objective, kept):
-    """Those that keep enough; of an ordered family, only the first of them until one does not."""
-    enough = [index for index, row in enumerate(kept) if lacks(objective, row) <= 1e-9]
-    if objective.kind != RELIABLE or not enough:
-        return enough
-    run = [enough[0]]
-    for index in enough[1:]:
-        if index != run[-1] + 1:
-            break
-        run.append(index)
-    return run
+    """Those that keep enough; of an ordered family, only those before the first that does not."""
+    enough = [lacks(objective, row) <= 1e-9 for row in kept]
+    if objective.kind != RELIABLE:
+        return [index for index, is_enough in enumerate(enough) if is_enough]
+    return list(range(enough.index(False) if False in enough else len(enough)))
 
 
 def random_table(rng):
@@ -121,14 +116,28 @@ def test_many_choices_at_once_are_those_made_singly(kind):
     ]
 
 
-def test_only_the_first_unbroken_run_counts():
-    """The latest setting fails, as quality falls at the end; what is cheap and fails once is not trusted after that."""
+def test_a_setting_counts_only_if_every_later_one_keeps_enough():
+    """What fails once is not trusted after that; where the latest fails, as quality falls at the end, none is."""
     good, bad = [0.95, 0.95, 0.95], [0.95, 0.8, 0.95]
-    kept, costs = [bad, good, good, bad, good], [[5.0] * 3, [4.0] * 3, [3.0] * 3, [2.0] * 3, [1.0] * 3]
-    assert Objective().feasible(kept).tolist() == [False, True, True, False, False]
-    assert Objective().choose(costs, kept) == 2
-    assert Objective(kind="mean").choose(costs, kept) == 4
-    assert Objective().choose(costs, [bad] * 5) is None
+    costs = [[4.0] * 3, [3.0] * 3, [2.0] * 3, [1.0] * 3]
+    assert Objective().feasible([good, good, bad, good]).tolist() == [True, True, False, False]
+    assert Objective().choose(costs, [good, good, bad, good]) == 1
+    assert Objective(kind="mean").choose(costs, [good, good, bad, good]) == 3
+    assert Objective().choose(costs, [bad, good, good, good]) is None
+
+
+def test_what_was_not_measured_keeps_nothing():
+    assert Objective().falls_below([math.nan, 0.95]).tolist() == [True, False]
+
+
+def test_the_promise_is_not_broken_by_beginning_wherever_it_is_good():
+    """A family whose every member fails in 40 % of the concepts: few draws may find a setting at all."""
+    rng, chosen = np.random.default_rng(0), 0
+    for _ in range(300):
+        fails = rng.random((60, 8)) < 0.4
+        kept, costs = np.where(fails, 0.8, 0.95), np.tile(np.arange(60.0, 0.0, -1.0)[:, None], (1, 8))
+        chosen += Objective().choose(costs, kept) is not None
+    assert chosen < 75
 
 
 def test_of_equally_cheap_settings_that_which_keeps_most():

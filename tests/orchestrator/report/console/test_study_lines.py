@@ -18,7 +18,7 @@ from orchestrator.report.console.study import (
 )
 from orchestrator.report.console.tables import StrategyRow
 from orchestrator.study.objective import Objective
-from orchestrator.study.recommendation import Comparison
+from orchestrator.study.recommendation import Comparison, recommended
 from orchestrator.study.replayed import Study
 from orchestrator.study.result import StudyResult, judge
 from orchestrator.study.robustness import Interval, LeftOut, Robustness
@@ -104,7 +104,7 @@ def test_that_the_best_setting_never_stops(stops, last):
     [
         (Objective(), 8, [25, 90, 1, 8, 8, 11.1]),
         (Objective(0.95, risk=0.1), 24, [10, 95, 1, 24, 24, 4]),
-        (Objective(), 2, [33.3, 90, 0, 2, 2, 33.3]),
+        (Objective(), 2, [33.3, 90, 2, 2, 33.3]),
         (Objective(0.85, kind="mean-lcb"), 8, [8, 85]),
         (MEAN, 8, [8, 90]),
     ],
@@ -125,9 +125,10 @@ def verdict(low, *, fixed=120, stops=STOPS, needs=range(8), compared=True):
     """The lines on a rule with these stops beside a fixed number of steps."""
     rule, of_fixed = trial("dvar", DVAR(20, 0.25), stops), trial("few_iterations", FewIterations(fixed), [fixed] * 8)
     comparison = Comparison(rule, of_fixed, low + 0.05, low, low + 0.2, 0.9)
+    comparisons = {"dvar": comparison} if compared else {}
     result = StudyResult(
-        MEAN, 400, 2, of_fixed, (), (), (of_fixed, rule),
-        comparisons={"dvar": comparison} if compared else {}, needed_steps=tuple(needs),
+        MEAN, 400, 2, recommended([of_fixed, rule], comparisons), (), (), (of_fixed, rule),
+        comparisons=comparisons, needed_steps=tuple(needs),
     )  # fmt: skip
     return list(verdict_lines(result, "steps"))
 
