@@ -46,7 +46,10 @@ def _params(name: str, fixed: Params, form: Form | None, budget: int, stratified
     kind = plugins.CRITERIA.load(name, Criterion)
     if form == PAPER or not issubclass(kind, LDetCriterion):
         return dict(fixed)
-    stride = {"stride": CHEAP.every} if budget >= LEAST_BUDGET else {}
+    every = CHEAP.every if budget >= LEAST_BUDGET else 1
+    if form == STRATIFIED and stratified_every is not None and every % stratified_every:
+        every = stratified_every
+    stride = {"stride": every} if every > 1 else {}
     if issubclass(kind, Divergence):  # of a batch of its own
         return {**stride, "inputs": CHEAP.inputs, **fixed}
     params: dict[str, Value] = {**stride, "inputs": CHEAP.inputs, "relative": True}

@@ -24,6 +24,8 @@ STRATIFIED = {**CHEAP, "batch": "stratified"}
         (None, 40, 5, {}, {"inputs": 2, "relative": True}),  # too short for a stride
         (None, 40, 1, {}, {"inputs": 2, "relative": True, "batch": "stratified"}),
         ("stratified", 400, None, {}, STRATIFIED),
+        ("stratified", 400, 3, {}, {**STRATIFIED, "stride": 3}),
+        ("stratified", 40, 5, {}, STRATIFIED),
         ("paper", 400, 1, {"window": 9}, {"window": 9}),
     ],
 )
