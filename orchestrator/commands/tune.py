@@ -24,7 +24,7 @@ from orchestrator.report.figures.landscape import draw_landscape
 from orchestrator.report.html.landscape import write_landscape_page
 from orchestrator.storage.passwords import without_password
 from orchestrator.study import best as best_file
-from orchestrator.study.l_det_form import stratified_every, with_form
+from orchestrator.study.l_det_form import form_for, stratified_every, with_form
 from orchestrator.study.live import LiveStudy, SearchIncomplete
 from orchestrator.study.objective import RELIABLE, Objective
 from orchestrator.study.replayed import Study
@@ -81,7 +81,7 @@ def search_by_replay(context: CommandContext, recordings: Sequence[Recording]) -
         fixed=with_form(
             settings.criteria,
             settings.fixed,
-            settings.l_det,
+            form_for(settings.l_det, recordings),
             recordings[0].budget,
             stratified_every=stratified_every(recordings),
         ),

@@ -11,7 +11,7 @@ from orchestrator import criteria
 from orchestrator.recordings.recording import Recording
 from orchestrator.study.benchmark import Benchmark
 from orchestrator.study.benchmark_rows import BenchmarkRow, BenchmarkSettings, Carried, Rule, Seen
-from orchestrator.study.l_det_form import Form, stratified_every, with_form
+from orchestrator.study.l_det_form import Form, form_for, stratified_every, with_form
 from orchestrator.study.recommendation import FIXED, PER_IMAGE
 from orchestrator.study.search_space import Params, search_space_module
 from search_spaces.base import FamilyModule
@@ -38,7 +38,7 @@ def rules_of(
     """
     everything = [recording for recordings in methods.values() for recording in recordings]
     budget = min((recording.budget for recording in everything), default=0)
-    of_form = with_form(names, fixed, form, budget, stratified_every=stratified_every(everything))
+    of_form = with_form(names, fixed, form_for(form, everything), budget, stratified_every=stratified_every(everything))
     rules, problems = [Rule(LABELS[FIXED], FIXED)], []
     for name in dict.fromkeys(names):
         if name == FIXED:

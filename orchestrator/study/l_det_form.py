@@ -68,3 +68,10 @@ def stratified_every(recordings: Sequence[Recording]) -> int | None:
         evaluated = np.flatnonzero(np.isfinite(recording.losses_of(STRATIFIED)).all(axis=1))
         distances.add(int(evaluated[0]) + 1 if evaluated.size else recording.budget)
     return math.lcm(*distances) if distances else None
+
+
+def form_for(form: Form | None, recordings: Sequence[Recording]) -> Form | None:
+    """Return the form of L_det to search: where none is asked for, old recordings have only the paper's."""
+    if form is None and not all(recording.facts.get("initial_losses") for recording in recordings):
+        return "paper"
+    return form

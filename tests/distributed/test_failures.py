@@ -227,7 +227,7 @@ def test_every_run_ends_as_if_undisturbed(nodes, undisturbed, tmp_path, tiny_pat
 def test_a_live_search_continues_when_its_driver_or_a_worker_dies(nodes, tmp_path, tiny_path):
     rng, trials = random.Random(5), 3
     flags = ["tune", "--live", "--trials", str(trials), "--budget", "80", "--only", ",".join(CONCEPTS[:3])]
-    flags += ["--tuning", ",".join(CONCEPTS[:2])]
+    flags += ["--tuning", ",".join(CONCEPTS[:2]), "--criteria", "dvar", "--l-det", "paper"]
     command = Command(nodes, tmp_path / "store", tiny_path, *flags, quality__every=20)
     command.start()
     for event, moment in ((kill_the_driver, 30), (kill_a_worker, 70), (kill_the_driver, 100)):

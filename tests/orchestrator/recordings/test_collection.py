@@ -159,7 +159,8 @@ def test_listings_report_a_bad_entry_and_go_on(dvar, pack, tmp_path, file, conte
 
 def test_a_pack_tunes_without_concepts_or_models(dvar, pack, tmp_path):
     code, printed = dvar(
-        "tune", "--recordings", pack, "--method", "svdiff", "--trials", "12", "--tuning", "car_1,cat_3"
+        *("tune", "--recordings", pack, "--method", "svdiff", "--trials", "12", "--tuning", "car_1,cat_3"),
+        *("--objective", "mean", "--criteria", "dvar"),
     )
     assert code == 0, printed
     assert "12 settings on 2 tuning concepts (car_1, cat_3)" in printed

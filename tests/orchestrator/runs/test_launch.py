@@ -187,6 +187,7 @@ def test_an_interrupted_recording_goes_on_from_its_checkpoint(recorded, make_exp
         method,
         experiment.budget,
         quality=experiment.quality,
+        stratified_batch=experiment.stratified_batch,
         report_steps=9,
         checkpoint_seconds=0,
     )

@@ -61,6 +61,7 @@ def tune(server, make_recording, prefork, tmp_path):
     def start(trials):
         code = "from orchestrator.cli.app import app; app()"
         flags = ["--recordings", str(pack), "--trials", str(trials), "--study-storage", server, "--method", "svdiff"]
+        flags += ["--objective", "mean", "--criteria", "dvar"]
         folder = tempfile.mkdtemp(dir=tmp_path)
         command = [*prefork.python, "-c", code, "tune", *flags, "--storage", folder]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
