@@ -61,13 +61,12 @@ def begins(budget: int) -> IntDistribution:
 
 def scaled(window: float, old_budget: int, budget: int) -> int:
     """Return a window scaled from one budget to another, and moved into the range of the latter."""
-    space = windows(budget)
-    return min(max(round(window * budget / old_budget), space.low), space.high)
+    return _near_window(window * budget / old_budget, budget)
 
 
 def scaled_steps(steps: float, old_budget: int, budget: int) -> int:
     """Return a number of steps scaled from one budget to another, at least 1 and at most the latter."""
-    return min(max(1, round(steps * budget / old_budget)), budget)
+    return _near_steps(steps * budget / old_budget, budget)
 
 
 #: What a criterion counts in steps besides its window.
@@ -99,14 +98,23 @@ def stretched(params: Mapping[str, Value], factor: float, budget: int) -> dict[s
         budget: of the new training, in whose ranges the setting must lie.
     """
     setting = dict(params)
-    window, allowed = setting.get("window"), windows(budget)
+    window = setting.get("window")
     if isinstance(window, int | float):
-        setting["window"] = min(max(round(window * factor), allowed.low), allowed.high)
+        setting["window"] = _near_window(window * factor, budget)
     for name in STEP_COUNTS:
         steps = setting.get(name)
         if isinstance(steps, int | float):
-            setting[name] = min(max(1, round(steps * factor)), budget)
+            setting[name] = _near_steps(steps * factor, budget)
     return setting
+
+
+def _near_window(window: float, budget: int) -> int:
+    allowed = windows(budget)
+    return min(max(round(window), allowed.low), allowed.high)
+
+
+def _near_steps(steps: float, budget: int) -> int:
+    return min(max(1, round(steps)), budget)
 
 
 def windowed_space(

@@ -17,12 +17,11 @@ from orchestrator.report.console.markup import escape
 from orchestrator.report.console.study import pays_lines
 from orchestrator.report.console.tables import StrategyRow, comparison_table
 from orchestrator.study.best import Best
+from orchestrator.study.recommendation import FIXED_LABEL
 from orchestrator.study.search_space import stated_defaults
 from search_spaces import dvar as dvar_space
 from search_spaces.paper import PAPER
 from trainables.data.concept import Concept
-
-FIXED_NAME = "fixed number"
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _references(context: CommandContext, recording: Recording) -> dict[str, Crit
 
 
 def _tuned_name(criterion: Criterion) -> str:
-    name = FIXED_NAME if isinstance(criterion, FewIterations) else type(criterion).__name__
+    name = FIXED_LABEL if isinstance(criterion, FewIterations) else type(criterion).__name__
     return f"{name}, tuned"
 
 
@@ -129,7 +128,7 @@ def _print(context: CommandContext, concepts: Sequence[Concept], comparison: Com
     budget, metric = context.experiment.budget, comparison.metric
     context.say(f"{len(concepts)} concepts, {budget} steps, quality: {escape(metric)}; mean ± std:")
     context.console.print(comparison_table(comparison.rows))
-    for line in pays_lines(comparison.rows, f"{FIXED_NAME}, tuned"):
+    for line in pays_lines(comparison.rows, f"{FIXED_LABEL}, tuned"):
         context.say(line)
     if comparison.live and len(context.experiments) > 1:
         context.say(f"live runs have seed {context.experiment.seed}; replayed recordings have every seed")

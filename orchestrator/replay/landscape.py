@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from orchestrator.criteria.dvar import first_stops
 from orchestrator.recordings.recording import Floats, Recording
 from orchestrator.replay.aggregate import exact_mean, mean_by_concept
-from orchestrator.replay.quality import quality_at, quality_curve
+from orchestrator.replay.quality import kept_at
 from orchestrator.replay.replay import check_replayable
 from search_spaces.dvar import THRESHOLDS
 from search_spaces.windows import windows as window_space
@@ -76,7 +76,7 @@ def survey(recordings: Sequence[Recording], metric: str) -> Landscape:
         check_replayable(recording, metric)
         first = first_stops(recording.steps.l_det[:budget], windows.tolist(), thresholds.tolist())
         stops.append(np.where(first == 0, budget, first))
-        kept.append(quality_at(recording, metric, stops[-1]) / quality_curve(recording, metric).best)
+        kept.append(kept_at(recording, metric, stops[-1]))
     concepts = [recording.concept for recording in recordings]
     iterations, quality_kept = (
         exact_mean(list(mean_by_concept(concepts, values).values())) for values in (stops, kept)

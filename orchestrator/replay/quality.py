@@ -177,6 +177,11 @@ def quality_at(recording: Recording, metric: str, stops: ArrayLike) -> Floats:
     return scores
 
 
+def kept_at(recording: Recording, metric: str, stops: ArrayLike) -> Floats:
+    """Return the share of the best quality that is kept after each step; arguments and errors as in `quality_at`."""
+    return quality_at(recording, metric, stops) / quality_curve(recording, metric).best
+
+
 def refuse(recording: Recording, problem: str) -> NoReturn:
     """Raise the error of a recording that cannot answer.
 

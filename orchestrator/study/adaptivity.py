@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from orchestrator.criteria import DVAR
-from orchestrator.study.result import TrialResult
+from orchestrator.criteria import DVAR, Criterion
+from orchestrator.study.result import TrialResult, by_concept
 
 #: Where stops spread less than this over concepts, relative to their mean, a fixed number does the same; and where they
 #: rank the concepts' needs worse than this, they vary for nothing. Tuned DVAR spreads by .00 to .25 on the shipped
@@ -53,14 +53,24 @@ def adaptivity(result: TrialResult, needed_steps: Sequence[int | None]) -> Adapt
         result: of the setting.
         needed_steps: of each concept, in the order of `result.concepts`.
     """
-    outcomes = result.outcomes
-    stops = [
-        np.mean([outcome.stop_step for outcome in outcomes if outcome.concept == name]) for name in result.concepts
-    ]
+    stops = by_concept(result.outcomes, "stop_step")
+    known = sum(need is not None for need in needed_steps)
+    return Adaptivity(
+        median_stop=float(np.median(stops)),
+        spread=float(np.std(stops) / np.mean(stops)),
+        correlation=rank_correlation(stops, needed_steps) if known >= LEAST_CONCEPTS else None,
+        line_stop=line_stop(result.criterion),
+    )
+
+
+def rank_correlation(stops: Sequence[float], needed_steps: Sequence[int | None]) -> float | None:
+    """Return Spearman's rank correlation of stops with what is known of the needs; None where either does not vary."""
     known = [(stop, need) for stop, need in zip(stops, needed_steps, strict=True) if need is not None]
-    correlation = None
-    if len(known) >= LEAST_CONCEPTS and all(len(set(values)) > 1 for values in zip(*known, strict=True)):
-        correlation = float(spearmanr(*zip(*known, strict=True)).statistic)
-    criterion = result.criterion
-    line_stop = criterion.window / math.sqrt(criterion.threshold) if isinstance(criterion, DVAR) else None
-    return Adaptivity(float(np.median(stops)), float(np.std(stops) / np.mean(stops)), correlation, line_stop)
+    if not known or any(len(set(values)) < 2 for values in zip(*known, strict=True)):
+        return None
+    return float(spearmanr(*zip(*known, strict=True)).statistic)
+
+
+def line_stop(criterion: Criterion) -> float | None:
+    """Return N / sqrt(alpha) of DVAR, the step at which it stops on a straight line of any slope; None of others."""
+    return criterion.window / math.sqrt(criterion.threshold) if isinstance(criterion, DVAR) else None

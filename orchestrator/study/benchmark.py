@@ -6,15 +6,15 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import spearmanr
 
-from orchestrator.criteria import DVAR, Criterion, FewIterations, Never
+from orchestrator.criteria import Criterion, FewIterations, Never
 from orchestrator.recordings.recording import Recording
 from orchestrator.replay.replay import Replayer
 from orchestrator.replay.tempo import slowed
+from orchestrator.study.adaptivity import line_stop, rank_correlation
 from orchestrator.study.benchmark_rows import Adaptation, BenchmarkRow, BenchmarkSettings, Carried, Rule, Seen
-from orchestrator.study.objective import RELIABLE, Objective
-from orchestrator.study.recommendation import FIXED, LEAST_CONCEPTS, PER_IMAGE, saving_interval
+from orchestrator.study.objective import RELIABLE, Indices, Objective
+from orchestrator.study.recommendation import FIXED, FIXED_LABEL, LEAST_CONCEPTS, PER_IMAGE, saving_interval
 from orchestrator.study.references import needed_steps
 from orchestrator.study.replays import Replays, common_budget
 from orchestrator.study.result import TrialResult, judge
@@ -24,7 +24,6 @@ from orchestrator.study.splits import (
     Applied,
     AppliedSets,
     FamilyTable,
-    Indices,
     Splits,
     SplitSets,
     ratio,
@@ -101,10 +100,8 @@ class Benchmark:
             InvalidInput: a recording lacks what the rule watches, or the rule has no ordered family.
         """
         table = self.table(rule)
-        looks = rule.name not in (FIXED, PER_IMAGE)
-        return self._row(
-            rule.label, self._apply(table), None if rule.name == FIXED else self.fixed, self._adaptation(table, looks)
-        )
+        adaptation = None if rule.name in (FIXED, PER_IMAGE) else self._adaptation(table)
+        return self._row(rule.label, self._apply(table), None if rule.name == FIXED else self.fixed, adaptation)
 
     def recommended(self, rule: Rule) -> BenchmarkRow:
         """Return how the recommendation does: the rule where it really saves on the tuning concepts, else a number."""
@@ -222,7 +219,7 @@ class Benchmark:
 
     @cached_property
     def _table_of_fixed(self) -> FamilyTable:
-        return self.table(Rule("fixed number", FIXED))
+        return self.table(Rule(FIXED_LABEL, FIXED))
 
     @cached_property
     def fixed(self) -> AppliedSets:
@@ -238,11 +235,16 @@ class Benchmark:
 
     def _judge(self, criterion_of: Callable[[str], Criterion]) -> TrialResult:
         """Judge what each concept gets a criterion of its own for."""
-        outcomes = [
-            Replayer(recording, self._pointwise.metric).replay(criterion_of(recording.concept))
-            for recording in self._recordings
-        ]
+        outcomes = [replayer.replay(criterion_of(replayer.recording.concept)) for replayer in self._replayers]
         return judge(self._pointwise, "", {}, Never(), outcomes)
+
+    @cached_property
+    def _replayers(self) -> list[Replayer]:
+        return [Replayer(recording, self._pointwise.metric) for recording in self._recordings]
+
+    @cached_property
+    def _slow_replayers(self) -> list[Replayer]:
+        return [Replayer(slowed(recording, SLOWER), self._pointwise.metric) for recording in self._recordings]
 
     @cached_property
     def _splits(self) -> SplitSets:
@@ -256,28 +258,22 @@ class Benchmark:
         objective = self.settings.objective
         return self._each(lambda splits: splits.apply(table, table.choose(objective, splits.tuning), objective))
 
-    def _adaptation(self, table: FamilyTable, looks: bool) -> Adaptation | None:
-        if not looks:
-            return None
+    def _adaptation(self, table: FamilyTable) -> Adaptation:
         chosen = int(table.choose(self.settings.objective, np.arange(table.concepts)))
         criterion, stops = table.criteria[chosen], table.steps[chosen]
-        known = [place for place, need in enumerate(self.needed_steps) if need is not None]
-        needs = [self.needed_steps[place] for place in known]
-        varies = len(set(stops[known])) > 1 and len(set(needs)) > 1
         return Adaptation(
             criterion=criterion,
             spread=float(stops.std() / stops.mean()),
-            correlation=float(spearmanr(stops[known], needs).statistic) if varies else None,
+            correlation=rank_correlation(stops.tolist(), self.needed_steps),
             elasticity=self._elasticity(criterion),
-            line_stop=criterion.window / math.sqrt(criterion.threshold) if isinstance(criterion, DVAR) else None,
+            line_stop=line_stop(criterion),
         )
 
     def _elasticity(self, criterion: Criterion) -> float | None:
         """Return how far a criterion follows concepts that learn at half the speed."""
         moves = []
-        for recording in self._recordings:
-            stop = Replayer(recording, self._pointwise.metric).replay(criterion)
-            slow = Replayer(slowed(recording, SLOWER), self._pointwise.metric).replay(criterion)
+        for replayer, slow_replayer in zip(self._replayers, self._slow_replayers, strict=True):
+            stop, slow = replayer.replay(criterion), slow_replayer.replay(criterion)
             if stop.stopped and stop.stop_step * SLOWER < self.budget:
                 moves.append(math.log(slow.stop_step / stop.stop_step) / math.log(SLOWER))
         return float(np.median(moves)) if moves else None

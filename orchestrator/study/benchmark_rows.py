@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from orchestrator.criteria import Criterion
+from orchestrator.study.jackknife import Ratio
 from orchestrator.study.objective import Objective
 from orchestrator.study.search_space import Params
-from orchestrator.study.splits import Applied, Ratio
+from orchestrator.study.splits import Applied
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from orchestrator.recordings.recording import Recording
 from orchestrator.study.benchmark import Benchmark
 from orchestrator.study.benchmark_rows import BenchmarkRow, BenchmarkSettings, Carried, Rule, Seen
 from orchestrator.study.l_det_form import Form, form_for, stratified_every, with_form
-from orchestrator.study.recommendation import FIXED, PER_IMAGE
+from orchestrator.study.recommendation import FIXED, FIXED_LABEL, PER_IMAGE
 from orchestrator.study.search_space import Params, search_space_module
 from search_spaces.base import FamilyModule
 from search_spaces.windows import rescaled
 from trainables.errors import InvalidInput
 
 #: Labels of what needs no L_det.
-LABELS = {FIXED: "fixed number", PER_IMAGE: "steps per image"}
+LABELS = {FIXED: FIXED_LABEL, PER_IMAGE: "steps per image"}
 DVAR = "dvar"
 #: Promises that are held against what is seen: numbers of tuning concepts, and shares of new concepts.
 PROMISES = ((8, 0.25), (24, 0.2), (24, 0.1))

@@ -18,6 +18,9 @@ Kind = Literal["reliable", "mean-lcb", "mean"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 RELIABLE, MEAN_LCB, MEAN = KINDS
 
+#: Columns of a table: settings, or concepts.
+Indices = NDArray[np.int64]
+
 #: Share of new concepts that may fall under the target unless another is asked for.
 DEFAULT_RISK = 0.25
 #: Means and shares that are equal but for the rounding of their last bits count as equal.
@@ -196,7 +199,7 @@ concepts fall under the target, and 10 % is asked for; tune on at least 9 concep
         chosen = int(self.choose_each(np.asarray(costs), np.asarray(kept)))
         return None if chosen < 0 else chosen
 
-    def choose_each(self, costs: Floats, kept: Floats) -> NDArray[np.int64]:
+    def choose_each(self, costs: Floats, kept: Floats) -> Indices:
         """Return which setting is best on each of many sets of tuning concepts; see `choose`.
 
         Args:

@@ -10,7 +10,7 @@ from orchestrator.criteria.dvar import first_stops
 from orchestrator.recordings.recording import Floats, Recording
 from orchestrator.replay.aggregate import mean_by_concept
 from orchestrator.replay.l_det import l_det_series
-from orchestrator.replay.quality import quality_at, quality_curve
+from orchestrator.replay.quality import kept_at
 from orchestrator.study.replays import Replays
 from orchestrator.study.result import TrialResult
 
@@ -40,7 +40,7 @@ def best_on_plane(replays: Replays, recordings: Sequence[Recording]) -> TrialRes
     windows = list(range(window.low, window.high + 1))
     stops = [_stops(replays, recording, windows, thresholds) for recording in recordings]
     kept = [
-        quality_at(recording, objective.metric, of_recording) / quality_curve(recording, objective.metric).best
+        kept_at(recording, objective.metric, of_recording)
         for recording, of_recording in zip(recordings, stops, strict=True)
     ]
     concepts = [recording.concept for recording in recordings]
@@ -58,7 +58,7 @@ def _stops(replays: Replays, recording: Recording, windows: Sequence[int], thres
     schedule = example.l_det_schedule
     values = l_det_series(recording, schedule)[: recording.budget][schedule.every - 1 :: schedule.every]
     # Windows that hold equally many evaluations of L_det stop at the same step.
-    in_evaluations = np.array([(2 * window + schedule.every) // (2 * schedule.every) for window in windows])
+    in_evaluations = np.array([example.evaluations_in(window) for window in windows])
     different, places = np.unique(in_evaluations, return_inverse=True)
     stops = first_stops(values, different.tolist(), thresholds)[places] * schedule.every
     return np.where(stops == 0, recording.budget, stops).astype(np.float64)

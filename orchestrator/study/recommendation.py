@@ -8,24 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from orchestrator.recordings.recording import Floats
-from orchestrator.study.objective import Objective
+from orchestrator.study.jackknife import GROUPS, jackknifed
+from orchestrator.study.objective import Indices, Objective
 from orchestrator.study.result import TrialResult
 from trainables.errors import InvalidInput
-
-Indices = NDArray[np.int64]
 
 #: Share of the intervals that may exclude zero by chance, over all rules that are compared.
 ERROR = 0.1
 #: What needs no L_det: a number of steps, and a number of steps per image of the concept.
 FIXED, PER_IMAGE = "few_iterations", "steps_per_image"
+FIXED_LABEL = "fixed number"
 #: With fewer concepts the choices without two of them rest on a single one.
 LEAST_CONCEPTS = 3
-#: Groups of concepts, each left out once for the interval.
-GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -105,11 +101,9 @@ def saving_interval(
         costs = [_left_out_cost(objective, *of_either, concepts) for of_either in (rule, fixed)]
         return math.log(costs[0] / costs[1])
 
-    value = log_ratio(everyone)
-    without = np.array([log_ratio(everyone[everyone % groups != group]) for group in range(groups)])
-    deviation = math.sqrt((groups - 1) / groups * float(np.sum((without - without.mean()) ** 2)))
-    reach = float(student.ppf(1 - error / 2, groups - 1)) * deviation
-    return 1 - math.exp(value + reach), 1 - math.exp(value), 1 - math.exp(value - reach)
+    without = [log_ratio(everyone[everyone % groups != group]) for group in range(groups)]
+    ratio = jackknifed(log_ratio(everyone), without, error=error)
+    return 1 - ratio.high, 1 - ratio.value, 1 - ratio.low
 
 
 def _left_out_cost(objective: Objective, costs: Floats, kept: Floats, concepts: Indices) -> float:

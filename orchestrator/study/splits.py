@@ -6,18 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from orchestrator.criteria import Criterion
 from orchestrator.recordings.recording import Floats
-from orchestrator.study.objective import Objective
+from orchestrator.study.jackknife import GROUPS, Ratio, jackknifed
+from orchestrator.study.objective import Indices, Objective
 from orchestrator.study.result import TrialResult, by_concept
 from orchestrator.study.search_space import Params
 
-Indices = NDArray[np.int64]
-
-#: For intervals over concepts (delete-a-group jackknife): groups of concepts, each left out once.
-GROUPS = 8
 #: Of splits for each group left out, as a share of all splits: a ratio's deviation needs fewer of them than its value.
 GROUP_SPLITS = 3
 
@@ -184,45 +180,19 @@ class AppliedSets:
     without: tuple[Applied, ...]
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """A rule's mean cost on new concepts, as a multiple of the fixed number's at the same promise.
-
-    Attributes:
-        value: the ratio.
-        low: lower bound of the interval.
-        high: upper bound of the interval.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def is_below_one(self) -> bool:
-        """Whether the rule is cheaper, and not by chance."""
-        return self.high < 1
-
-
-def ratio(rule: AppliedSets, fixed: AppliedSets, *, measure: str = "steps", level: float = 0.9) -> Ratio:
-    """Return a rule's cost relative to the fixed number's, with an interval over concepts.
+def ratio(rule: AppliedSets, fixed: AppliedSets, *, measure: str = "steps") -> Ratio:
+    """Return a rule's cost relative to the fixed number's, with an interval over concepts; see `jackknifed`.
 
     Args:
         rule: whose cost is compared.
         fixed: the fixed number of steps, on the same splits.
         measure: "steps" or "seconds".
-        level: that the interval holds: a delete-a-group jackknife of the ratio's logarithm over groups of concepts.
     """
     pairs = [(rule.everyone, fixed.everyone), *zip(rule.without, fixed.without, strict=True)]
     value, *without = [
         math.log(getattr(of_rule, measure).mean() / getattr(of_fixed, measure).mean()) for of_rule, of_fixed in pairs
     ]
-    groups = len(without)
-    if groups < 2:
-        return Ratio(math.exp(value), 0.0, math.inf)
-    error = math.sqrt((groups - 1) / groups * np.sum((np.array(without) - np.mean(without)) ** 2))
-    reach = float(student.ppf(0.5 + level / 2, groups - 1)) * error
-    return Ratio(math.exp(value), math.exp(value - reach), math.exp(value + reach))
+    return jackknifed(value, without)
 
 
 def ratio_of_pairs(pairs: Sequence[tuple[Applied, Applied]], measure: str) -> Ratio | None:

@@ -12,8 +12,8 @@ from orchestrator.report.console.tables import new_table
 from orchestrator.study.benchmark import CHOSEN, RECOMMENDED
 from orchestrator.study.benchmark_rows import BenchmarkRow, BenchmarkSettings, Seen
 from orchestrator.study.benchmarking import Transfer
+from orchestrator.study.jackknife import Ratio
 from orchestrator.study.ranks import mean_ranks
-from orchestrator.study.splits import Ratio
 
 #: Rows that are no rule of their own: bounds, and decisions between rules.
 NO_RULES = ("full budget", "oracle", RECOMMENDED, CHOSEN)

@@ -38,7 +38,8 @@ from orchestrator.report.console.tables import (
 from orchestrator.study import Objective, Study
 from orchestrator.study.benchmark_rows import Adaptation, BenchmarkRow, BenchmarkSettings, Carried, Seen
 from orchestrator.study.benchmarking import Transfer
-from orchestrator.study.splits import Applied, Ratio
+from orchestrator.study.jackknife import Ratio
+from orchestrator.study.splits import Applied
 from search_spaces.defaults import MethodDefaults
 
 WIDTHS = (40, 80, 120)
